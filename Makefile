@@ -1,0 +1,67 @@
+# Everything starts here, with Python 3.11-3.13, pip and make:
+#
+#   make demo       draw four pictures and a contact sheet into pictures/
+#   make test       the tests; `make test-all` adds the slow ones
+#   make lint       style, types, direction of imports
+#   make clean      remove the environment and the caches; pictures/ and runs/ stay
+#
+# The first call sets up .venv; later ones are quick until pyproject.toml changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(PYTHON) -m pip --python $(BIN)/python
+
+.PHONY: demo test test-all lint gpu-leg setup clean
+
+demo: setup
+	@$(BIN)/python -m darkroom.demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One leg of the denoiser on a GPU, under ten minutes; it needs no set-up where PyTorch is already at hand:
+#   make gpu-leg AUTOENCODER=runs/autoencoder/handover TEXT=runs/text/handover FROM=runs/base/handover RUN=1
+DATA ?= runs/data
+OUT ?= runs/base
+RUN ?= 0
+SAMPLES ?= 4000000
+MINUTES ?= 9
+gpu-leg:
+	PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli train diffusion --device cuda \
+		--data $(DATA) --out $(OUT) --autoencoder $(AUTOENCODER) --text $(TEXT) $(if $(FROM),--from $(FROM)) \
+		--run $(RUN) --samples $(SAMPLES) --minutes $(MINUTES) $(LEG)
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# --- set-up ------------------------------------------------------------------------------------------------------
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install -e ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+# Without pip inside, so that it works where Debian's python3-venv is not installed: the pip outside installs into it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
+		echo "error: darkroom needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1); name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import pip; assert tuple(map(int, pip.__version__.split(".")[:2])) >= (22, 3)' 2>/dev/null || { \
+		echo "error: $(PYTHON) has no pip of version 22.3 or newer; install it (Debian: apt install python3-pip; elsewhere: $(PYTHON) -m ensurepip --upgrade)" >&2; exit 1; }
+	@echo "setting up $(VENV) (once; PyTorch is large)" >&2
+	$(PYTHON) -m venv --without-pip $(VENV)

@@ -1,0 +1,78 @@
+"""Seconds a picture: cold from the shell, warm alone, and together through the engine.
+
+    python benchmarks/pictures.py [--model default] [--runs 5] [--json]
+
+Medians of several runs; the ratio together : alone is taken inside one run, so the machine's mood cancels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+
+from darkroom.contracts.request import Request, expand
+from darkroom.engine import Engine
+from darkroom.generate import picture, run
+from darkroom.model import load
+
+PROMPT = "a red fox, 3d"
+TOGETHER = 8
+
+
+def seconds(work: object) -> float:
+    """Wall-clock seconds of one call."""
+    started = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+
+    def shell() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "darkroom.cli", "generate", PROMPT, "--seed", "7", "--out", folder]
+            subprocess.run([*command, "--model", asked.model], check=True, capture_output=True)
+
+    def help_() -> None:
+        subprocess.run([sys.executable, "-m", "darkroom.cli", "--help"], check=True, capture_output=True)
+
+    model = load(asked.model)
+    recipes = [model.resolve(request) for request in expand(Request(prompt=PROMPT), range(TOGETHER))]
+    run(picture(recipes[0], model), model.evaluate)  # warm
+
+    def together() -> None:
+        list(Engine(model.evaluate).run(picture(recipe, model) for recipe in recipes))
+
+    found: dict[str, list[float]] = {"--help": [], "cold, shell to PNG": [], "warm, alone": [], "warm, 8 together": []}
+    for _ in range(asked.runs):
+        found["--help"].append(seconds(help_))
+        found["cold, shell to PNG"].append(seconds(shell))
+        found["warm, alone"].append(seconds(lambda: run(picture(recipes[0], model), model.evaluate)))
+        found["warm, 8 together"].append(seconds(together) / TOGETHER)
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    d = model.card.defaults
+    about = f"{d.width}x{d.height}, {d.steps} steps of {d.sampler}, guidance {d.guidance:g}, {torch.get_num_threads()} threads"
+    if asked.json:
+        print(json.dumps({"about": about, "median seconds": medians, "runs": found}))
+        return
+    print(about)
+    for name, value in medians.items():
+        print(f"{name:<20}{value:8.3f} s   (min {min(found[name]):.3f}, max {max(found[name]):.3f})")
+    print(f"together : alone    {medians['warm, 8 together'] / medians['warm, alone']:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

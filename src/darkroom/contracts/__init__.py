@@ -1,0 +1,1 @@
+"""The words everybody shares: torch-free, frozen pydantic models."""

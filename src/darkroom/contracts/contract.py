@@ -1,0 +1,72 @@
+"""What every contract is: frozen, closed to unknown fields, written to JSON and read back without loss.
+
+The numeric and text types here are strict: ``True`` is not 1, ``"12"`` is not 12, NaN and infinity are no numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from darkroom.contracts.errors import BadInput, explain, shown, unknown
+
+JSON_CHARACTERS = 4_000_000  # a recipe with two full-length prompts, every character escaped, stays below 1 million
+
+
+def _printable(value: str) -> str:
+    if bad := _CONTROL.search(value):
+        raise BadInput(f"the name {shown(value)}", f"holds the control character {shown(bad[0])}", "remove it")
+    return value
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number: no bool, no text, no 12.0."""
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number, whole or not: no bool, no text."""
+
+Text = Annotated[str, Field(strict=True)]
+"""Text that is valid Unicode."""
+
+Name = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_printable)]
+"""A short name on one line: a sampler, a style, a model, a source."""
+
+Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in lower-case hexadecimal."""
+
+
+class Contract(BaseModel):
+    """Base of all contracts."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise unknown(f"{cls.__name__} field", str(key), cls.model_fields)
+        return data
+
+    def to_json(self, *, ascii_only: bool = False) -> str:
+        """One line of JSON, the same for equal contracts."""
+        data = self.model_dump(mode="json")
+        return json.dumps(data, ensure_ascii=ascii_only, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote. Every fault is a :class:`BadInput` that says what is wrong."""
+        if len(text) > JSON_CHARACTERS:
+            raise BadInput(f"{len(text)} characters of JSON", f"are more than {JSON_CHARACTERS}", "shorten them")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise BadInput(explain(error)) from error

@@ -1,0 +1,84 @@
+"""Everything that decided a picture's pixels: generating from a recipe read out of a picture gives them again."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from darkroom.contracts.card import Card
+from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
+from darkroom.contracts.errors import BadInput, shown
+from darkroom.contracts.request import AnyPrompt, Guidance, Request, Seed, Side, Steps
+
+SCHEMA_VERSION = 1  # raised when an older darkroom could misread a recipe
+CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
+
+
+class Environment(Contract):
+    """What besides the recipe's numbers decides the last bit of a pixel."""
+
+    torch: Name = Field(description="Version of PyTorch.")
+    threads: Annotated[Whole, Field(ge=1, le=65_536, description="Threads inside one operation.")]
+    instruction_set: Name = Field(description="The CPU capability PyTorch used, such as AVX512.")
+    mode: Literal["eager", "compiled"] = Field(description="How the networks ran.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(description="Number format of the networks.")
+    device: Name = Field("cpu", description="Where the networks ran: cpu, or the accelerator's name.")
+
+
+class AdapterUse(Contract):
+    """An adapter that took part."""
+
+    name: Name = Field(description="The adapter.")
+    sha256: Sha256 = Field(description="SHA-256 of its file.")
+    scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
+
+
+class Recipe(Contract):
+    """A request with every default resolved, and what it ran on."""
+
+    prompt: AnyPrompt = Field(description="What was drawn.")
+    seed: Seed = Field(description="The number the noise was drawn from.")
+    width: Side = Field(description="Width in pixels.")
+    height: Side = Field(description="Height in pixels.")
+    steps: Steps = Field(description="Steps from noise to picture.")
+    sampler: Name = Field(description="The sampler.")
+    guidance: Guidance = Field(description="How strongly the prompt steered.")
+    style: Name | None = Field(None, description="The style. None: none was added.")
+    model: Name = Field(description="The model, by its own name.")
+    model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
+    adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
+    darkroom: Name = Field(description="Version of darkroom that made the picture.")
+    environment: Environment = Field(description="What it ran on.")
+    schema_version: Annotated[Whole, Field(ge=1, le=SCHEMA_VERSION, description="Version of this format.")] = (
+        SCHEMA_VERSION
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_newer(cls, data: Any) -> Any:
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise BadInput(
+                f"recipe schema version {shown(version)}",
+                f"is newer than this darkroom reads ({SCHEMA_VERSION})",
+                "update darkroom",
+            )
+        return data
+
+    @classmethod
+    def resolve(cls, request: Request, card: Card, *, darkroom: str, environment: Environment) -> Self:
+        """Put the card's defaults where the request says nothing, and draw a seed if it names none."""
+        asked = {name: value for name, value in request if value is not None}
+        chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
+        return cls(
+            **{**dict(card.defaults), **asked, **chosen, "model": card.name},
+            model_hash=card.model_hash,
+            darkroom=darkroom,
+            environment=environment,
+        )
+
+    def request(self) -> Request:
+        """The request that makes this picture again."""
+        return Request(**{name: getattr(self, name) for name in Request.model_fields})

@@ -1,0 +1,113 @@
+"""What the user asked for: one :class:`Request` is one picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+
+from darkroom.contracts.contract import Contract, Name, Number, Whole
+from darkroom.contracts.errors import BadInput, shown
+from darkroom.contracts.prompt import Prompt
+
+SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
+MIN_SIDE, MAX_SIDE = 64, 2048
+MAX_AREA = MAX_SIDE * MAX_SIDE  # holds by the sides alone
+MAX_STEPS = 1000
+MAX_GUIDANCE = 30.0
+MAX_SEED = 2**63 - 1
+MAX_SEEDS = 10_000  # pictures one command or call may ask for
+
+
+def _side(value: Any, info: ValidationInfo) -> Any:
+    """The bounds stand in the field, for the schema; here they are said with a fix that obeys all of them."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        _check_side(info.field_name or "the side", value)
+    return value
+
+
+def _check_side(name: str, value: int) -> None:
+    near = (min(max(value, MIN_SIDE), MAX_SIDE) + SIDE_STEP // 2) // SIDE_STEP * SIDE_STEP
+    if not MIN_SIDE <= value <= MAX_SIDE:
+        raise BadInput(f"{name} {shown(value)}", f"is not between {MIN_SIDE} and {MAX_SIDE}", f"try {near}")
+    if value % SIDE_STEP:
+        raise BadInput(f"{name} {value}", f"is not a multiple of {SIDE_STEP}", f"try {near}")
+
+
+def _prompt(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"text": value}
+    if not isinstance(value, (dict, Prompt)):
+        raise BadInput(f"prompt {shown(value)}", "is not text", "say what the picture shows")
+    return value
+
+
+# Validators stand after the bounds: only so do the bounds reach the JSON schema.
+Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_STEP), BeforeValidator(_side)]
+Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
+Steps = Annotated[Whole, Field(ge=1, le=MAX_STEPS)]
+Guidance = Annotated[Number, Field(ge=0, le=MAX_GUIDANCE)]
+AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
+"""A prompt, or its text alone."""
+
+
+class Request(Contract):
+    """One picture, as asked for. None always means: decided when the request is resolved, as each field says."""
+
+    prompt: AnyPrompt = Field(description="What to draw: a text, or an object with text and negative.")
+    seed: Seed | None = Field(
+        None, description="The number the noise is drawn from: the same seed gives the same picture. None: chosen anew."
+    )
+    width: Side | None = Field(None, description="Width in pixels, a multiple of 16. None: the model card's default.")
+    height: Side | None = Field(None, description="Height in pixels, a multiple of 16. None: the model card's default.")
+    steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
+    sampler: Name | None = Field(None, description="The sampler, by name. None: the model card's default.")
+    guidance: Guidance | None = Field(
+        None, description="How strongly the prompt steers; 1 is plain. None: the model card's default."
+    )
+    style: Name | None = Field(None, description="A style the model knows, by name. None: no style is added.")
+    model: Name = Field("default", description="The model, by name.")
+
+
+def expand(request: Request, seeds: Iterable[int]) -> list[Request]:
+    """One request for each seed, otherwise alike."""
+    fields = dict(request)
+    return [Request(**{**fields, "seed": seed}) for seed in seeds]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds of "7", "0-7" (both ends included) or "1,4,9", in the order written."""
+    too_many = BadInput(f"seeds {shown(text)}", f"are more than {MAX_SEEDS}", "ask in several goes")
+    if text.count(",") >= MAX_SEEDS:
+        raise too_many
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = _SEEDS.fullmatch(part)
+        if not match:
+            raise BadInput(f"seeds {shown(text)}", "are not numbers", 'write "7", "0-7" or "1,4,9"')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if max(first, last) > MAX_SEED:
+            raise BadInput(f"seed {max(first, last)}", f"is above {MAX_SEED}", f"try {MAX_SEED}")
+        if last < first:
+            raise BadInput(f"seeds {first}-{last}", "run backwards", f"try {last}-{first}")
+        if len(seeds) + last - first + 1 > MAX_SEEDS:
+            raise too_many
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "256x192", or of a square, "128"."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise BadInput(f"size {shown(text)}", "is not a size", 'write width x height, "256x192", or one side, "128"')
+    width, height = int(match[1]), int(match[2] or match[1])
+    _check_side("width", width)
+    _check_side("height", height)
+    return width, height
+
+
+_SEEDS = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")
+_SIZE = re.compile(r"\s*([0-9]{1,6})\s*(?:[xX×]\s*([0-9]{1,6})\s*)?")

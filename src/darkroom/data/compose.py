@@ -1,0 +1,223 @@
+"""The composer: scene specs to pixels and per-patch truth, on any device.
+
+Every object is one affine warp of a sprite laid over the canvas, layer by layer. A pass paints a group of objects in
+the smallest window of whole patches that holds them. On a CPU a group is one object, so that its pixels stay in the
+cache; on a GPU it is all objects of a layer that are sampled alike, so that a batch costs few launches. Whatever the
+groups, a pixel depends on its own scene only: alone and in a batch a scene has the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from darkroom.data.shards import SIDE, Sprite, SpriteTable
+from darkroom.data.spec import GROUNDS, Ground, Scene, SpecObject
+from darkroom.wording.vocabulary import COLOURS
+
+PATCHES = 8  # truth is kept on an 8 x 8 grid: one cell per latent patch of 16 px at 128 px
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class Composed(NamedTuple):
+    """A rendered batch and the truth about each patch of it."""
+
+    pixels: Float[Tensor, "batch 3 side side"]  # sRGB in [0, 1]
+    concept: Int[Tensor, "batch 8 8"]  # index into the core vocabulary of what covers most of the patch; -1 is ground
+    coverage: Float[Tensor, "batch 8 8"]  # share of the patch that objects cover
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """One object to paint: where it goes and which pixels it comes from."""
+
+    scene: int
+    sprite: Sprite
+    thing: SpecObject
+    level: int  # how often the sprite is halved before it is sampled, so that shrinking does not alias
+    affine: tuple[tuple[float, ...], tuple[float, ...]]  # 2 x 3, from output to sprite coordinates, both in [-1, 1]
+    window: tuple[int, int, int, int]  # x0, y0, x1, y1 of the patches the drawing may touch
+
+
+class Composer:
+    """Renders scenes from a table of sprites."""
+
+    def __init__(self, table: SpriteTable, side: int = SIDE) -> None:
+        if side % PATCHES:
+            raise ValueError(f"side {side} is not a multiple of {PATCHES}; try {-(-side // PATCHES) * PATCHES}")
+        self.table = table
+        self.side = side
+        self._rows: dict[tuple[int, str], list[Sprite]] = defaultdict(list)
+        for sprite in table.sprites:
+            self._rows[sprite.concept, sprite.style].append(sprite)
+        device = table.pixels.device
+        self.together = device.type != "cpu"  # whether a pass paints more than one object
+        self._extents = _extents(table.pixels)
+        self._axis = (2 * torch.arange(side, device=device) + 1) / side - 1  # centres of the output pixels, in [-1, 1]
+        self._grounds = {name: torch.tensor(rgb, device=device).view(3, 1, 1) / 255 for name, rgb in GROUNDS.items()}
+        self._colours = {name: torch.tensor(rgb, device=device) / 255 for name, rgb in COLOURS.items()}
+
+    def sprite(self, scene: Scene, thing: SpecObject) -> Sprite:
+        """The drawing of an object; the scene's seed picks where the table has several."""
+        drawings = self._rows.get((thing.concept, scene.style))
+        if not drawings:
+            raise KeyError(f"no drawing of concept {thing.concept} in style {scene.style!r}")
+        return drawings[scene.seed % len(drawings)]
+
+    def render(self, scenes: list[Scene]) -> Composed:
+        """Renders a batch of scenes; on the device that holds the table's pixels."""
+        device = self.table.pixels.device
+        depth = max(len(scene.objects) for scene in scenes)
+        canvas = torch.empty(len(scenes), 3, self.side, self.side, device=device)
+        for i, scene in enumerate(scenes):
+            canvas[i] = self._ground(scene.ground)
+        cover = torch.zeros(len(scenes), 1, self.side, self.side, device=device)
+        shares = torch.zeros(depth, len(scenes), PATCHES, PATCHES, device=device)
+        for layer in range(depth):
+            placed = [
+                self._place(i, scene, scene.objects[layer])
+                for i, scene in enumerate(scenes)
+                if layer < len(scene.objects)
+            ]
+            for group in self._groups(placed):
+                self._paint(group, canvas, cover, shares[layer])
+        index = [[t.concept for t in scene.objects] + [-1] * (depth - len(scene.objects)) for scene in scenes]
+        concept = _visible(shares, torch.tensor(index, device=device).T)
+        return Composed(canvas, concept, F.avg_pool2d(cover, self.side // PATCHES)[:, 0])
+
+    def _ground(self, ground: Ground) -> Tensor:
+        """The background in [0, 1], to be broadcast to (3, side, side)."""
+        first = self._grounds[ground.name]
+        if ground.name_to is None:
+            return first
+        ramp = (self._axis[:, None] + 1) / 2
+        if ground.radial:
+            ramp = (self._axis[:, None] ** 2 + self._axis**2).sqrt().div(1.4).clamp(0, 1)
+        return first * (1 - ramp) + self._grounds[ground.name_to] * ramp
+
+    def _place(self, number: int, scene: Scene, thing: SpecObject) -> _Placed:
+        """Where an object of scene ``number`` goes: its centre is the centre of the sprite's visible box."""
+        sprite = self.sprite(scene, thing)
+        x0, y0, x1, y1 = sprite.box
+        scale = thing.size * self.side / max(x1 - x0, y1 - y0)  # output pixels per sprite pixel
+        level = max(0, min(3, math.floor(math.log2(1 / scale) + 0.35)))
+        turn, mirror = math.radians(thing.angle), -1.0 if thing.flip else 1.0
+        cos, sin = math.cos(turn), math.sin(turn)
+        k = self.side / SIDE / scale  # sprite units per output unit
+        a, b, c, d = cos * mirror * k, -sin * mirror * k, sin * k, cos * k
+        x, y = 2 * thing.x - 1, 2 * thing.y - 1
+        affine = (
+            (a, b, (x0 + x1) / SIDE - 1 - a * x - b * y),
+            (c, d, (y0 + y1) / SIDE - 1 - c * x - d * y),
+        )
+        # Where the corners of the sprite's inked part go, widened by what halving and bilinear sampling smear.
+        left, top, right, bottom = self._extents[sprite.row]
+        smear = 1.5 * 2**level
+        across = [mirror * scale * (edge - (x0 + x1) / 2) for edge in (left - smear, right + smear)]
+        down = [scale * (edge - (y0 + y1) / 2) for edge in (top - smear, bottom + smear)]
+        xs = self._patches([thing.x * self.side + cos * u + sin * v for u in across for v in down])
+        ys = self._patches([thing.y * self.side - sin * u + cos * v for u in across for v in down])
+        return _Placed(number, sprite, thing, level, affine, (xs[0], ys[0], xs[1], ys[1]))
+
+    def _patches(self, positions: list[float]) -> tuple[int, int]:
+        """The range of patches, at least one, that holds these pixel positions along one axis."""
+        patch = self.side / PATCHES
+        first = max(0, min(PATCHES - 1, math.floor(min(positions) / patch)))
+        return first, max(first + 1, min(PATCHES, math.ceil(max(positions) / patch)))
+
+    def _groups(self, placed: list[_Placed]) -> Iterable[list[_Placed]]:
+        """Objects of one layer that are painted together: alike in level and in being recoloured."""
+        if not self.together:
+            return [[p] for p in placed]
+        groups: dict[tuple[int, bool], list[_Placed]] = defaultdict(list)
+        for p in placed:
+            groups[p.level, p.thing.colour is not None].append(p)
+        return groups.values()
+
+    def _paint(self, group: list[_Placed], canvas: Tensor, cover: Tensor, shares: Tensor) -> None:
+        """Lays a group of objects, at most one a scene, over the canvas and notes what they cover."""
+        x0, y0 = (min(p.window[i] for p in group) for i in (0, 1))
+        x1, y1 = (max(p.window[i] for p in group) for i in (2, 3))
+        patch = self.side // PATCHES
+        columns, lines = slice(x0 * patch, x1 * patch), slice(y0 * patch, y1 * patch)
+        painted = self._warped(group, columns, lines)
+        alpha = painted[:, 3:]
+        first = group[0].scene
+        scenes = slice(first, first + 1) if len(group) == 1 else torch.tensor([p.scene for p in group])
+        clear = 1 - alpha
+        for under, over in ((canvas, painted[:, :3]), (cover, alpha)):
+            part = under[:, :, lines, columns]
+            part[scenes] = part[scenes] * clear + over
+        shares[scenes, y0:y1, x0:x1] = F.avg_pool2d(alpha, patch)[:, 0]
+
+    def _warped(self, group: list[_Placed], columns: slice, lines: slice) -> Tensor:
+        """The group's drawings as they appear in a window, recoloured, premultiplied, (m, 4, height, width)."""
+        pixels = self.table.pixels
+        rows = torch.tensor([p.sprite.row for p in group], device=pixels.device)
+        sprites = pixels.index_select(0, rows).float()  # (m, 4, 128, 128) in [0, 255]
+        for _ in range(group[0].level):  # sums of 2 x 2: exact, the division comes last
+            sprites = sprites[:, :, 0::2] + sprites[:, :, 1::2]
+            sprites = sprites[..., 0::2] + sprites[..., 1::2]
+        affine = torch.tensor([p.affine for p in group], device=pixels.device)[:, :, :, None]  # (m, 2, 3, 1)
+        across = affine[:, :, 0] * self._axis[columns]  # (m, 2, width)
+        down = affine[:, :, 1] * self._axis[lines] + affine[:, :, 2]  # (m, 2, height)
+        grid = (across[:, :, None, :] + down[:, :, :, None]).permute(0, 2, 3, 1)
+        painted = F.grid_sample(sprites, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        painted = painted.div_(255 * 4 ** group[0].level)
+        if group[0].thing.colour is None:
+            return painted
+        target = torch.stack([self._colours[p.thing.colour] for p in group if p.thing.colour])
+        return recolour(painted, target)
+
+
+def recolour(
+    painted: Float[Tensor, "m 4 height width"], target: Float[Tensor, "m 3"]
+) -> Float[Tensor, "m 4 height width"]:
+    """Paints drawings in one colour: shade below their mean lightness runs to dark, above it to white.
+
+    Premultiplied in, premultiplied out; the drawing's own hue is gone, its light and shadow stay.
+    """
+    alpha = painted[:, 3:]
+    red, green, blue = (painted[:, i : i + 1] * weight for i, weight in enumerate(_LUMA))
+    luma = red + green + blue  # premultiplied lightness
+    mean = (_total(luma) / _total(alpha).clamp_min(1)).clamp(0.15, 0.85)
+    light = (luma / alpha.clamp_min(1e-3)).clamp(0, 1)
+    colour = target[:, :, None, None]
+    dark = colour * (light / mean)
+    bright = colour + (1 - colour) * (0.8 * (light - mean) / (1 - mean))
+    return torch.cat([torch.where(light < mean, dark, bright).clamp(0, 1) * alpha, alpha], 1)
+
+
+def _total(values: Float[Tensor, "m 1 height width"]) -> Float[Tensor, "m 1 1 1"]:
+    """The sum over a picture, in whole numbers: whatever the window and the order of summing, the same bits."""
+    return (values * 2**16).round().long().sum((2, 3), keepdim=True).float() / 2**16
+
+
+def _visible(shares: Float[Tensor, "layers batch 8 8"], index: Int[Tensor, "layers batch"]) -> Int[Tensor, "batch 8 8"]:
+    """The concept that covers most of each patch, -1 where none covers more than a fifth."""
+    best = torch.zeros_like(shares[0])
+    concept = torch.full_like(best, -1, dtype=torch.long)
+    for share, painted in zip(shares, index, strict=True):
+        # A later layer hides what it covers: what was seen of earlier objects shrinks by its share.
+        seen = best * (1 - share)
+        wins = (share > seen) & (share > 0.2)
+        concept = torch.where(wins, painted[:, None, None], concept)
+        best = torch.where(wins, share, seen)
+    return concept
+
+
+def _extents(pixels: UInt8[Tensor, "sprites 4 128 128"]) -> list[tuple[int, int, int, int]]:
+    """For each sprite the box x0, y0, x1, y1 outside of which it is empty; faint rims lie inside it."""
+    inked = pixels[:, 3] > 0
+    columns, lines = inked.any(1).byte(), inked.any(2).byte()
+    ends = (columns.argmax(1), lines.argmax(1), SIDE - columns.flip(1).argmax(1), SIDE - lines.flip(1).argmax(1))
+    return list(zip(*(end.tolist() for end in ends), strict=True))

@@ -1,0 +1,144 @@
+"""Sprite shards: the data pack's drawings decoded once into one uint8 tensor, with the table that names them.
+
+``darkroom data build`` writes them; the composer, on any device, draws from them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from darkroom.contracts.ledger import LedgerRow, write_ledger
+from darkroom.data.pack import STYLES, Pack, PackError
+from darkroom.wording.vocabulary import Concept, core
+
+SIDE = 128  # pixels a side of every sprite
+
+
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """One drawing: which concept, in which style, and where its visible part lies."""
+
+    row: int  # row of the pixel tensor
+    concept: int  # index into the core vocabulary
+    style: str
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 of the visible part, pixels
+    id: str  # the data pack's id, the key of the ledger
+
+
+@dataclass(frozen=True)
+class SpriteTable:
+    """Drawings for the composer; ``pixels`` is premultiplied RGBA, so that filtering never drags in hidden colour."""
+
+    sprites: tuple[Sprite, ...]
+    pixels: UInt8[Tensor, "sprites 4 128 128"]
+
+    @property
+    def available(self) -> frozenset[tuple[int, str]]:
+        """The (concept, style) pairs that have a drawing."""
+        return frozenset((sprite.concept, sprite.style) for sprite in self.sprites)
+
+    def restricted(self, concepts: set[int], styles: tuple[str, ...]) -> SpriteTable:
+        """The table with only these concepts and styles; pixel rows are copied together."""
+        kept = [s for s in self.sprites if s.concept in concepts and s.style in styles]
+        rows = torch.tensor([s.row for s in kept], dtype=torch.long)
+        sprites = tuple(Sprite(i, s.concept, s.style, s.box, s.id) for i, s in enumerate(kept))
+        return SpriteTable(sprites, self.pixels[rows])
+
+    def to(self, device: torch.device) -> SpriteTable:
+        """The table with its pixels on another device."""
+        return SpriteTable(self.sprites, self.pixels.to(device))
+
+
+def premultiplied(rgba: np.ndarray) -> np.ndarray:
+    """RGBA (H, W, 4) uint8 to premultiplied (4, H, W) uint8."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    colour = (rgba[..., :3].astype(np.uint16) * alpha + 127) // 255
+    return np.concatenate([colour, alpha], axis=2).astype(np.uint8).transpose(2, 0, 1)
+
+
+def alpha_box(rgba: np.ndarray) -> tuple[int, int, int, int]:
+    """The smallest box (x0, y0, x1, y1) around the visible pixels of an RGBA picture (H, W, 4)."""
+    visible = rgba[..., 3] > 8
+    if not visible.any():
+        raise ValueError("the picture has no visible pixel")
+    ys, xs = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+def build(source: Path, out: Path, concepts: tuple[Concept, ...] | None = None) -> SpriteTable:
+    """Decodes the data pack's drawings of ``concepts`` (None: the core vocabulary) into ``out``.
+
+    Writes ``sprites.safetensors``, ``sprites.json`` and ``ledger.jsonl``. Raises PackError when the pack is unreadable.
+    """
+    pack = Pack(source)
+    wanted = {concept.drawing: concept for concept in (core() if concepts is None else concepts)}
+    style_of = {pair: style for style, pairs in STYLES.items() for pair in pairs}
+    sprites, planes, ledger = [], [], []
+    for row in pack.rows("sprites"):
+        style, concept = style_of.get((row["source"], row["style"])), wanted.get(row["name"])
+        if style is None or concept is None:
+            continue
+        rgba = pack.picture(row)
+        if rgba.shape[:2] != (SIDE, SIDE):
+            raise PackError(f"{row['id']} is {rgba.shape[1]}x{rgba.shape[0]}; sprites are {SIDE}x{SIDE}")
+        try:
+            box = alpha_box(rgba)
+        except ValueError as error:
+            raise PackError(f"{row['id']}: {error}") from None
+        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"]))
+        planes.append(premultiplied(rgba))
+        ledger.append(
+            LedgerRow(
+                id=row["id"],
+                name=row["name"],
+                source=row["source"],
+                style=row["style"],
+                licence=row["licence"],
+                attribution=row["attribution"],
+                upstream_path=row["original_path"],
+                sha256=sha256(pack.encoded(row)).hexdigest(),
+            )
+        )
+    if not sprites:
+        raise PackError(f"{source} holds no drawing of the wanted concepts; check --source")
+    table = SpriteTable(tuple(sprites), torch.from_numpy(np.stack(planes)))
+    save(table, out)
+    write_ledger(ledger, out / "ledger.jsonl")
+    return table
+
+
+def save(table: SpriteTable, folder: Path) -> None:
+    """Writes the table's two files into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"pixels": table.pixels.cpu().contiguous()}, folder / "sprites.safetensors")
+    (folder / "sprites.json").write_text(json.dumps([asdict(s) for s in table.sprites], indent=0))
+
+
+def load(folder: Path) -> SpriteTable:
+    """Reads the table that :func:`build` wrote. Raises PackError when the folder holds none."""
+    try:
+        rows = json.loads((folder / "sprites.json").read_text())
+        sprites = tuple(Sprite(r["row"], r["concept"], r["style"], tuple(r["box"]), r["id"]) for r in rows)
+        with safe_open(folder / "sprites.safetensors", framework="pt") as file:
+            pixels = file.get_tensor("pixels")
+    except FileNotFoundError as error:
+        raise PackError(
+            f"{folder} holds no sprites ({error}); run `darkroom data build --source PACK --out {folder}`"
+        ) from None
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise PackError(f"the sprites in {folder} are damaged ({error}); run `darkroom data build` again") from error
+    if len(sprites) != len(pixels):
+        raise PackError(
+            f"{folder} names {len(sprites)} sprites but holds {len(pixels)}; run `darkroom data build` again"
+        )
+    return SpriteTable(sprites, pixels)

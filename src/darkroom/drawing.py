@@ -1,0 +1,148 @@
+"""What ``darkroom generate`` does: resolve, draw together, save each picture as it ends, say what happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import Request
+from darkroom.engine import Engine
+from darkroom.generate import Moment, picture, run, styled
+from darkroom.model import Model, load
+from darkroom.picture.image import Image
+from darkroom.picture.metadata import read_recipe
+from darkroom.picture.sheet import contact_sheet
+from darkroom.picture.write import write, write_new
+from darkroom.wording.parse import parse
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One saved picture."""
+
+    path: Path
+    recipe: Recipe
+
+
+def draw(
+    requests: Sequence[Request],
+    again: Path | None,
+    out: Path,
+    *,
+    model: str = "default",
+    sheet: bool = False,
+    as_json: bool = False,
+    dry_run: bool = False,
+) -> list[Drawn]:
+    """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
+
+    Raises DarkroomError when nothing could be drawn; when only some pictures failed the others are saved first.
+    """
+    opened = load(model)
+    recipes = [_again(opened, again)] if again is not None else [opened.resolve(request) for request in requests]
+    if dry_run:
+        print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
+        return []
+    say = Speaker(quiet=as_json)
+    say.interpreted(opened, recipes[0])
+    drawn, failures, pixels = [], [], []
+    for recipe, result in _results(opened, recipes, say):
+        if isinstance(result, Exception):
+            failures.append(result)
+            say.failed(recipe, result)
+            continue
+        path = write_new(result.pixels, out, recipe)
+        drawn.append(Drawn(path, recipe))
+        pixels.append(result.pixels)
+        say.saved(path, as_json)
+    if sheet and drawn:
+        captions = [f"{d.recipe.prompt.text}  {d.recipe.seed}" for d in drawn]
+        path = write(contact_sheet(pixels, captions, columns=min(4, len(pixels))), out / "sheet.png")
+        say.saved(path, as_json)
+    if as_json:
+        print(json.dumps({"pictures": [{"path": str(d.path), "recipe": json.loads(d.recipe.to_json())} for d in drawn]}))
+    if failures:
+        raise failures[0]
+    return drawn
+
+
+def _results(model: Model, recipes: Sequence[Recipe], say: Speaker) -> Iterator[tuple[Recipe, Image | Exception]]:
+    """Pictures as they end: one is driven alone and watched, several share passes."""
+    if len(recipes) == 1:
+        yield recipes[0], run(picture(recipes[0], model, say.moment), model.evaluate)
+        return
+    tasks = (picture(recipe, model) for recipe in recipes)
+    for outcome in Engine[Image](model.evaluate).run(tasks):
+        ended = outcome.error if outcome.result is None else outcome.result
+        assert ended is not None
+        yield recipes[outcome.index], ended
+
+
+def _again(model: Model, path: Path) -> Recipe:
+    """The recipe inside a picture; refuses one that this model cannot reproduce."""
+    recipe = read_recipe(path)
+    if recipe.model_hash != model.card.model_hash:
+        raise BadInput(
+            f"{path}",
+            f"was made by the model {recipe.model} {recipe.model_hash[:12]}, and this one is {model.card.name} "
+            f"{model.card.model_hash[:12]}",
+            "name that model's folder with --model",
+        )
+    return recipe
+
+
+class Speaker:
+    """Progress in words on stderr; a line is rewritten in place only where a person looks."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.lively = sys.stderr.isatty()
+        self.started = time.monotonic()
+
+    def interpreted(self, model: Model, recipe: Recipe) -> None:
+        """How much of the sentence the model takes, and what it drops or never learnt."""
+        tokens = model.encoder.tokenizer.tokens(styled(parse(recipe.prompt.text).text, recipe.style))
+        unknown = [word for word in unknown_words(recipe.prompt.text, model.card.words)]
+        note = f"never seen: {', '.join(unknown)}" if unknown else "all known"
+        self._line("interpret", f"{tokens.length} tokens of {model.encoder.limit}   ({note})")
+        if tokens.dropped:
+            self._line("", f"dropped, no room: {' '.join(tokens.dropped)}")
+
+    def moment(self, moment: Moment) -> None:
+        """One moment of a picture that is watched."""
+        if moment.stage != "synthesise" or self.quiet:
+            return
+        done = moment.step == moment.steps
+        if self.lively or done:
+            filled = "█" * round(12 * moment.step / moment.steps)
+            text = f"{filled:<12} {moment.step}/{moment.steps} evaluations  {time.monotonic() - self.started:.1f} s"
+            self._line("synthesise", text, end="\n" if done else "\r")
+
+    def saved(self, path: Path, as_json: bool) -> None:
+        """Where a picture is; paths are data and go to stdout."""
+        if not as_json:
+            print(path, flush=True)
+
+    def failed(self, recipe: Recipe, error: Exception) -> None:
+        """A picture that could not be made; the others go on."""
+        print(f"failed      seed {recipe.seed}: {error}", file=sys.stderr)
+
+    def _line(self, stage: str, text: str, end: str = "\n") -> None:
+        if not self.quiet:
+            print(f"{stage:<12}{text}", file=sys.stderr, end=end, flush=True)
+
+
+def unknown_words(text: str, known: Sequence[str]) -> list[str]:
+    """Words of a sentence that no training caption held; an empty list of known words knows nothing and says nothing."""
+    if not known:
+        return []
+    words = {word.strip(".,;:!?()[]\"'").lower() for word in text.split()}
+    seen = set(known)
+    return sorted(word for word in words if word and word not in seen)

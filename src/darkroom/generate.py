@@ -1,0 +1,127 @@
+"""One picture, top-down: interpret -> latent -> synthesise -> refine.
+
+:func:`picture` is the task; :func:`run` drives one task alone, ``darkroom.engine`` drives many. There is no second path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts.job import Stage
+from darkroom.contracts.recipe import Recipe
+from darkroom.picture.image import Image
+from darkroom.protocols import Call, Conditioning, LatentCodec, Level, Sampler, Synthesizer, SynthesisSpec, T, Task, TextEncoder
+from darkroom.synthesis.samplers import SAMPLERS, evaluations
+from darkroom.wording.parse import parse
+
+
+class Parts(Protocol):
+    """What a picture needs of a model."""
+
+    @property
+    def encoder(self) -> TextEncoder: ...
+    @property
+    def codec(self) -> LatentCodec: ...
+    @property
+    def synthesizer(self) -> Synthesizer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a watcher is told: a stage's work, ``step`` of ``steps``, and while synthesising the clean estimate so far."""
+
+    stage: Stage
+    step: int
+    steps: int
+    x0: Tensor | None = None
+
+
+OnMoment = Callable[[Moment], None]
+
+
+def picture(
+    recipe: Recipe, model: Parts, on_moment: OnMoment = lambda _: None, sampler: Sampler | None = None
+) -> Task[Image]:
+    """The way of one picture. ``sampler`` None takes the recipe's by name; a function is used as it is."""
+    # 1. Interpret: the sentences become tokens, the tokens become vectors.
+    on_moment(Moment("interpret", 0, 1))
+    positive, negative = yield from interpret(recipe, model)
+
+    # 2. Latent: how large it is and where in it to start (noise, drawn from the seed).
+    on_moment(Moment("latent", 0, 1))
+    spec = SynthesisSpec(
+        shape=model.codec.shape(recipe.width, recipe.height),
+        steps=recipe.steps,
+        sampler=sampler or SAMPLERS[recipe.sampler],
+        guidance=recipe.guidance,
+        watch=_counted(on_moment, 0 if sampler else evaluations(recipe.sampler, recipe.steps)),
+    )
+
+    # 3. Synthesise: noise is removed step by step toward the sentence.
+    latent = yield from model.synthesizer.task(positive, negative, spec, recipe.seed)
+    check_finite(latent, recipe)
+
+    # 4. Refine: decode; upscaling, repair and grading come here.
+    on_moment(Moment("refine", 0, 1))
+    pixels = yield from model.codec.decode(latent)
+    return Image((pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy(), recipe)
+
+
+def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Conditioning, Conditioning]]:
+    """Vectors of what is wanted and of what is not (the empty sentence when the prompt names nothing unwanted)."""
+    words = parse(recipe.prompt.text, recipe.prompt.negative)
+    positive = yield from model.encoder.encode(styled(words.text, recipe.style))
+    negative = yield from model.encoder.encode(words.negative)
+    return positive, negative
+
+
+def styled(text: str, style: str | None) -> str:
+    """The sentence with its style said the way captions say it; None adds nothing."""
+    return text if style is None else f"{text}, {style}"
+
+
+def run(task: Task[T], evaluate: Callable[[Sequence[Call]], list[Tensor]]) -> T:
+    """Drives one task alone: each list of calls is evaluated at once, in groups of equal batch key."""
+    answers: list[Tensor] | None = None
+    with torch.inference_mode():
+        while True:
+            try:
+                calls = next(task) if answers is None else task.send(answers)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answers = evaluate(calls)
+
+
+def check_finite(latent: Tensor, recipe: Recipe) -> None:
+    """Never a silent black picture: refuses a latent with NaN or infinity in it."""
+    if not torch.isfinite(latent).all():
+        raise NumericalFailure(
+            f"seed {recipe.seed} with guidance {recipe.guidance} and sampler {recipe.sampler}",
+            "made numbers that are not finite",
+            "lower the guidance or take another sampler",
+        )
+
+
+class NumericalFailure(DarkroomError):
+    """The network's numbers overflowed."""
+
+    code = "numerical"
+
+
+def _counted(on_moment: OnMoment, total: int) -> Callable[[Level, Tensor], None]:
+    """Tells the watcher of each clean estimate, counting them."""
+    seen = 0
+
+    def watch(level: Level, x0: Tensor) -> None:
+        nonlocal seen
+        seen += 1
+        on_moment(Moment("synthesise", seen, total, x0))
+
+    return watch

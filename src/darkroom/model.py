@@ -1,0 +1,189 @@
+"""A model: text encoder, latent codec, synthesizer and card, opened from a folder and complete from then on."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
+import darkroom
+from darkroom.contracts.card import Card
+from darkroom.contracts.errors import BadFile, DarkroomError, unknown
+from darkroom.contracts.recipe import Environment, Recipe
+from darkroom.contracts.request import Request
+from darkroom.latent.codec import AutoencoderCodec
+from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
+from darkroom.nn.config import read_config
+from darkroom.nn.dit import Denoiser, DenoiserConfig
+from darkroom.nn.slots import SLOTS
+from darkroom.nn.text import TextConfig, TextEncoder
+from darkroom.prompt.encoders import SentenceEncoder
+from darkroom.protocols import Call, LatentCodec, Network, Synthesizer
+from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.wording.tokenizer import Tokenizer, TokenizerError
+
+EMBEDDED = Path(__file__).parent / "weights"
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything a picture needs. ``networks`` maps a call's network name to who evaluates it."""
+
+    card: Card
+    encoder: SentenceEncoder
+    codec: LatentCodec
+    synthesizer: Synthesizer
+    networks: dict[str, Network]
+    dtype: torch.dtype
+
+    def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
+        """Answers calls in their order; equal batch keys share passes of at most a slot."""
+        groups: dict[object, list[int]] = defaultdict(list)
+        for i, call in enumerate(calls):
+            groups[call.batch_key].append(i)
+        answers: dict[int, Tensor] = {}
+        for members in groups.values():
+            for start in range(0, len(members), SLOTS[-1]):
+                some = members[start : start + SLOTS[-1]]
+                network = self.networks[calls[some[0]].network]
+                answers.update(zip(some, network.evaluate([calls[i] for i in some]), strict=True))
+        return [answers[i] for i in range(len(calls))]
+
+    def resolve(self, request: Request) -> Recipe:
+        """The request with every default decided. Raises BadInput for a sampler or style the model does not know."""
+        if request.sampler is not None and request.sampler not in SAMPLERS:
+            raise unknown("sampler", request.sampler, SAMPLERS)
+        if request.style is not None and request.style not in self.card.styles:
+            raise unknown("style", request.style, self.card.styles)
+        return Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
+
+    def environment(self) -> Environment:
+        """What besides the recipe decides the last bit of a pixel."""
+        return Environment(
+            torch=torch.__version__,
+            threads=torch.get_num_threads(),
+            instruction_set=torch.backends.cpu.get_cpu_capability(),
+            mode="eager",
+            dtype=str(self.dtype).removeprefix("torch."),
+        )
+
+
+def assembled(
+    card: Card, tokenizer: Tokenizer, text: TextEncoder, autoencoder: Autoencoder, denoiser: Denoiser
+) -> Model:
+    """A model of our own networks; they are put in evaluation mode and not changed otherwise."""
+    for network in (text, autoencoder, denoiser):
+        network.eval()
+    encoder = SentenceEncoder(tokenizer, text)
+    codec, synthesizer = AutoencoderCodec(autoencoder), DiffusionSynthesizer(denoiser)
+    networks: dict[str, Network] = {
+        encoder.NETWORK: encoder,
+        codec.ENCODER: codec,
+        codec.DECODER: codec,
+        synthesizer.TEXT: synthesizer,
+        synthesizer.NETWORK: synthesizer,
+    }
+    dtype = next(denoiser.parameters()).dtype
+    return Model(card, encoder, codec, synthesizer, networks, dtype)
+
+
+def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
+    """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
+    folder = folder_of(name)
+    card = read_card(folder)
+    files = {component: _verified(folder, card, component) for component in card.files}
+    try:
+        tokenizer = Tokenizer.from_json(files["tokenizer"])
+        text = TextEncoder(read_config(TextConfig, card.configs["text"]))
+        autoencoder = Autoencoder(read_config(AutoencoderConfig, card.configs["autoencoder"]))
+        denoiser = Denoiser(read_config(DenoiserConfig, card.configs["denoiser"]))
+    except KeyError as error:
+        raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error
+    except (TokenizerError, ValueError, TypeError) as error:
+        raise BadFile(f"{folder}", f"cannot be opened ({error})", "take a complete model folder") from error
+    for component, network in (("text", text), ("autoencoder", autoencoder), ("denoiser", denoiser)):
+        _fill(network, files[component], folder / card.files[component].path)
+        network.to(dtype)
+    return assembled(card, tokenizer, text, autoencoder, denoiser)
+
+
+def known_models() -> dict[str, Path]:
+    """Names and folders of the models at hand: the embedded one and those under DARKROOM_MODELS."""
+    found = {"default": EMBEDDED}
+    store = os.environ.get("DARKROOM_MODELS")
+    if store:
+        found.update({path.parent.name: path.parent for path in sorted(Path(store).glob(f"*/{CARD}"))})
+    return {name: folder for name, folder in found.items() if (folder / CARD).is_file()}
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a model given by name or by path. Raises BadInput with the nearest name."""
+    models = known_models()
+    if name in models:
+        return models[name]
+    if (Path(name) / CARD).is_file():
+        return Path(name)
+    raise unknown("model", name, models)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a model folder."""
+    try:
+        return Card.from_json((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, DarkroomError) as error:
+        raise BadFile(f"{folder / CARD}", f"cannot be read ({error})", "take a complete model folder") from error
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Writes a card, readable by people."""
+    import json
+
+    text = json.dumps(json.loads(card.to_json()), indent=1, ensure_ascii=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def with_file(card: Card, folder: Path, component: str, path: str) -> Card:
+    """The card with the entry of one file measured anew."""
+    from darkroom.contracts.card import FileEntry
+
+    data = (folder / path).read_bytes()
+    entry = FileEntry(path=path, sha256=sha256(data).hexdigest(), bytes=len(data))
+    return card.model_copy(update={"files": {**card.files, component: entry}})
+
+
+def _verified(folder: Path, card: Card, component: str) -> bytes:
+    """The bytes of one of the card's files, checked against its sha256."""
+    entry = card.files[component]
+    path = folder / entry.path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"{path}", f"cannot be read ({error.strerror})", "install the model again") from error
+    if sha256(data).hexdigest() != entry.sha256:
+        raise BadFile(f"{path}", "is damaged: its sha256 is not the card's", "install the model again")
+    return data
+
+
+def _fill(network: nn.Module, data: bytes, path: Path) -> None:
+    """Loads weights into a network; every tensor must be there, of the right shape, and finite."""
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise BadFile(f"{path}", f"is not a sound safetensors file ({error})", "install the model again") from error
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors or tensors[name].shape != tensor.shape:
+            raise BadFile(f"{path}", f"holds no tensor {name} of shape {tuple(tensor.shape)}", "install the model again")
+        if not torch.isfinite(tensors[name]).all():
+            raise BadFile(f"{path}", f"holds numbers that are not finite in {name}", "install the model again")
+    network.load_state_dict({name: tensors[name].float() for name in expected})

@@ -1,0 +1,148 @@
+"""Settings as one text, the way A1111 wrote them and other programs read them.
+
+    a red fox
+    Negative prompt: blurry
+    Steps: 12, Sampler: heun, CFG scale: 3.5, Seed: 7, Size: 256x192, Model hash: 0123456789, Model: "a, b"
+
+A value with a comma, a colon or a newline is quoted as JSON. The format cannot tell every prompt from its own
+keywords ("Negative prompt:" inside a prompt): where the plain text would be read wrongly, the last line repeats the
+prompt, quoted, as ``Darkroom prompt`` and ``Darkroom negative``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from darkroom.contracts.errors import BadInput, explain, shown
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import Request, parse_size
+
+NEGATIVE = "Negative prompt:"
+EXACT_PROMPT, EXACT_NEGATIVE = "Darkroom prompt", "Darkroom negative"
+MODEL_HASH_CHARACTERS = 10  # what A1111 shows of a SHA-256
+MIN_SETTINGS = 3  # fewer on the last line, and it belongs to the prompt: A1111's own rule
+MAX_KEY = 60
+_NUMBERS = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guidance", float)}
+_NAMES = {"Sampler": "sampler", "Style": "style"}
+
+
+@dataclass(frozen=True, slots=True)
+class Infotext:
+    """What an infotext says, unchecked: it may come from any program."""
+
+    prompt: str
+    negative: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def request(self) -> Request:
+        """The request it amounts to, within the same bounds as any other; settings darkroom has no word for are left
+        out, and so is the model, which is another program's."""
+        asked: dict[str, Any] = {"prompt": {"text": self.prompt, "negative": self.negative}}
+        for key, (name, number) in _NUMBERS.items():
+            if (value := self.settings.get(key)) is not None:
+                try:
+                    asked[name] = number(value)
+                except ValueError:
+                    raise BadInput(f"{key} {shown(value)}", "is not a number", "correct it in the text") from None
+        asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
+        if "Size" in self.settings:
+            asked["width"], asked["height"] = parse_size(self.settings["Size"])
+        try:
+            return Request(**asked)
+        except ValidationError as error:
+            raise BadInput(explain(error)) from error
+
+
+def infotext(recipe: Recipe) -> str:
+    """A recipe as infotext. ``parse_infotext`` gives prompt, negative prompt and settings back, whatever they hold."""
+    prompt, negative = recipe.prompt.text, recipe.prompt.negative
+    settings = {
+        "Steps": str(recipe.steps),
+        "Sampler": recipe.sampler,
+        "CFG scale": repr(recipe.guidance),
+        "Seed": str(recipe.seed),
+        "Size": f"{recipe.width}x{recipe.height}",
+        "Model hash": recipe.model_hash[:MODEL_HASH_CHARACTERS],
+        "Model": recipe.model,
+        **({"Style": recipe.style} if recipe.style is not None else {}),
+        "Version": f"darkroom {recipe.darkroom}",
+    }
+    text = _written(prompt, negative, settings)
+    read = parse_infotext(text)
+    if (read.prompt, read.negative) != (prompt, negative):
+        text = _written(prompt, negative, {**settings, EXACT_PROMPT: prompt, EXACT_NEGATIVE: negative})
+    return text
+
+
+def _written(prompt: str, negative: str, settings: dict[str, str]) -> str:
+    last = ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items())
+    return "\n".join([prompt, *([f"{NEGATIVE} {negative}"] if negative else []), last])
+
+
+def _quoted(value: str) -> str:
+    plain = value and value == value.strip() and not set(value) & set(',:"\n\r')
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+def parse_infotext(text: str) -> Infotext:
+    """What an infotext says. Any text has a reading: without settings, all of it is prompt."""
+    text = text.strip()
+    body, _, last = text.rpartition("\n")
+    settings = _settings(last)
+    if len(settings) < MIN_SETTINGS:
+        body, settings = text, {}
+    prompt, negative = _split_negative(body)
+    prompt, negative = settings.pop(EXACT_PROMPT, prompt), settings.pop(EXACT_NEGATIVE, negative)
+    return Infotext(prompt, negative, settings)
+
+
+def _split_negative(body: str) -> tuple[str, str]:
+    """Everything from the first line that begins with "Negative prompt:" on is negative."""
+    at = 0 if body.startswith(NEGATIVE) else body.find("\n" + NEGATIVE) + 1
+    if not at and not body.startswith(NEGATIVE):
+        return body.strip(), ""
+    return body[:at].strip(), body[at + len(NEGATIVE) :].strip()
+
+
+def _settings(line: str) -> dict[str, str]:
+    """ "Key: value, Key: "quoted, value"" as a mapping, in one pass; what has no key is skipped. The first of two
+    equal keys counts."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(line):
+        end = _or_end(line.find(",", at), line)
+        colon = line.find(":", at, min(end, at + MAX_KEY + 1))
+        if colon < 0:
+            at = end + 1
+            continue
+        key = line[at:colon].strip()
+        at = colon + 1
+        while at < len(line) and line[at] == " ":
+            at += 1
+        value, at = _value(line, at)
+        if key:
+            found.setdefault(key, value)
+    return found
+
+
+def _value(line: str, at: int) -> tuple[str, int]:
+    """One value and where the next setting begins."""
+    if quoted := _QUOTED.match(line, at):
+        try:
+            return str(json.loads(quoted[0])), _or_end(line.find(",", quoted.end()), line) + 1
+        except ValueError:
+            pass  # not JSON: take it as it stands
+    end = _or_end(line.find(",", at), line)
+    return line[at:end].strip(), end + 1
+
+
+def _or_end(found: int, line: str) -> int:
+    return len(line) if found < 0 else found
+
+
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"')  # possessive: a quote that never ends is given up in one pass

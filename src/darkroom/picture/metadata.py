@@ -1,0 +1,186 @@
+"""What a picture says about itself: its recipe, the A1111 infotext, and that a model made it.
+
+| | recipe (the authority) | infotext (a courtesy copy) | source type |
+|---|---|---|---|
+| PNG | iTXt ``darkroom`` | text ``parameters`` | iTXt ``XML:com.adobe.xmp`` |
+| JPEG | XMP ``darkroom:recipe`` | EXIF UserComment | XMP |
+| WebP | XMP ``darkroom:recipe`` | EXIF UserComment | XMP |
+
+A JPEG's EXIF block ends at 64 KiB; an infotext that does not fit is left out, never cut.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image, PngImagePlugin
+
+from darkroom.contracts.errors import BadFile, BadInput, NoRecipe
+from darkroom.contracts.recipe import Recipe
+from darkroom.picture import xmp
+from darkroom.picture.containers import (
+    Format,
+    damaged,
+    jpeg_segments,
+    load,
+    png_chunks,
+    sniff,
+    webp_chunks,
+)
+from darkroom.picture.infotext import Infotext, infotext, parse_infotext
+
+RECIPE_KEY = "darkroom"
+INFOTEXT_KEY = "parameters"
+XMP_KEY = "XML:com.adobe.xmp"
+MAX_TEXT_BYTES = 4_000_000  # of one text, unpacked
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_UNICODE = b"UNICODE\0"
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def png_texts(recipe: Recipe | None, source_type: str) -> PngImagePlugin.PngInfo:
+    """The text chunks of a PNG."""
+    texts = PngImagePlugin.PngInfo()
+    if recipe is not None:
+        texts.add_itxt(RECIPE_KEY, recipe.to_json())
+        texts.add_text(INFOTEXT_KEY, infotext(recipe))
+    texts.add_itxt(XMP_KEY, xmp.packet(source_type).decode())
+    return texts
+
+
+def jpeg_blocks(recipe: Recipe | None, source_type: str) -> list[bytes]:
+    """The bodies of a JPEG's APP1 segments."""
+    exif = exif_block(recipe)
+    blocks = [b"Exif\0\0" + exif] if 0 < len(exif) <= xmp.SEGMENT_BYTES - 6 else []
+    return blocks + xmp.jpeg_parts(source_type, recipe.to_json(ascii_only=True) if recipe else None)
+
+
+def webp_blocks(recipe: Recipe | None, source_type: str) -> tuple[bytes, bytes]:
+    """The EXIF and XMP chunks of a WebP; an empty one is not written."""
+    return exif_block(recipe), xmp.packet(source_type, recipe.to_json(ascii_only=True) if recipe else None)
+
+
+def exif_block(recipe: Recipe | None) -> bytes:
+    """An EXIF block with one entry, UserComment; UTF-16 with its big end first, as A1111 writes it."""
+    if recipe is None:
+        return b""
+    comment = _UNICODE + infotext(recipe).encode("utf-16-be")
+    undefined, long = 7, 4  # types of TIFF 6.0
+    return b"".join(
+        [
+            struct.pack(">2sHI", b"MM", 42, 8),
+            struct.pack(">HHHIII", 1, _EXIF_IFD, long, 1, 26, 0),  # IFD0 at 8: the Exif IFD stands at 26
+            struct.pack(">HHHIII", 1, _USER_COMMENT, undefined, len(comment), 44, 0),  # its one value stands at 44
+            comment,
+        ]
+    )
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def read_recipe(source: str | os.PathLike[str] | bytes) -> Recipe:
+    """The recipe inside a picture; :class:`NoRecipe` when it has none, :class:`BadFile` when it cannot be read."""
+    data, name = load(source)
+    kind = sniff(data, name)
+    try:
+        text = _recipe_json(data, kind)
+        foreign = text is None and _infotext(data, kind) is not None
+    except (ValueError, IndexError, struct.error):
+        raise damaged(name) from None
+    if text is None:
+        has = "holds settings of another program but no darkroom recipe" if foreign else "holds no darkroom recipe"
+        raise NoRecipe(name, has, "give a picture as darkroom saved it; editors and chats often remove the recipe")
+    try:
+        return Recipe.from_json(text)
+    except BadInput as error:
+        raise BadFile(
+            name, f"holds a recipe that cannot be used ({error})", "give the picture as it was saved"
+        ) from None
+
+
+def read_infotext(source: str | os.PathLike[str] | bytes) -> Infotext | None:
+    """The A1111 settings inside a picture, from whatever program; None when it has none."""
+    data, name = load(source)
+    kind = sniff(data, name)
+    try:
+        text = _infotext(data, kind)
+    except (ValueError, IndexError, struct.error):
+        raise damaged(name) from None
+    return None if text is None else parse_infotext(text)
+
+
+def _recipe_json(data: bytes, kind: Format) -> str | None:
+    if kind == "PNG":
+        return _png_text(data, RECIPE_KEY)
+    found = (xmp.recipe_json(packet) for packet in _xmp_packets(data, kind))
+    return next((text for text in found if text is not None), None)
+
+
+def _xmp_packets(data: bytes, kind: Format) -> Iterator[bytes]:
+    if kind == "JPEG":
+        yield from xmp.jpeg_packets(bytes(body) for marker, body in jpeg_segments(data) if marker == 0xE1)
+    elif kind == "WEBP":
+        yield from (bytes(body) for chunk, body in webp_chunks(data) if chunk == b"XMP ")
+
+
+def _infotext(data: bytes, kind: Format) -> str | None:
+    if kind == "PNG":
+        return _png_text(data, INFOTEXT_KEY)
+    block: bytes | None = None
+    if kind == "JPEG":
+        bodies = (bytes(body) for marker, body in jpeg_segments(data) if marker == 0xE1)
+        block = next((body[6:] for body in bodies if body.startswith(b"Exif\0\0")), None)
+    elif kind == "WEBP":
+        block = next((bytes(body).removeprefix(b"Exif\0\0") for k, body in webp_chunks(data) if k == b"EXIF"), None)
+    return _user_comment(block) if block else None
+
+
+def _user_comment(block: bytes) -> str | None:
+    try:
+        exif = Image.Exif()
+        exif.load(b"Exif\0\0" + block)
+        comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+    except Exception:  # Pillow raises anything on a broken block, and a courtesy copy may be missing
+        return None
+    if not isinstance(comment, bytes):
+        return None
+    body = comment[len(_UNICODE) :]
+    if not comment.startswith(_UNICODE):
+        return body.decode("utf-8", errors="replace")
+    # the standard leaves the byte order open; A1111 and darkroom put the big end first, some others do not
+    readings = [body.decode(order, errors="replace") for order in ("utf-16-be", "utf-16-le")]
+    return next((text for text in readings if "Steps: " in text), readings[0])
+
+
+def _png_text(data: bytes, key: str) -> str | None:
+    """The first text chunk of that key, of any of the three kinds."""
+    for kind, body in png_chunks(data):
+        if kind not in (b"tEXt", b"zTXt", b"iTXt") or bytes(body[: len(key) + 1]) != key.encode() + b"\0":
+            continue
+        rest = bytes(body[len(key) + 1 : len(key) + 1 + MAX_TEXT_BYTES])
+        if kind == b"tEXt":
+            return rest.decode("latin-1")
+        if kind == b"zTXt":
+            return _unpacked(rest[1:]).decode("latin-1")
+        packed, rest = rest[:1] == b"\1", rest[2:]
+        _, _, rest = rest.partition(b"\0")  # language
+        _, _, rest = rest.partition(b"\0")  # translated key
+        return (_unpacked(rest) if packed else rest).decode()
+    return None
+
+
+def _unpacked(data: bytes) -> bytes:
+    unpack = zlib.decompressobj()
+    try:
+        text = unpack.decompress(data, MAX_TEXT_BYTES)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if unpack.unconsumed_tail:
+        raise ValueError("a text too long to unpack")
+    return text

@@ -1,0 +1,173 @@
+"""The only way out: pixels become a file that says how it was made, whole or not at all.
+
+Equal pixels and an equal recipe give equal bytes (with the same Pillow).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from darkroom.contracts.errors import BadInput, CannotWrite, shown
+from darkroom.contracts.files import publish
+from darkroom.contracts.recipe import Recipe
+from darkroom.picture import xmp
+from darkroom.picture.metadata import jpeg_blocks, png_texts, webp_blocks
+
+FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+QUALITY = {"JPEG": 92, "WEBP": 90}  # no difference to be seen at full size on drawings with hard edges
+MAX_SIDE = {"PNG": 65_535, "JPEG": 65_535, "WEBP": 16_383}  # PNG allows more, and no reader here would take it
+SLUG_CHARACTERS = 60
+MAX_COPIES = 100_000  # names tried for one seed and prompt before giving up
+
+
+def write(
+    pixels: np.ndarray,
+    path: str | os.PathLike[str],
+    recipe: Recipe | None = None,
+    *,
+    quality: int | None = None,
+    edited: bool = False,
+    replace: bool = True,
+) -> Path:
+    """Write a picture; the path's ending picks PNG, JPEG or WebP.
+
+    The file appears whole or not at all; a full disk is :class:`NoSpace`. ``recipe`` None: the picture is no single
+    drawing (a sheet). For the rest see :func:`encode`. ``replace=False`` raises FileExistsError where a file is.
+    """
+    path = Path(path)
+    return publish(encode(pixels, recipe, path.suffix or ".", quality=quality, edited=edited), path, replace=replace)
+
+
+def write_new(
+    pixels: np.ndarray,
+    folder: str | os.PathLike[str],
+    recipe: Recipe,
+    format: str = "png",
+    *,
+    quality: int | None = None,
+    edited: bool = False,
+) -> Path:
+    """Write a picture under a name of its own, "0007-a-red-fox.png", and never over another file, even when several
+    processes write the same name at once."""
+    data = encode(pixels, recipe, format, quality=quality, edited=edited)
+    for path in _names(Path(folder), recipe.seed, recipe.prompt.text, format):
+        try:
+            return publish(data, path, replace=False)
+        except FileExistsError:
+            continue
+    raise _too_many(folder)
+
+
+def choose_path(folder: str | os.PathLike[str], seed: int, text: str, format: str = "png") -> Path:
+    """A name no file has yet: "0007-a-red-fox.png", then "0007-a-red-fox-2.png". Another process may take it before
+    it is written; :func:`write_new` closes that gap."""
+    for path in _names(Path(folder), seed, text, format):
+        if not os.path.lexists(path):
+            return path
+    raise _too_many(folder)
+
+
+def _names(folder: Path, seed: int, text: str, format: str) -> Iterator[Path]:
+    stem, ending = f"{seed:04d}-{slug(text)}", format.lower().removeprefix(".")
+    yield folder / f"{stem}.{ending}"
+    yield from (folder / f"{stem}-{copy}.{ending}" for copy in range(2, MAX_COPIES + 1))
+
+
+def _too_many(folder: str | os.PathLike[str]) -> CannotWrite:
+    return CannotWrite(str(folder), f"holds {MAX_COPIES:,} pictures of one name", "choose another folder")
+
+
+def slug(text: str) -> str:
+    """Text as a part of a file name: lower-case ASCII letters, digits and single hyphens, whatever the text holds."""
+    plain = unicodedata.normalize("NFKD", text[: 20 * SLUG_CHARACTERS]).encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z0-9]+", plain.replace("'", ""))
+    kept = ""
+    for word in words:
+        longer = f"{kept}-{word}" if kept else word[:SLUG_CHARACTERS]
+        if len(longer) > SLUG_CHARACTERS:
+            break
+        kept = longer
+    return kept or "picture"
+
+
+def encode(
+    pixels: np.ndarray,
+    recipe: Recipe | None,
+    format: str = "png",
+    *,
+    quality: int | None = None,
+    edited: bool = False,
+) -> bytes:
+    """A picture as a file's bytes.
+
+    ``pixels`` are (height, width, 3 or 4) uint8 sRGB. ``quality`` is 1-100, for JPEG and WebP; None takes
+    ``QUALITY``. ``edited``: parts come from a real photo.
+    """
+    # 1. pixels
+    kind = _format(format)
+    image = _checked(pixels, kind)
+    # 2. the watermark goes into the pixels here, before anything is encoded
+    # 3. encode, with recipe, infotext and XMP
+    source_type = xmp.EDITED if edited else xmp.MADE
+    data = _encoded(image, kind, recipe, source_type, _quality(quality, kind))
+    # 4. the signature (C2PA) comes last: whatever touches the bytes after it breaks it
+    return data
+
+
+def _format(name: str) -> str:
+    kind = FORMATS.get(name.lower().removeprefix("."))
+    if kind is None:
+        raise BadInput(f"format {shown(name.removeprefix('.'))}", "is not written", "use png, jpg or webp")
+    return kind
+
+
+def _checked(pixels: np.ndarray, kind: str) -> Image.Image:
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
+        found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise BadInput(f"pixels ({found})", "are not a uint8 array (height, width, channels)", "convert them first")
+    height, width, channels = pixels.shape
+    if channels not in (3, 4):
+        raise BadInput(f"{channels} channels", "are neither RGB nor RGBA", "give 3 or 4")
+    limit = MAX_SIDE[kind]
+    if not (1 <= height <= limit and 1 <= width <= limit):
+        raise BadInput(f"{width} x {height} pixels", f"do not fit into {kind} (1 to {limit} a side)", "resize them")
+    if channels == 4 and kind == "JPEG":
+        raise BadInput("a transparent picture", "does not fit into JPEG", "use png or webp")
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _quality(quality: int | None, kind: str) -> int:
+    if quality is None:
+        return QUALITY.get(kind, 0)
+    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise BadInput(f"quality {shown(quality)}", "is not between 1 and 100", "try 90")
+    return quality
+
+
+def _encoded(image: Image.Image, kind: str, recipe: Recipe | None, source_type: str, quality: int) -> bytes:
+    file = io.BytesIO()
+    if kind == "PNG":
+        image.save(file, "PNG", pnginfo=png_texts(recipe, source_type), compress_level=6)
+    elif kind == "WEBP":
+        exif, packet = webp_blocks(recipe, source_type)
+        image.save(file, "WEBP", quality=quality, method=4, exif=exif, xmp=packet)
+    else:
+        image.save(file, "JPEG", quality=quality, subsampling=0, optimize=True)  # 4:4:4: coloured edges stay sharp
+        return _with_segments(file.getvalue(), jpeg_blocks(recipe, source_type))
+    return file.getvalue()
+
+
+def _with_segments(jpeg: bytes, bodies: list[bytes]) -> bytes:
+    """A JPEG with APP1 segments after its JFIF header."""
+    at = 4 + struct.unpack_from(">H", jpeg, 4)[0] if jpeg[2:4] == b"\xff\xe0" else 2
+    segments = [b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body for body in bodies]
+    return b"".join([jpeg[:at], *segments, jpeg[at:]])

@@ -1,0 +1,151 @@
+"""The whole plug surface on one page.
+
+Making a picture is a generator that asks for network evaluations: a :data:`Task` yields lists of :class:`Call`,
+is sent the list of their results, and returns what it made. ``darkroom.generate.run`` drives one task,
+``darkroom.engine`` drives many and groups calls whose ``batch_key`` is equal into one pass.
+
+A running task cannot be pickled (a request restarts from its recipe), and a ``with`` block must never be held
+across a ``yield``: another task may run in between.
+
+Words, one spelling per concept: ``x`` is the noisy latent, ``x0`` the clean estimate, ``noise`` the Gaussian draw,
+``t`` in [0, 1] the time (0 clean, 1 noise), a ``level`` the pair (alpha, sigma) with x = alpha * x0 + sigma * noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+# Shape aliases: one picture, no batch axis; batches are made where calls are evaluated.
+Latent = Float[Tensor, "channels height width"]
+Pixels = Float[Tensor, "3 height width"]  # RGB in [0, 1]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One evaluation of one network for one picture: rows, not batches.
+
+    ``inputs`` maps argument names to tensors without a batch axis, or to floats (times, per-row scales); rows of
+    equal ``batch_key`` are stacked by ``evaluate``.
+    """
+
+    network: str
+    inputs: Mapping[str, Tensor | float]
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def batch_key(self) -> tuple[object, ...]:
+        """Calls with equal keys may share one pass: network, adapter set, and the shape and dtype of every input.
+
+        The text bucket is part of it through the shape of the text's keys and values.
+        """
+        shapes = tuple(
+            (name, "float" if isinstance(value, (int, float)) else (tuple(value.shape), value.dtype))
+            for name, value in sorted(self.inputs.items())
+        )
+        return (self.network, self.adapters, shapes)
+
+
+# A task yields calls, is sent one tensor per call, in order, and returns a T.
+Task = Generator[list[Call], list[Tensor], T]
+
+
+class Level(NamedTuple):
+    """A noise level: x = alpha * x0 + sigma * noise, at time ``t`` of its schedule. Python floats, never tensors."""
+
+    t: float
+    alpha: float
+    sigma: float
+
+    @property
+    def lam(self) -> float:
+        """Half the log signal-to-noise ratio, log(alpha / sigma) (DPM-Solver, arXiv:2206.00927, section 2)."""
+        if self.sigma == 0.0:
+            return math.inf
+        if self.alpha == 0.0:
+            return -math.inf
+        return math.log(self.alpha / self.sigma)
+
+
+@runtime_checkable
+class NoiseSchedule(Protocol):
+    """Maps time to noise levels: ``level(0)`` is clean, ``level(1)`` is (almost) pure noise."""
+
+    def level(self, t: float) -> Level: ...
+
+
+# denoise(x, level) asks for what it needs and returns the clean estimate x0 of ONE picture.
+Denoise = Callable[[Tensor, Level], Task[Tensor]]
+
+
+@runtime_checkable
+class NoiseSource(Protocol):
+    """One seeded stream of standard normal draws for one picture, made on the CPU (batch mates cannot change it)."""
+
+    def draw(self, shape: Sequence[int]) -> Tensor: ...
+
+
+# A sampler turns the starting x at levels[0] into the clean latent at levels[-1].
+Sampler = Callable[[Denoise, Tensor, Sequence[Level], NoiseSource], Task[Tensor]]
+
+
+@runtime_checkable
+class Network(Protocol):
+    """Evaluates calls that share one batch key, in order, in one pass."""
+
+    def evaluate(self, calls: Sequence[Call]) -> list[Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """What a synthesizer is told: one sentence as vectors. Stacks with others of the same padded length."""
+
+    tokens: Float[Tensor, "tokens width"]
+    mask: Bool[Tensor, " tokens"]  # true on real tokens
+    pooled: Float[Tensor, " width"]
+
+
+# watch(level, x0) sees each clean estimate as it is made.
+Watch = Callable[[Level, Tensor], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisSpec:
+    """How one latent is made. ``watch`` None: nobody looks."""
+
+    shape: tuple[int, int, int]  # channels, height, width of the latent
+    steps: int
+    sampler: Sampler
+    guidance: float
+    watch: Watch | None = None
+
+
+class TextEncoder(Network, Protocol):
+    """Sentences to vectors."""
+
+    def encode(self, sentence: str) -> Task[Conditioning]: ...
+
+
+class LatentCodec(Network, Protocol):
+    """Pixels to latents and back; scale and shift live inside it."""
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]: ...
+
+    def encode(self, pixels: Pixels) -> Task[Latent]: ...
+
+    def decode(self, latent: Latent) -> Task[Pixels]: ...
+
+
+class Synthesizer(Network, Protocol):
+    """Makes a latent from sentences and a seed: diffusion, GAN and token transformer alike."""
+
+    def task(
+        self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int
+    ) -> Task[Latent]: ...

@@ -1,0 +1,99 @@
+"""Wrappers ``denoise -> denoise``: guidance and watching. Networks and samplers know nothing of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+from darkroom.protocols import Call, Denoise, Level, T, Task
+
+
+def together(*tasks: Task[T]) -> Task[tuple[T, ...]]:
+    """Runs unstarted tasks in lockstep as one task, whose pending calls are theirs put one after the other.
+
+    Tasks may finish at different times. Returns their results in the order of the tasks.
+
+    An error of one task closes the others and is raised. An error thrown in (an evaluation failed) left the calls of
+    every waiting task unanswered, so each of them is thrown it, in order: one that handles it goes on with what it
+    yields next, the first that does not ends all of them. Closing closes them all.
+
+    Raises:
+        ValueError: the number of answers is not the number of calls.
+    """
+    results: dict[int, T] = {}
+    waiting: dict[int, list[Call]] = {}
+
+    def advance(index: int, resume: Callable[[], list[Call]]) -> None:
+        try:
+            waiting[index] = resume()
+        except StopIteration as stop:
+            waiting.pop(index, None)
+            results[index] = stop.value
+
+    try:
+        for index, task in enumerate(tasks):
+            advance(index, task.__next__)
+        while waiting:
+            calls = [call for pending in waiting.values() for call in pending]
+            try:
+                answers = yield calls
+            except Exception as error:
+                for index in list(waiting):
+                    advance(index, partial(tasks[index].throw, error))
+                continue
+            if len(answers) != len(calls):
+                raise ValueError(f"{len(calls)} calls were answered with {len(answers)} tensors")
+            first = 0
+            for index, pending in list(waiting.items()):
+                advance(index, partial(tasks[index].send, answers[first : first + len(pending)]))
+                first += len(pending)
+        return tuple(results[index] for index in range(len(tasks)))
+    finally:
+        for task in tasks:
+            task.close()
+
+
+def guided(positive: Denoise, negative: Denoise, scale: float, interval: tuple[float, float] = (0.0, 1.0)) -> Denoise:
+    """Classifier-free guidance (arXiv:2207.12598 eq. 6): x0 = negative + scale * (positive - negative).
+
+    The paper combines eps; for fixed x every kind of output is affine in x0, so combining x0 is the same thing and is
+    defined at alpha = 0. (The paper's w is scale - 1.) Both evaluations are asked for at once.
+
+    Args:
+        positive: the estimate given the prompt.
+        negative: the estimate given the negative prompt, or nothing.
+        scale: 1 is no guidance: only ``positive`` is asked, and its answer is returned bit for bit.
+        interval: the times (lowest, highest), both included, between which guidance acts; outside it only
+            ``positive`` is asked (arXiv:2404.07724; it states the interval in sigma). The default is always.
+
+    Raises:
+        ValueError: the interval is not within 0 to 1 or is the wrong way round.
+    """
+    lowest, highest = interval
+    if not 0.0 <= lowest <= highest <= 1.0:
+        raise ValueError(f"guidance interval {interval} is not 0 <= lowest <= highest <= 1; try (0.0, 1.0)")
+
+    def denoise(x: Tensor, level: Level) -> Task[Tensor]:
+        if scale == 1.0 or not lowest <= level.t <= highest:
+            return (yield from positive(x, level))
+        plus, minus = yield from together(positive(x, level), negative(x, level))
+        return minus + scale * (plus - minus)
+
+    return denoise
+
+
+def watched(denoise: Denoise, on_x0: Callable[[Level, Tensor], None]) -> Denoise:
+    """Calls ``on_x0(level, x0)`` after each estimate, for previews and progress, and returns the estimate unchanged.
+
+    ``on_x0`` is given the very tensor the sampler goes on with and must not write to it; what it raises ends the task,
+    which is how to cancel from a preview.
+    """
+
+    def watching(x: Tensor, level: Level) -> Task[Tensor]:
+        x0 = yield from denoise(x, level)
+        on_x0(level, x0)
+        return x0
+
+    return watching

@@ -1,0 +1,245 @@
+"""The legs of the default model's training: what each one trains, on what, and what it hands over.
+
+A leg lives in a run folder. Its hand-over is the averaged weights in bf16 (which is also what ships) with a ``leg.json``
+that says how they came to be; the next leg starts from it and warms its optimiser anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from darkroom.data import shards
+from darkroom.data.captions import caption
+from darkroom.data.compose import Composer
+from darkroom.data.loader import MixedPictures, Scenes
+from darkroom.data.pack import Pack
+from darkroom.data.shards import SIDE, SpriteTable
+from darkroom.data.spec import ComposerConfig, draw_scene, scene_seed
+from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
+from darkroom.nn.config import read_config
+from darkroom.nn.dit import Denoiser, DenoiserConfig, sized
+from darkroom.nn.text import TextConfig, TextEncoder
+from darkroom.training.loop import TrainConfig, Trainer, TrainingError
+from darkroom.training.objectives.autoencoder import AutoencoderObjective, AutoencoderObjectiveConfig
+from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
+from darkroom.training.objectives.text import TextObjective, TextObjectiveConfig, TextTraining
+from darkroom.wording.tokenizer import Tokenizer
+from darkroom.wording.vocabulary import Concept, core
+
+HANDOVER = "handover"
+LENGTH = 28  # tokens of the longest composed caption, start and end included
+
+ALL_STYLES = {"3d": 0.35, "cartoon": 0.25, "flat": 0.2, "black and white": 0.06, "simple": 0.07, "bright": 0.07}
+"""Styles and their shares for the parts every model rests on: autoencoder and text encoder."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a leg reads and writes: built data, run folder, device."""
+
+    data: Path
+    out: Path
+    device: torch.device
+
+
+def device_named(name: str | None) -> torch.device:
+    """The device to train on; None takes a GPU where there is one."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def autoencoder_leg(
+    place: Place, config: TrainConfig, settings: AutoencoderObjectiveConfig, start: Path | None, *, force: bool = False
+) -> Trainer:
+    """A trainer of the autoencoder on scenes of every style and on photos; ``start`` None begins from zero."""
+    table = _table(place)
+    photos = _photos(place.data)
+    scenes = ComposerConfig("core", ALL_STYLES, {"single": 0.6, "count": 0.2, "pair": 0.2}, available=table.available)
+    composer = Composer(table)
+    pictures = MixedPictures(composer, scenes, None if photos is None else photos[:-100], config.seed)
+    held_out = MixedPictures(composer, scenes, None, config.seed, stream="held-out")(0, 256)
+    torch.manual_seed(config.seed)
+    module = Autoencoder(settings.network).to(place.device)
+    objective = AutoencoderObjective(module, settings, pictures, held_out)
+    return _started(Trainer(objective, config, place.out, force=force), start, "autoencoder", "")
+
+
+def text_leg(place: Place, config: TrainConfig, start: Path | None, *, force: bool = False) -> Trainer:
+    """A trainer of the text encoder on captions of the core vocabulary; trains the tokenizer where there is none."""
+    table = _table(place)
+    scenes = ComposerConfig(
+        "core", ALL_STYLES, {"single": 0.5, "count": 0.2, "pair": 0.3}, colour_share=0.3, available=table.available
+    )
+    tokenizer = _tokenizer(place.out, scenes, start)
+    network = TextConfig(vocabulary=-(-len(tokenizer) // 64) * 64)
+    torch.manual_seed(config.seed)
+    settings = TextObjectiveConfig(network=network, length=LENGTH)
+    source = Scenes(Composer(table, 64), scenes, config.seed, stream="text")
+    objective = TextObjective(TextTraining(network).to(place.device), settings, source, tokenizer)
+    return _started(Trainer(objective, config, place.out, force=force), start, "text", "encoder.")
+
+
+def diffusion_leg(
+    place: Place,
+    config: TrainConfig,
+    *,
+    autoencoder: Path,
+    text: Path,
+    start: Path | None,
+    size: str,
+    scenes: ComposerConfig,
+    run: int,
+    compiled: bool,
+    force: bool = False,
+) -> Trainer:
+    """A trainer of the denoiser, its text encoder with it. ``run`` numbers the scenes: a new leg takes a new number."""
+    table = _table(place)
+    wanted = {concept.index for concept in scenes.concepts}
+    table = table.restricted(wanted, tuple(scenes.styles))
+    codec = opened_autoencoder(autoencoder).to(place.device, getattr(torch, config.dtype))
+    tokenizer = Tokenizer.from_json((text / "tokenizer.json").read_text(encoding="utf-8"))
+    text_config = read_config(TextConfig, leg_of(text)["network"])
+    network = sized(size, codec.config.channels)
+    torch.manual_seed(config.seed)
+    module = DiffusionTraining(network, text_config)
+    module.text.load_state_dict({k: v.float() for k, v in load_file(text / "text.safetensors").items()})
+    if start is not None:
+        _load_into(module.denoiser, start / "denoiser.safetensors")
+        if (start / "oracle.safetensors").exists():
+            _load_into(module.oracle, start / "oracle.safetensors")
+    settings = DiffusionObjectiveConfig(network=network, text=text_config, length=LENGTH)
+    source = Scenes(Composer(table), scenes, run)
+    objective = DiffusionObjective(
+        module.to(place.device), settings, source, tokenizer, codec, total=config.samples, compiled=compiled
+    )
+    return Trainer(objective, config, place.out, force=force)
+
+
+def hand_over(trainer: Trainer) -> Path:
+    """Writes the averaged weights in bf16 and ``leg.json`` into the run folder's ``handover``."""
+    folder = trainer.folder / HANDOVER
+    folder.mkdir(exist_ok=True)
+    weights = trainer.finished()
+    objective = trainer.objective
+    parts: dict[str, tuple[str, Any]]
+    if isinstance(objective, AutoencoderObjective):
+        parts = {"autoencoder": ("", objective.settings.network)}
+    elif isinstance(objective, TextObjective):
+        parts = {"text": ("encoder.", objective.settings.network)}
+        (folder / "tokenizer.json").write_text(objective.tokenizer.to_json(), encoding="utf-8")
+    elif isinstance(objective, DiffusionObjective):
+        parts = {
+            "denoiser": ("denoiser.", objective.settings.network),
+            "text": ("text.", objective.settings.text),
+            "oracle": ("oracle.", None),
+        }
+        (folder / "tokenizer.json").write_text(objective.tokenizer.to_json(), encoding="utf-8")
+    else:
+        raise TrainingError(f"{objective.name} has no hand-over")
+    networks = {}
+    for part, (prefix, network) in parts.items():
+        tensors = {k.removeprefix(prefix): v.bfloat16() for k, v in weights.items() if k.startswith(prefix)}
+        save_file(tensors, folder / f"{part}.safetensors")
+        if network is not None:
+            networks[part] = asdict(network)
+    leg = {"name": objective.name, "step": trainer.step, "samples": trainer.samples, "networks": networks}
+    leg["network"] = networks[{"diffusion": "text"}.get(objective.name, objective.name)]
+    leg["config"] = objective.config()
+    (folder / "leg.json").write_text(json.dumps(leg, indent=1))
+    return folder
+
+
+def opened_autoencoder(folder: Path) -> Autoencoder:
+    """The autoencoder of a hand-over, fp32."""
+    module = Autoencoder(read_config(AutoencoderConfig, leg_of(folder)["network"]))
+    module.load_state_dict({k: v.float() for k, v in load_file(folder / "autoencoder.safetensors").items()})
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def opened_text(folder: Path) -> tuple[TextEncoder, Tokenizer]:
+    """The text encoder and tokenizer of a hand-over, fp32."""
+    module = TextEncoder(read_config(TextConfig, leg_of(folder)["networks"]["text"]))
+    _load_into(module, folder / "text.safetensors")
+    return module, Tokenizer.from_json((folder / "tokenizer.json").read_text(encoding="utf-8"))
+
+
+def opened_denoiser(folder: Path) -> Denoiser:
+    """The denoiser of a hand-over, fp32."""
+    module = Denoiser(read_config(DenoiserConfig, leg_of(folder)["networks"]["denoiser"]))
+    _load_into(module, folder / "denoiser.safetensors")
+    return module
+
+
+def leg_of(folder: Path) -> Mapping[str, Any]:
+    """What ``leg.json`` of a hand-over says."""
+    try:
+        found: Mapping[str, Any] = json.loads((folder / "leg.json").read_text())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder} is no hand-over of a leg ({error}); give a run's {HANDOVER} folder") from error
+    return found
+
+
+def save_photos(pack: Pack, out: Path, every: int = 2) -> None:
+    """Every ``every``-th photo of the pack as a 128 px square, for the autoencoder."""
+    import numpy as np
+
+    squares = [square.transpose(2, 0, 1) for i, square in enumerate(pack.photos(SIDE)) if i % every == 0]
+    save_file({"pixels": torch.from_numpy(np.stack(squares))}, out / "photos.safetensors")
+
+
+def _table(place: Place) -> SpriteTable:
+    return shards.load(place.data).to(place.device)
+
+
+def _photos(data: Path) -> Tensor | None:
+    path = data / "photos.safetensors"
+    return load_file(path)["pixels"] if path.exists() else None
+
+
+def _tokenizer(out: Path, scenes: ComposerConfig, start: Path | None) -> Tokenizer:
+    """The run's tokenizer: read back, taken from the leg before, or trained on captions and every word users may say."""
+    path = out / "tokenizer.json"
+    if not path.exists() and start is not None:
+        path = start / "tokenizer.json"
+    if path.exists():
+        return Tokenizer.from_json(path.read_text(encoding="utf-8"))
+    captions = (caption(draw_scene(scene_seed("text", 0xFFFF, i), scenes)) for i in range(100_000))
+    tokenizer = Tokenizer.train([*captions, *(name for concept in core() for name in _names(concept))], 4096)
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(tokenizer.to_json(), encoding="utf-8")
+    return tokenizer
+
+
+def _names(concept: Concept) -> tuple[str, ...]:
+    return (concept.word, concept.plural, concept.drawing, *concept.synonyms)
+
+
+def _load_into(module: nn.Module, path: Path) -> None:
+    module.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+
+
+def _started(trainer: Trainer, start: Path | None, part: str, prefix: str) -> Trainer:
+    if start is not None:
+        weights = {f"{prefix}{k}": v for k, v in load_file(start / f"{part}.safetensors").items()}
+        fresh = trainer.masters.masters
+        trainer.start_from({**fresh, **weights})
+    return trainer
+
+
+def scene_sheet(data: Path, out: Path, count: int, seed: int) -> Path:
+    """A sheet of random training scenes with their captions."""
+    from darkroom.picture.sheet import contact_sheet
+    from darkroom.picture.write import write
+
+    table = shards.load(data)
+    scenes = ComposerConfig("core", ALL_STYLES, available=table.available)
+    batch = Scenes(Composer(table), scenes, seed, stream="preview")(0, count)
+    pictures = [(p * 255).round().byte().permute(1, 2, 0).numpy() for p in batch.composed.pixels]
+    return write(contact_sheet(pictures, batch.captions, columns=8), out)

@@ -1,0 +1,285 @@
+"""The one training loop: for the autoencoder, the text encoder, the denoiser and whatever else has an objective.
+
+Everything random in step n follows from (seed, n), so a run that is killed anywhere and resumed from its newest
+checkpoint ends in the same bits as one that was not (same machine, same threads). Progress is counted in samples.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from darkroom.training import checkpoint
+from darkroom.training.ema import PowerEMA
+from darkroom.training.optim import Masters, OptimConfig, rate_at
+
+Metrics = Mapping[str, Tensor]  # name -> (sum, count): averaged over the log interval
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; says why and what to do."""
+
+
+class Objective(Protocol):
+    """What is trained and how: one per family, in ``training/objectives``."""
+
+    name: str
+
+    @property
+    def module(self) -> nn.Module:
+        """Every parameter of it is trained."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """Resolved configuration, saved beside every checkpoint; a changed one is refused on resume."""
+        ...
+
+    def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Metrics]:
+        """Loss over samples first .. first + count - 1; every draw comes from the CPU ``generator`` or the index."""
+        ...
+
+    def preview(self, path: Path) -> None:
+        """Writes a sheet of what the module can do now (its averaged weights are in place)."""
+        ...
+
+    def finish(self) -> Mapping[str, Tensor]:
+        """Buffers measured once at the end (latent statistics); called with the averaged weights in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how; ``samples`` is the whole run's length, ``minutes`` stops a leg early, resumably."""
+
+    samples: int
+    batch: int = 64
+    seed: int = 0
+    minutes: float | None = None  # None: until the samples are done
+    dtype: str = "bfloat16"  # of the compute copies; masters are always fp32
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    ema_gamma: float = 16.97
+    checkpoint_minutes: float = 2.0
+    checkpoint_steps: int | None = None  # None: by the clock alone
+    preview_minutes: float = 10.0
+    log_steps: int = 50
+    skips_allowed: int = 8  # non-finite steps in a row before the run rolls back
+
+
+@dataclass
+class _Clock:
+    """When something last happened, in seconds."""
+
+    every: float
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        if time.monotonic() - self.last < self.every:
+            return False
+        self.last = time.monotonic()
+        return True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a running leg."""
+
+    samples: int
+    total: int
+    rate: float  # samples a second over the interval
+    seconds_left: float
+    metrics: dict[str, float]
+
+
+class Trainer:
+    """One leg of training in a run folder: ``config.json``, ``log.jsonl``, ``checkpoints/``, ``previews/``."""
+
+    def __init__(self, objective: Objective, config: TrainConfig, folder: Path, *, force: bool = False) -> None:
+        self.objective, self.config, self.folder = objective, config, folder
+        self.masters = Masters(objective.module, config.optim, getattr(torch, config.dtype))
+        self.ema = PowerEMA(self.masters.masters, config.ema_gamma)
+        self.step = 0
+        self.skipped = 0
+        self._stop = False
+        folder.mkdir(parents=True, exist_ok=True)
+        self._guard_config(force)
+
+    # --- state -----------------------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> int:
+        """Samples seen so far."""
+        return self.step * self.config.batch
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Starts a new leg from weights alone: masters and average take them, moments are warmed anew."""
+        missing = sorted(self.masters.masters.keys() - weights.keys())
+        if missing:
+            raise TrainingError(f"the starting weights lack {missing[0]} and {len(missing) - 1} more tensors")
+        taken = {name: weights[name].float() for name in self.masters.masters}
+        self.masters.restore(taken, {})
+        self.ema.restore(taken)
+
+    def resume(self, warn: Callable[[str], None]) -> bool:
+        """Takes up the newest good checkpoint of the run folder; False when there is none."""
+        found = checkpoint.newest(self.folder / "checkpoints", warn)
+        if found is None:
+            return False
+        self._restore(found)
+        return True
+
+    def _restore(self, found: checkpoint.Checkpoint) -> None:
+        self.masters.restore(found.tensors["masters"], found.tensors.get("moments", {}))
+        self.ema.restore(found.tensors["ema"])
+        self.step, self.skipped = int(found.state["step"]), int(found.state["skipped"])
+
+    def save(self) -> Path:
+        """Writes a checkpoint of this very step."""
+        tensors = {"masters": self.masters.masters, "ema": self.ema.average, "moments": self.masters.state()}
+        state = {"step": self.step, "samples": self.samples, "skipped": self.skipped, "config": self._resolved()}
+        return checkpoint.write(self.folder / "checkpoints", self.step, tensors, state)
+
+    def _resolved(self) -> dict[str, Any]:
+        """What must not change between legs that resume exactly."""
+        train = asdict(self.config)
+        for may_change in ("minutes", "checkpoint_minutes", "checkpoint_steps", "preview_minutes", "log_steps"):
+            del train[may_change]
+        return json.loads(json.dumps({"objective": self.objective.config(), "train": train}))
+
+    def _guard_config(self, force: bool) -> None:
+        path = self.folder / "config.json"
+        ours = self._resolved()
+        if path.exists() and not force:
+            theirs = json.loads(path.read_text())
+            if theirs != ours:
+                lines = "; ".join(_differences(theirs, ours))
+                raise TrainingError(f"{path} was trained with another configuration ({lines}); use --force or a new folder")
+        path.write_text(json.dumps(ours, indent=1, sort_keys=True))
+
+    # --- the leg ---------------------------------------------------------------------------------------------
+
+    def run(self, report: Callable[[Progress], None], warn: Callable[[str], None]) -> None:
+        """Trains until the samples are done, the minutes are over, or SIGTERM or SIGINT asks for an end."""
+        config = self.config
+        total = -(-config.samples // config.batch)
+        before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        leg, saved, previewed = _Clock((config.minutes or 1e9) * 60), _Clock(config.checkpoint_minutes * 60), _Clock(
+            config.preview_minutes * 60
+        )
+        interval, since, bad, rollbacks = defaultdict[str, list[Tensor]](list), time.monotonic(), 0, 0
+        try:
+            while self.step < total and not self._stop and not leg.due():
+                norm, metrics = self.advance()
+                if norm is None:
+                    bad += 1
+                    if bad >= config.skips_allowed:
+                        rollbacks, bad = rollbacks + 1, 0
+                        self._roll_back(rollbacks, warn)
+                    continue
+                bad = 0
+                for name, pair in metrics.items():
+                    interval[name].append(pair.detach())
+                interval["gradient norm"].append(torch.tensor([norm, 1.0]))
+                if self.step % config.log_steps == 0:
+                    now = time.monotonic()
+                    report(self._progress(interval, config.log_steps * config.batch / (now - since)))
+                    interval.clear()
+                    since = now
+                if saved.due() or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
+                    self.save()
+                if previewed.due():
+                    self.preview()
+            self.save()
+            self.preview()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def advance(self) -> tuple[float | None, Metrics]:
+        """One step; the norm is None when the step was not finite and did not count."""
+        config = self.config
+        generator = torch.Generator().manual_seed(step_seed(config.seed, self.step))
+        loss, metrics = self.objective.loss(self.samples, config.batch, generator)
+        finite = bool(torch.isfinite(loss))
+        if finite:
+            loss.backward()
+            norm = self.masters.step(rate_at(config.optim, self.step, self.samples / config.samples))
+            finite = norm < float("inf")
+        self.step += 1
+        if not finite:
+            self.skipped += 1
+            return None, metrics
+        self.ema.update(self.masters.masters, self.step)
+        return norm, metrics
+
+    def preview(self) -> None:
+        """Writes a preview sheet with the averaged weights, then puts the masters back."""
+        self.masters.publish(self.ema.average)
+        self.objective.module.eval()
+        (self.folder / "previews").mkdir(exist_ok=True)
+        with torch.no_grad():
+            self.objective.preview(self.folder / "previews" / f"{self.samples:09d}.png")
+        self.objective.module.train()
+        self.masters.publish()
+
+    def finished(self) -> dict[str, Tensor]:
+        """The averaged weights with their measured buffers: what a leg hands over."""
+        self.masters.publish(self.ema.average)
+        self.objective.module.eval()
+        with torch.no_grad():
+            measured = dict(self.objective.finish())
+        self.masters.publish()
+        return {n: t.clone(memory_format=torch.contiguous_format) for n, t in {**self.ema.average, **measured}.items()}
+
+    # --- small parts -----------------------------------------------------------------------------------------
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stop = True
+
+    def _roll_back(self, times: int, warn: Callable[[str], None]) -> None:
+        cause = f"{self.config.skips_allowed} steps in a row were not finite near step {self.step}"
+        if times > 2:
+            raise TrainingError(f"{cause}, after {times - 1} roll-backs; lower --rate or look at the data")
+        found = checkpoint.newest(self.folder / "checkpoints", warn)
+        if found is None:
+            raise TrainingError(f"{cause} and there is no checkpoint yet; lower --rate or look at the data")
+        step = self.step
+        self._restore(found)
+        self.step = step  # go on with other samples: the same ones would fail the same way
+        warn(f"{cause}; weights rolled back to {found.path.name}")
+
+    def _progress(self, interval: dict[str, list[Tensor]], rate: float) -> Progress:
+        metrics = {}
+        for name, pairs in interval.items():
+            total, count = torch.stack([p.float().cpu() for p in pairs]).sum(0).tolist()
+            if count:
+                metrics[name] = total / count
+        left = max(0, self.config.samples - self.samples) / rate
+        if self.config.minutes is not None:
+            left = min(left, self.config.minutes * 60)
+        line = {"step": self.step, "samples": self.samples, "rate": round(rate, 1), "skipped": self.skipped}
+        with open(self.folder / "log.jsonl", "a") as log:
+            log.write(json.dumps({**line, **{k: round(v, 5) for k, v in metrics.items()}}) + "\n")
+        return Progress(self.samples, self.config.samples, rate, left, metrics)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of one step's generator; hashed, because torch uses only the low 32 bits of a CPU seed."""
+    return int.from_bytes(blake2b(f"{seed}/{step}".encode(), digest_size=4).digest(), "big")
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two nested configurations differ: "train.batch: 64 -> 32"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
+    return [] if old == new else [f"{path}: {old} -> {new}"]

@@ -1,0 +1,66 @@
+"""The queue of training legs in ``docs/training-plan.md``, read by ``make gpu-leg``.
+
+A leg is a fenced block that starts with ``leg NAME (queued)`` or ``leg NAME (done)`` and holds the arguments of one
+``darkroom`` command. ``{out}`` stands for where this machine wants the run folder, ``{data}`` for the built data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.contracts.errors import BadFile
+
+PLAN = Path("docs/training-plan.md")
+_BLOCK = re.compile(r"^```leg (?P<name>[\w.-]+) \((?P<state>queued|done)\)\n(?P<command>.*?)^```", re.M | re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLeg:
+    """One leg of the plan."""
+
+    name: str
+    queued: bool
+    command: str
+
+    def arguments(self, out: Path, data: Path) -> list[str]:
+        """The command's arguments with the places filled in."""
+        return [part.format(out=out, data=data) for part in shlex.split(self.command)]
+
+
+def legs(text: str) -> list[PlannedLeg]:
+    """Every leg of a plan, in order."""
+    return [PlannedLeg(m["name"], m["state"] == "queued", m["command"].strip()) for m in _BLOCK.finditer(text)]
+
+
+def next_leg(path: Path = PLAN) -> PlannedLeg:
+    """The first queued leg. Raises BadFile when the plan is missing or nothing is queued."""
+    try:
+        queued = [leg for leg in legs(path.read_text(encoding="utf-8")) if leg.queued]
+    except OSError as error:
+        raise BadFile(f"{path}", f"cannot be read ({error.strerror})", "run from the repository's root") from error
+    if not queued:
+        raise BadFile(f"{path}", "has no queued leg", "add one")
+    return queued[0]
+
+
+def main() -> None:
+    """Runs the next leg: ``python -m darkroom.training.plan [--minutes N] [more arguments for the command]``.
+
+    Results go to $OUT where it is set, else to ``runs``; data is taken from $DARKROOM_DATA, else ``runs/data``.
+    """
+    from darkroom import cli
+
+    leg = next_leg()
+    out = Path(os.environ.get("OUT", "runs")) / leg.name
+    arguments = [*leg.arguments(out, Path(os.environ.get("DARKROOM_DATA", "runs/data"))), *sys.argv[1:]]
+    print(f"leg {leg.name}: darkroom {shlex.join(arguments)}", file=sys.stderr)
+    cli.main(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The core vocabulary: the words the default model is trained and judged on, frozen by name in ``core.tsv``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (222, 45, 45),
+    "orange": (245, 135, 30),
+    "yellow": (250, 210, 40),
+    "green": (60, 170, 70),
+    "blue": (50, 110, 230),
+    "purple": (145, 75, 205),
+    "pink": (250, 130, 185),
+    "brown": (140, 90, 50),
+    "black": (45, 45, 50),
+    "white": (240, 240, 242),
+    "grey": (150, 150, 155),
+}
+"""Colour words an object or a plain ground may be given, with the sRGB colour the composer paints for them."""
+
+BARE = frozenset(
+    re.split(
+        r",\s+",
+        """bacon, beer, bowling pins, bread, broccoli, cattle, cheese, cherries, chips, chocolate, coffee, corn,
+        custard, earth, french fries, fries, garlic, glasses, gloves, grapes, headphones, honey, jeans, lightning,
+        maize, meat, milk, noodles, pancakes, pasta, popcorn, ramen, saturn, scissors, socks, spaghetti, spectacles,
+        sunglasses, sushi, toast, trousers""",
+    )
+)
+"""Names that take no article when one of the thing is meant: stuff, plurals and proper names."""
+
+
+def article(words: str) -> str:
+    """The indefinite article, "a" or "an", by the first sound of the words."""
+    first = words.split()[0].lower()
+    if first.startswith(("uni", "ufo", "one", "eu", "use")):
+        return "a"
+    return "an" if first[0] in "aeiou" or first.startswith(("hour", "heir", "honest", "x-ray")) else "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """One thing the model knows how to draw."""
+
+    index: int  # position in core.tsv, stable for ever: rows are only appended
+    word: str
+    plural: str
+    drawing: str  # the drawing's name in the data pack
+    group: str  # animal, food, vehicle, place, plant, thing or person
+    everyday: bool
+    synonyms: tuple[str, ...]
+
+    @property
+    def article(self) -> str:
+        """The indefinite article before the word: "a", "an", or "" where it takes none."""
+        return "" if self.word in BARE else article(self.word)
+
+
+@cache
+def core() -> tuple[Concept, ...]:
+    """Every concept of the core vocabulary, in file order."""
+    text = files("darkroom.wording").joinpath("core.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
+    return tuple(
+        Concept(i, word, plural, drawing, group, everyday == "1", tuple(filter(None, synonyms.split(","))))
+        for i, (word, plural, drawing, group, everyday, synonyms) in enumerate(rows)
+    )
+
+
+@cache
+def everyday() -> tuple[Concept, ...]:
+    """The everyday hundred: the concepts the default model learns first."""
+    return tuple(concept for concept in core() if concept.everyday)
+
+
+@cache
+def _by_word() -> dict[str, Concept]:
+    names: dict[str, Concept] = {}
+    for concept in core():
+        for name in (concept.word, concept.plural, *concept.synonyms):
+            names.setdefault(name.lower(), concept)
+    return names
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    names = sorted(_by_word(), key=len, reverse=True)  # the longest name wins: "pine tree" before "tree"
+    return re.compile(r"\b(?:" + "|".join(map(re.escape, names)) + r")\b")
+
+
+def concept_of(word: str) -> Concept | None:
+    """The concept a word, plural or synonym names; None when it is outside the core vocabulary."""
+    return _by_word().get(word.strip().lower())
+
+
+def concepts_in(text: str) -> list[Concept]:
+    """The concepts a sentence mentions, in order of mention, each once."""
+    found = (_by_word()[match.group()] for match in _pattern().finditer(text.lower()))
+    return list(dict.fromkeys(found))

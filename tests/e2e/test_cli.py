@@ -1,0 +1,225 @@
+"""The command line as a user meets it: in an empty folder, by its exit code and by what it prints where.
+
+What it refuses is tried in this process, a few in a process of their own: what those show holds for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import darkroom
+from darkroom.cli import main
+
+SRC = Path(darkroom.__file__).parents[1]
+EMBEDDED = SRC / "darkroom" / "weights" / "card.json"
+needs_model = pytest.mark.skipif(not EMBEDDED.is_file(), reason="the embedded model is not in this checkout")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """An empty folder to call the program in."""
+    return tmp_path
+
+
+def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program with nothing on stdin."""
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "NO_COLOR": "1", "COLUMNS": "100"}
+    environment.pop("DARKROOM_MODELS", None)
+    command = [sys.executable, "-m", "darkroom.cli", *arguments]
+    return subprocess.run(
+        command, cwd=here, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Calls the program in this process: the one sentence of a call that must fail and write nothing."""
+
+    def refused(*arguments: str) -> str:
+        monkeypatch.chdir(here)
+        monkeypatch.setattr("darkroom.cli._prepare", lambda threads: None)  # training starts its process anew
+        with pytest.raises(SystemExit) as exit:
+            main(arguments)
+        captured = capsys.readouterr()
+        return only_sentence(here, exit.value.code, captured.out, captured.err)
+
+    return refused
+
+
+def only_sentence(here: Path, code: object, out: str, err: str) -> str:
+    assert code in (1, 2), err
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), err
+    assert list(here.iterdir()) == []
+    return lines[0]
+
+
+# --- help --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--help",), ("generate", "train", "data", "models", "doctor")),
+        (
+            ("generate", "--help"),
+            ("--seed", "--steps", "--guidance", "--sampler", "--recipe", "red fox", "darkroom generate"),
+        ),
+        (("train", "--help"), ("autoencoder", "text", "diffusion")),
+        (("train", "diffusion", "--help"), ("--samples", "--minutes", "darkroom train diffusion")),
+        (("data", "--help"), ("build", "check", "inspect")),
+        (("models", "--help"), ("list", "show", "pack")),
+        (("doctor", "--help"), ("device",)),
+    ],
+)
+def test_help(here: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    done = call(here, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert [word for word in words if word not in done.stdout] == []
+    assert done.stderr == ""
+
+
+def test_version(here: Path) -> None:
+    assert call(here, "--version").stdout.strip() == darkroom.__version__
+
+
+def test_help_comes_at_once(here: Path) -> None:
+    """The goal is half a second; a busy machine is allowed more, and importing torch costs more than that."""
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call(here, "--help")
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.5
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("a fox", "--size", "1001"), ("width 1001", "multiple of 16", "1008")),
+        (("a fox", "--size", "16x100000"), ("between 64 and 2048",)),
+        (("a fox", "--size", "big"), ("big", "256x192")),
+        (("a fox", "--seed", "seven"), ("seven", "0-7")),
+        (("a fox", "--seed", "7-3"), ("backwards", "3-7")),
+        (("a fox", "--seed", "0-1000000000"), ("more than",)),
+        (("a fox", "--seed=-1"), ("-1",)),
+        (("a fox", "--seed", "9223372036854775808"), ("9223372036854775807",)),
+        (("a fox", "--count", "0"), ("count 0",)),
+        (("a fox", "--count", "3", "--seed", "0-7"), ("count 3", "8 seeds")),
+        (("a fox", "--guidance", "nan"), ("guidance",)),
+        (("a fox", "--guidance", "inf"), ("guidance",)),
+        (("a fox", "--guidance=-1"), ("guidance",)),
+        (("a fox", "--steps", "1000000000"), ("steps", "1000")),
+        (("a fox", "--steps", "0"), ("steps",)),
+        (("a fox", "--steps", "four"), ("steps",)),
+        (("",), ("prompt", "blank")),
+        ((" \n\t",), ("prompt", "blank")),
+        ((), ("no prompt",)),
+        (("a fox", "--no-such-flag"), ("--no-such-flag",)),
+        (("a fox", "--recipe", "there.png"), ("--prompt", "recipe")),
+        (("x" * 40_000,), ("32000",)),
+        (("a fox", "--model", "no/such/folder"), ("no/such/folder",)),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    refused: Callable[..., str], arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    sentence = refused("generate", *arguments)
+    assert [word for word in words if word not in sentence] == [], sentence
+
+
+@needs_model
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("a fox", "--sampler", "heum"), ("heum", "heun", "euler")),
+        (("a fox", "--model", "defualt"), ("defualt", "did you mean 'default'")),
+        (("a fox", "--style", "no such style"), ("no such style", "known")),
+        (("--recipe", "there.png"), ("there.png",)),
+    ],
+)
+def test_what_the_model_does_not_know_is_one_sentence(
+    refused: Callable[..., str], arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    sentence = refused("generate", *arguments)
+    assert [word for word in words if word not in sentence] == [], sentence
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-verb",),
+        ("data", "build", "--source", "nowhere"),
+        ("data", "inspect", "--data", "nowhere"),
+        ("data", "check", "nowhere"),
+        ("train", "autoencoder", "--data", "nowhere"),
+        ("train", "text", "--data", "nowhere"),
+        ("train", "diffusion", "--data", "nowhere", "--autoencoder", "nowhere", "--text", "nowhere"),
+        ("train", "diffusion", "--autoencoder", "a", "--text", "t", "--styles", "3d"),
+        ("models", "show", "no-such-model"),
+        ("models", "pack", "--autoencoder", "nowhere", "--base", "nowhere", "--out", "model"),
+    ],
+)
+def test_other_verbs_refuse_in_one_sentence(refused: Callable[..., str], arguments: tuple[str, ...]) -> None:
+    assert len(refused(*arguments)) < 400
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "a fox", "--guidance", "nan"),
+        ("generate", "a fox", "--model", "no-such-model"),
+        ("train", "text", "--data", "nowhere"),
+    ],
+)
+def test_a_process_of_its_own_says_the_same(here: Path, arguments: tuple[str, ...]) -> None:
+    done = call(here, *arguments)
+    only_sentence(here, done.returncode, done.stdout, done.stderr)
+
+
+# --- what is drawn -----------------------------------------------------------------------------------------------
+
+
+@needs_model
+def test_a_dry_run_prints_the_recipe_and_draws_nothing(here: Path) -> None:
+    done = call(here, "generate", "a fox", "--seed", "7", "--steps", "3", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    [recipe] = json.loads(done.stdout)
+    assert (recipe["seed"], recipe["steps"], recipe["prompt"]["text"]) == (7, 3, "a fox")
+    assert list(here.iterdir()) == []
+
+
+@needs_model
+def test_paths_are_all_of_stdout_and_the_recipe_draws_the_picture_again(here: Path) -> None:
+    done = call(here, "generate", "a fox, 3d", "--seed", "7-8", "--steps", "2", "--sheet", "--out", "drawn")
+    assert done.returncode == 0, done.stderr
+    paths = [here / line for line in done.stdout.splitlines()]
+    assert len(paths) == 3 and all(path.is_file() for path in paths)
+    again = call(here, "generate", "--recipe", str(paths[0]), "--out", "again", "--json")
+    assert again.returncode == 0, again.stderr
+    [picture] = json.loads(again.stdout)["pictures"]
+    from PIL import Image
+
+    with Image.open(paths[0]) as first, Image.open(here / picture["path"]) as second:
+        assert first.tobytes() == second.tobytes()
+
+
+@needs_model
+def test_doctor_as_json(here: Path) -> None:
+    done = call(here, "doctor", "--json")
+    findings = json.loads(done.stdout)
+    assert findings["model"]["fix"] == ""
+    assert done.returncode == int(any(finding["fix"] for finding in findings.values()))
+    assert list(here.iterdir()) == []

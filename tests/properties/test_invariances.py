@@ -1,0 +1,162 @@
+"""The same request gives the same pixels: twice, alone or with others, in any order."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import Request, expand, parse_seeds
+from darkroom.engine import Engine
+from darkroom.generate import picture, run
+from darkroom.model import Model
+from darkroom.picture.image import Image
+from darkroom.picture.metadata import read_recipe
+from darkroom.protocols import Call
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model()
+
+
+def alone(model: Model, recipe: Recipe) -> np.ndarray:
+    return run(picture(recipe, model), model.evaluate).pixels
+
+
+def together(model: Model, recipes: list[Recipe], width: int = 32) -> list[np.ndarray]:
+    found: dict[int, np.ndarray] = {}
+    tasks = (picture(recipe, model) for recipe in recipes)
+    for outcome in Engine[Image](model.evaluate, width).run(tasks):
+        assert outcome.result is not None, outcome.error
+        found[outcome.index] = outcome.result.pixels
+    return [found[i] for i in range(len(recipes))]
+
+
+def mixed(count: int) -> list[Request]:
+    """Requests that differ in everything a request can differ in."""
+    random = Random(1)
+    words = ["a red fox", "two blue cats in the snow", "a green tree", "one fox and a cat on a white background"]
+    return [
+        Request(
+            prompt={"text": random.choice(words), "negative": random.choice(["", "snow", "a blue tree in the snow"])},
+            seed=random.randrange(1000),
+            steps=random.randint(1, 7),
+            sampler=random.choice(["euler", "heun", "dpmpp-2m", "euler-a"]),
+            guidance=random.choice([0.0, 1.0, 2.5, 7.0]),
+            width=random.choice([64, 96]),
+            height=random.choice([64, 80]),
+            style=random.choice([None, "3d", "cartoon"]),
+        )
+        for _ in range(count)
+    ]
+
+
+def test_the_same_request_twice_gives_the_same_pixels(model: Model) -> None:
+    recipe = model.resolve(Request(prompt="a red fox", seed=3))
+    assert np.array_equal(alone(model, recipe), alone(model, recipe))
+
+
+def test_another_seed_or_word_gives_other_pixels(model: Model) -> None:
+    base = alone(model, model.resolve(Request(prompt="a red fox", seed=3)))
+    for other in (Request(prompt="a red fox", seed=4), Request(prompt="a blue fox", seed=3)):
+        assert not np.array_equal(base, alone(model, model.resolve(other)))
+
+
+def test_seed_seven_is_picture_seven_of_a_range(model: Model) -> None:
+    request = Request(prompt="two blue cats")
+    many = [model.resolve(r) for r in expand(request, parse_seeds("0-7"))]
+    [one] = [model.resolve(r) for r in expand(request, parse_seeds("7"))]
+    assert np.array_equal(together(model, many)[7], alone(model, one))
+
+
+def test_twenty_mixed_requests_together_equal_each_alone(model: Model) -> None:
+    recipes = [model.resolve(request) for request in mixed(20)]
+    single = [alone(model, recipe) for recipe in recipes]
+    for a, b in zip(single, together(model, recipes), strict=True):
+        assert np.array_equal(a, b)
+    backwards = together(model, recipes[::-1], width=5)[::-1]
+    for a, b in zip(single, backwards, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_the_engine_really_shares_passes(model: Model) -> None:
+    sizes: list[int] = []
+
+    def counted(calls: list[Call]) -> list[torch.Tensor]:
+        sizes.append(len(calls))
+        return model.evaluate(calls)
+
+    tasks = [picture(model.resolve(r), model) for r in expand(Request(prompt="a red fox"), range(4))]
+    list(Engine[Image](counted).run(tasks))
+    assert max(sizes) == 8  # four requests, each asking for its guidance pair
+    assert len(sizes) <= 4 + 2 + 2  # steps, text, decode; alone it would be four times that
+
+
+def test_guidance_one_is_plain(model: Model) -> None:
+    plain = model.resolve(Request(prompt="a red fox", seed=1, guidance=1.0))
+    negated = model.resolve(Request(prompt={"text": "a red fox", "negative": "snow"}, seed=1, guidance=1.0))
+    assert np.array_equal(alone(model, plain), alone(model, negated))
+    strong = model.resolve(Request(prompt="a red fox", seed=1, guidance=4.0))
+    assert not np.array_equal(alone(model, plain), alone(model, strong))
+
+
+def test_one_failing_request_leaves_the_others_alone(model: Model) -> None:
+    recipes = [model.resolve(r) for r in expand(Request(prompt="a red fox"), range(3))]
+
+    def evaluate(calls: list[Call]) -> list[torch.Tensor]:
+        spoiled = [c.network == "denoiser" and seeds.get(id(c)) == recipes[1].seed for c in calls]
+        return [a * float("nan") if bad else a for a, bad in zip(model.evaluate(calls), spoiled, strict=True)]
+
+    seeds: dict[int, int] = {}
+
+    def tagged(recipe: Recipe):
+        task = picture(recipe, model)
+        calls = next(task)
+        while True:
+            for call in calls:
+                seeds[id(call)] = recipe.seed
+            answers = yield calls
+            try:
+                calls = task.send(answers)
+            except StopIteration as done:
+                return done.value
+
+    outcomes = {o.index: o for o in Engine[Image](evaluate).run(tagged(r) for r in recipes)}
+    assert outcomes[1].error is not None and "not finite" in str(outcomes[1].error)
+    for i in (0, 2):
+        assert outcomes[i].result is not None
+        assert np.array_equal(outcomes[i].result.pixels, alone(model, recipes[i]))
+
+
+def test_out_of_memory_splits_the_batch(model: Model) -> None:
+    recipes = [model.resolve(r) for r in expand(Request(prompt="a red fox"), range(4))]
+
+    def small(calls: list[Call]) -> list[torch.Tensor]:
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return model.evaluate(calls)
+
+    outcomes = {o.index: o for o in Engine[Image](small).run(picture(r, model) for r in recipes)}
+    for i, recipe in enumerate(recipes):
+        assert outcomes[i].result is not None
+        assert np.array_equal(outcomes[i].result.pixels, alone(model, recipe))
+
+
+def test_a_recipe_read_back_draws_the_same_pixels(model: Model, tmp_path) -> None:
+    image = run(picture(model.resolve(Request(prompt='a "red" fox', seed=11, steps=3)), model), model.evaluate)
+    path = image.save(tmp_path / "fox.png")
+    assert np.array_equal(alone(model, read_recipe(path)), image.pixels)
+
+
+def test_a_sampler_may_be_a_function(model: Model) -> None:
+    def halfway(denoise, x, levels, noise):
+        return (yield from denoise(x, levels[0]))
+
+    recipe = model.resolve(Request(prompt="a red fox", seed=1, steps=1, sampler="euler", guidance=1.0))
+    by_function = run(picture(recipe, model, sampler=halfway), model.evaluate).pixels
+    assert np.array_equal(by_function, alone(model, recipe))  # one Euler step to sigma 0 is the clean estimate

@@ -1,0 +1,66 @@
+"""A tiny model with random weights: every part real, nothing trained, quick to build."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from darkroom.contracts.card import Card, Defaults, FileEntry
+from darkroom.latent.codec import AutoencoderCodec
+from darkroom.model import Model, assembled, with_file, write_card
+from darkroom.nn import autoencoder, dit, text
+from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.wording.tokenizer import Tokenizer
+
+WORDS = "a red fox in the snow, two blue cats and one green tree on a white background, 3d cartoon flat"
+
+
+def tiny_model(seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Model:
+    """A model whose layers that start at zero are random too, so that every input counts."""
+    torch.manual_seed(seed)
+    tokenizer = Tokenizer.train([WORDS] * 3, 512)
+    networks = (
+        text.TextEncoder(text.nano()),
+        autoencoder.Autoencoder(autoencoder.nano()),
+        dit.Denoiser(dit.sized("nano", channels=4)),
+    )
+    with torch.no_grad():
+        for network in networks:
+            for parameter in network.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=0.05)
+            network.to(dtype)
+    card = Card(
+        name="tiny",
+        family="diffusion",
+        licence="CC0-1.0",
+        defaults=Defaults(width=64, height=64, steps=4, sampler="euler", guidance=3.0),
+        styles=("3d", "cartoon"),
+        files={"seed": FileEntry(path="seed", sha256=f"{seed:064x}", bytes=1)},
+    )
+    encoder, codec, denoiser = networks
+    return assembled(card, tokenizer, encoder, codec, denoiser)
+
+
+def saved(model: Model, folder: Path) -> Path:
+    """The model written as a model folder that ``darkroom.load`` opens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    assert isinstance(model.synthesizer, DiffusionSynthesizer) and isinstance(model.codec, AutoencoderCodec)
+    networks = {
+        "text": model.encoder.network,
+        "autoencoder": model.codec.network,
+        "denoiser": model.synthesizer.network,
+    }
+    card = model.card.model_copy(update={"files": {}, "configs": {}})
+    for component, network in networks.items():
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / f"{component}.safetensors")
+        card = with_file(card, folder, component, f"{component}.safetensors")
+    (folder / "tokenizer.json").write_text(model.encoder.tokenizer.to_json(), encoding="utf-8")
+    card = with_file(card, folder, "tokenizer", "tokenizer.json")
+    configs = {component: json.loads(json.dumps(asdict(network.config))) for component, network in networks.items()}
+    write_card(folder, card.model_copy(update={"configs": configs}))
+    return folder
