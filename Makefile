@@ -29,17 +29,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One leg of the denoiser on a GPU, under ten minutes; it needs no set-up where PyTorch is already at hand:
-#   make gpu-leg AUTOENCODER=runs/autoencoder/handover TEXT=runs/text/handover FROM=runs/base/handover RUN=1
-DATA ?= runs/data
-OUT ?= runs/base
-RUN ?= 0
-SAMPLES ?= 4000000
-MINUTES ?= 9
+# The first queued leg of docs/training-plan.md, for nine minutes, on a GPU; it needs no set-up where PyTorch is at hand.
 gpu-leg:
-	PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli train diffusion --device cuda \
-		--data $(DATA) --out $(OUT) --autoencoder $(AUTOENCODER) --text $(TEXT) $(if $(FROM),--from $(FROM)) \
-		--run $(RUN) --samples $(SAMPLES) --minutes $(MINUTES) $(LEG)
+	PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.training.plan --device cuda --minutes 9
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

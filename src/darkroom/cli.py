@@ -95,8 +95,8 @@ def generate(
     from darkroom.drawing import draw  # torch is imported here, not for --help
 
     if recipe is not None:
-        given = dict(prompt=prompt, negative=negative, seed=seed, size=size, steps=steps, guidance=guidance)
-        given.update(sampler=sampler, style=style)
+        given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
+        given |= {"guidance": guidance, "sampler": sampler, "style": style}
         if clash := [name for name, value in given.items() if value] + (["count"] if count != 1 else []):
             raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
         draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
@@ -425,9 +425,7 @@ def models_sheet(
 
 
 @models_app.command(name="pack")
-def models_pack(
-    *, autoencoder: Path, base: Path, out: Path, name: str = "default", card: Path | None = None
-) -> None:
+def models_pack(*, autoencoder: Path, base: Path, out: Path, name: str = "default", card: Path | None = None) -> None:
     """Put the hand-overs of training legs together into a model folder.
 
     Parameters

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
@@ -67,7 +66,9 @@ def draw(
         path = write(contact_sheet(pixels, captions, columns=min(4, len(pixels))), out / "sheet.png")
         say.saved(path, as_json)
     if as_json:
-        print(json.dumps({"pictures": [{"path": str(d.path), "recipe": json.loads(d.recipe.to_json())} for d in drawn]}))
+        print(
+            json.dumps({"pictures": [{"path": str(d.path), "recipe": json.loads(d.recipe.to_json())} for d in drawn]})
+        )
     if failures:
         raise failures[0]
     return drawn
@@ -109,7 +110,7 @@ class Speaker:
     def interpreted(self, model: Model, recipe: Recipe) -> None:
         """How much of the sentence the model takes, and what it drops or never learnt."""
         tokens = model.encoder.tokenizer.tokens(styled(parse(recipe.prompt.text).text, recipe.style))
-        unknown = [word for word in unknown_words(recipe.prompt.text, model.card.words)]
+        unknown = unknown_words(recipe.prompt.text, model.card.words)
         note = f"never seen: {', '.join(unknown)}" if unknown else "all known"
         self._line("interpret", f"{tokens.length} tokens of {model.encoder.limit}   ({note})")
         if tokens.dropped:
@@ -140,7 +141,7 @@ class Speaker:
 
 
 def unknown_words(text: str, known: Sequence[str]) -> list[str]:
-    """Words of a sentence that no training caption held; an empty list of known words knows nothing and says nothing."""
+    """Words of a sentence that no training caption held; an empty ``known`` says nothing."""
     if not known:
         return []
     words = {word.strip(".,;:!?()[]\"'").lower() for word in text.split()}

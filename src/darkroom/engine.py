@@ -40,6 +40,9 @@ class _Running(Generic[T]):
     missing: int = 0
 
 
+_Entry = tuple[_Running[T], int]  # one waiting call: whose, and which of its calls
+
+
 class Engine(Generic[T]):
     """Drives tasks together; at most ``width`` of them run at once, the others wait their turn."""
 
@@ -85,7 +88,9 @@ class Engine(Generic[T]):
             answers = [answer for answer in one.answers if answer is not None]
             yield from self._go_on(one, running, lambda one=one, answers=answers: one.task.send(answers))  # type: ignore[misc]
 
-    def _answers(self, members: list[tuple[_Running[T], int]]) -> list[tuple[tuple[_Running[T], int], Tensor | Exception]]:
+    def _answers(
+        self, members: list[tuple[_Running[T], int]]
+    ) -> list[tuple[tuple[_Running[T], int], Tensor | Exception]]:
         """Evaluates members together; when that fails, halves, so that only the cause fails (out of memory too)."""
         try:
             with torch.inference_mode():
@@ -116,6 +121,6 @@ class Engine(Generic[T]):
             running.append(one)
 
 
-def _call(entry: tuple[_Running[T], int]) -> Call:
+def _call(entry: _Entry[T]) -> Call:
     one, i = entry
     return one.calls[i]

@@ -1,6 +1,6 @@
 """One picture, top-down: interpret -> latent -> synthesise -> refine.
 
-:func:`picture` is the task; :func:`run` drives one task alone, ``darkroom.engine`` drives many. There is no second path.
+:func:`picture` is the task; :func:`run` drives one task alone, ``darkroom.engine`` drives many: no second path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
 from darkroom.contracts.recipe import Recipe
 from darkroom.picture.image import Image
-from darkroom.protocols import Call, Conditioning, LatentCodec, Level, Sampler, Synthesizer, SynthesisSpec, T, Task, TextEncoder
+from darkroom.protocols import (
+    Call,
+    Conditioning,
+    LatentCodec,
+    Level,
+    Sampler,
+    SynthesisSpec,
+    Synthesizer,
+    T,
+    Task,
+    TextEncoder,
+)
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.wording.parse import parse
 
@@ -34,7 +45,7 @@ class Parts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a watcher is told: a stage's work, ``step`` of ``steps``, and while synthesising the clean estimate so far."""
+    """What a watcher is told: ``step`` of ``steps`` of a stage; while synthesising, the clean estimate so far."""
 
     stage: Stage
     step: int

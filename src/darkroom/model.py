@@ -24,6 +24,7 @@ from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.slots import SLOTS
+from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Synthesizer
@@ -177,13 +178,15 @@ def _verified(folder: Path, card: Card, component: str) -> bytes:
 def _fill(network: nn.Module, data: bytes, path: Path) -> None:
     """Loads weights into a network; every tensor must be there, of the right shape, and finite."""
     try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
+        tensors = unpacked(load_tensors(data))
+    except (SafetensorError, KeyError) as error:
         raise BadFile(f"{path}", f"is not a sound safetensors file ({error})", "install the model again") from error
     expected = network.state_dict()
     for name, tensor in expected.items():
         if name not in tensors or tensors[name].shape != tensor.shape:
-            raise BadFile(f"{path}", f"holds no tensor {name} of shape {tuple(tensor.shape)}", "install the model again")
+            raise BadFile(
+                f"{path}", f"holds no tensor {name} of shape {tuple(tensor.shape)}", "install the model again"
+            )
         if not torch.isfinite(tensors[name]).all():
             raise BadFile(f"{path}", f"holds numbers that are not finite in {name}", "install the model again")
-    network.load_state_dict({name: tensors[name].float() for name in expected})
+    network.load_state_dict({name: tensors[name] for name in expected})

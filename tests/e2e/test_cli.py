@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,13 +93,12 @@ def test_version(here: Path) -> None:
 
 
 def test_help_comes_at_once(here: Path) -> None:
-    """The goal is half a second; a busy machine is allowed more, and importing torch costs more than that."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        call(here, "--help")
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1.5
+    """The goal is half a second. Counted is what the processor works, since a busy machine makes every clock late;
+    importing torch alone works longer than this allows."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    call(here, "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

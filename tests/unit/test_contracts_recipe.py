@@ -75,7 +75,7 @@ def test_json_loses_nothing() -> None:
 
 def test_a_newer_recipe_says_so() -> None:
     data = {**json.loads(resolved().to_json()), "schema_version": SCHEMA_VERSION + 1, "invented_later": 1}
-    said = f"recipe version {SCHEMA_VERSION + 1} is newer than this darkroom reads ({SCHEMA_VERSION}); update darkroom"
+    said = "recipe schema version 2 is newer than this darkroom reads (1); update darkroom"
     with pytest.raises(BadInput) as caught:
         Recipe.from_json(json.dumps(data))
     assert str(caught.value) == said

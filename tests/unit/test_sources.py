@@ -13,6 +13,7 @@ import pytest
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import read_ledger, write_ledger
 from darkroom.contracts.prompt import MAX_TEXT
+from darkroom.data import sources
 from darkroom.data.sources import Example, FolderListing, ledger_of, read_folder
 
 
@@ -130,12 +131,13 @@ def test_the_layouts_give_equal_rows(tmp_path):
     assert all(listing == listings[0] for listing in listings)
 
 
-def test_a_table_may_add_licences_to_caption_files(tmp_path):
-    put(tmp_path, "a.jpg")
-    put(tmp_path, "a.txt", "a fox")
-    put(tmp_path, "metadata.csv", "file_name,licence\na.jpg,MIT\n")
-    (example,) = read_folder(tmp_path).examples
-    assert (example.caption, example.licence) == ("a fox", "MIT")
+def test_a_table_may_add_licences_to_caption_files_and_its_own_text_comes_first(tmp_path):
+    for name in ("a", "b"):
+        put(tmp_path, f"{name}.jpg")
+        put(tmp_path, f"{name}.txt", f"{name} from its file")
+    put(tmp_path, "metadata.csv", "file_name,licence,text\na.jpg,MIT,\nb.jpg,MIT,b from the table\n")
+    told = [(example.caption, example.licence) for example in read_folder(tmp_path).examples]
+    assert told == [("a from its file", "MIT"), ("b from the table", "MIT")]
 
 
 def test_order_does_not_depend_on_how_files_were_made(tmp_path):
@@ -196,7 +198,7 @@ def test_links_out_are_refused_whatever_they_are(tmp_path):
     (root / "folder").symlink_to(outside, target_is_directory=True)
     (root / "metadata.jsonl").symlink_to(outside / "metadata.jsonl")
     (root / "up").symlink_to("..", target_is_directory=True)
-    (root / "inside").symlink_to("real", target_is_directory=True)
+    (root / "inside.jpg").symlink_to("real", target_is_directory=True)
     (root / "again.jpg").symlink_to("real/b.jpg")
     (root / "loop.jpg").symlink_to("loop.jpg")
     listing = read_folder(root)
@@ -296,6 +298,28 @@ def test_a_caption_file_that_cannot_be_used_leaves_its_picture_out(tmp_path, dat
     listing = read_folder(tmp_path)
     assert captions(listing) == {"b.jpg": "x" * MAX_TEXT}
     assert found(listing) == [("metadata", "a.txt")]
+
+
+def test_control_characters_in_captions_are_spaces(tmp_path):
+    put(tmp_path, "a.jpg")
+    put(tmp_path, "a.txt", "red\0fox\x1b[31m\x85in\u2028snow")
+    assert captions(read_folder(tmp_path)) == {"a.jpg": "red fox [31m in snow"}
+
+
+def test_sizes_are_bounded(tmp_path, monkeypatch):
+    put(tmp_path, "a.jpg")
+    deep = "/".join(["d" * 200] * 5)
+    put(tmp_path, f"{deep}/b.jpg")
+    put(tmp_path, "metadata.jsonl", rows({"file_name": "a.jpg", "text": "fox"}, "x" * 100))
+    monkeypatch.setattr(sources, "LINE_BYTES", 99)
+    listing = read_folder(tmp_path)
+    assert captions(listing) == {"a.jpg": "fox"}
+    assert found(listing) == [("unreadable", f"{deep}/b.jpg"), ("metadata", "metadata.jsonl")]
+    assert "longer than 99 bytes" in listing.problems[1].detail
+    monkeypatch.setattr(sources, "METADATA_BYTES", 99)
+    listing = read_folder(tmp_path)
+    assert captions(listing) == {"a.jpg": ""}
+    assert "is larger than" in listing.problems[1].detail
 
 
 def test_names_that_no_report_could_print(tmp_path):

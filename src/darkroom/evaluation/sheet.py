@@ -41,7 +41,12 @@ STYLE = "3d"  # for the prompts that name no style
 
 
 def draw_sheet(
-    model: Model, path: Path, *, captions: bool = True, told: Callable[[int], None] = lambda _: None, steps: int | None = None
+    model: Model,
+    path: Path,
+    *,
+    captions: bool = True,
+    told: Callable[[int], None] = lambda _: None,
+    steps: int | None = None,
 ) -> Path:
     """Draws the sheet into a PNG, 8 pictures a row. ``captions`` False numbers them instead, for blind naming."""
     requests = [

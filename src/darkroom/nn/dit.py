@@ -179,14 +179,18 @@ class Denoiser(nn.Module):
 
 
 @torch.compiler.assume_constant_result
-@lru_cache(maxsize=32)
 def _place(
     height: int, width: int, registers: int, head: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Rotary table of picture tokens; registers stay unturned.
+    """The rotary table; a constant to the compiler, which would take the sines anew for every row and head."""
+    return _kept_place(height, width, registers, head, dtype, device)
 
-    Kept, and a constant to the compiler: traced, inductor would take sines anew for every row and head.
-    """
+
+@lru_cache(maxsize=32)
+def _kept_place(
+    height: int, width: int, registers: int, head: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Rotary table of picture tokens; registers stay unturned."""
     with torch.inference_mode(False), torch.no_grad():  # a table first made while serving must also do for training
         positions = centred_positions(height, width)
         positions = torch.cat([positions, positions.new_zeros(registers, 2)])

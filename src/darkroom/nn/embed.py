@@ -42,7 +42,7 @@ def rotary_table(
 ) -> tuple[Float[Tensor, "tokens half"], Float[Tensor, "tokens half"]]:
     """Cosines and sines for 2-D rotary embedding: half of a head's pairs turn with the row, half with the column.
 
-    Axial form of RoPE (arXiv:2104.09864) as in arXiv:2403.13298; ``base`` is small because pictures are few tokens wide.
+    Axial form of RoPE (arXiv:2104.09864) as in arXiv:2403.13298; ``base`` is small: pictures are few tokens wide.
     """
     quarter = head // 4
     rates = base ** (-torch.arange(quarter, dtype=torch.float32) / quarter)

@@ -20,6 +20,7 @@ READABLE = "PNG, JPEG, WebP, GIF or BMP"
 MAX_FILE_BYTES = 256 * 1024 * 1024  # the largest picture allowed, 64 million pixels, is 244 MiB uncompressed
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+EXIF_HEADER = b"Exif\0\0"  # before the block in a JPEG, and by mistake in some other files
 _REFUSED = (  # kinds worth naming when they are refused
     ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ("PSD", (b"8BPS",)),
@@ -30,7 +31,9 @@ _REFUSED = (  # kinds worth naming when they are refused
     ("JPEG 2000", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
     ("gzip", (b"\x1f\x8b",)),
 )
+_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"IDAT", b"IEND"}  # all that decides pixels
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a length
+_SCAN_OR_END = {0xDA, 0xD9}
 _FRAME_HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15 without DHT, JPG, DAC
 
 
@@ -150,22 +153,31 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
     """Marker and body of every segment before the first scan."""
-    view, at = memoryview(data), 2
+    view = memoryview(data)
+    for marker, start, end in _jpeg_places(data):
+        if marker not in _SCAN_OR_END:
+            yield marker, view[start + 4 : end]
+
+
+def _jpeg_places(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of every segment up to the first scan, which has no end."""
+    at = 2
     while True:
-        if view[at] != 0xFF:
+        if data[at] != 0xFF:
             raise ValueError("no marker where one must stand")
-        marker = view[at + 1]
+        marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
         elif marker in _STANDALONE:
             at += 2
-        elif marker in (0xD9, 0xDA):  # end of picture, start of scan
+        elif marker in _SCAN_OR_END:
+            yield marker, at, len(data)
             return
         else:
-            (length,) = struct.unpack_from(">H", view, at + 2)
-            if length < 2 or at + 2 + length > len(view):
+            (length,) = struct.unpack_from(">H", data, at + 2)
+            if length < 2 or at + 2 + length > len(data):
                 raise ValueError("a segment runs past the end")
-            yield marker, view[at + 4 : at + 2 + length]
+            yield marker, at, at + 2 + length
             at += 2 + length
 
 
@@ -179,3 +191,44 @@ def webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise ValueError("a chunk runs past the end")
         yield kind, view[at + 8 : at + 8 + length]
         at += 8 + length + (length & 1)
+
+
+def exif_block(data: bytes, kind: Format) -> bytes:
+    """A picture's EXIF block; empty where it has none. ValueError, IndexError or struct.error where the file breaks."""
+    if kind == "PNG":
+        found = (bytes(body) for chunk, body in png_chunks(data) if chunk == b"eXIf")
+    elif kind == "JPEG":
+        bodies = (bytes(body) for marker, body in jpeg_segments(data) if marker == 0xE1)
+        found = (body for body in bodies if body.startswith(EXIF_HEADER))
+    elif kind == "WEBP":
+        found = (bytes(body) for chunk, body in webp_chunks(data) if chunk == b"EXIF")
+    else:
+        return b""
+    return next(found, b"").removeprefix(EXIF_HEADER)
+
+
+def bare(data: bytes, kind: Format) -> bytes:
+    """A PNG or JPEG with its pixels and colour profile but without its texts, which Pillow would unpack and parse: a
+    small file may hold gigabytes of them. Other formats come back as they are."""
+    if kind == "PNG":
+        return _bare_png(data)
+    return _bare_jpeg(data) if kind == "JPEG" else data
+
+
+def _bare_png(data: bytes) -> bytes:
+    parts = [PNG_MAGIC]
+    for kind, body in png_chunks(data):
+        if kind in _PNG_PICTURE:
+            check = zlib.crc32(body, zlib.crc32(kind))
+            parts += [struct.pack(">I4s", len(body), kind), bytes(body), struct.pack(">I", check)]
+    return b"".join(parts)
+
+
+def _bare_jpeg(data: bytes) -> bytes:
+    def decides_pixels(marker: int, start: int) -> bool:
+        if marker == 0xE2:
+            return data.startswith(b"ICC_PROFILE\0", start + 4)
+        return marker < 0xE0 or marker in (0xE0, 0xEE)  # tables, frames, scans, JFIF, Adobe's colour transform
+
+    places = _jpeg_places(data)
+    return b"".join([data[:2], *(data[start:end] for marker, start, end in places if decides_pixels(marker, start))])

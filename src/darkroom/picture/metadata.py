@@ -16,14 +16,16 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
 from darkroom.contracts.errors import BadFile, BadInput, NoRecipe
 from darkroom.contracts.recipe import Recipe
-from darkroom.picture import xmp
+from darkroom.picture import exif, xmp
 from darkroom.picture.containers import (
+    EXIF_HEADER,
     Format,
     damaged,
+    exif_block,
     jpeg_segments,
     load,
     png_chunks,
@@ -36,8 +38,6 @@ RECIPE_KEY = "darkroom"
 INFOTEXT_KEY = "parameters"
 XMP_KEY = "XML:com.adobe.xmp"
 MAX_TEXT_BYTES = 4_000_000  # of one text, unpacked
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
-_UNICODE = b"UNICODE\0"
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
@@ -55,30 +55,18 @@ def png_texts(recipe: Recipe | None, source_type: str) -> PngImagePlugin.PngInfo
 
 def jpeg_blocks(recipe: Recipe | None, source_type: str) -> list[bytes]:
     """The bodies of a JPEG's APP1 segments."""
-    exif = exif_block(recipe)
-    blocks = [b"Exif\0\0" + exif] if 0 < len(exif) <= xmp.SEGMENT_BYTES - 6 else []
+    block = EXIF_HEADER + _exif(recipe)
+    blocks = [block] if len(EXIF_HEADER) < len(block) <= xmp.SEGMENT_BYTES else []
     return blocks + xmp.jpeg_parts(source_type, recipe.to_json(ascii_only=True) if recipe else None)
 
 
 def webp_blocks(recipe: Recipe | None, source_type: str) -> tuple[bytes, bytes]:
     """The EXIF and XMP chunks of a WebP; an empty one is not written."""
-    return exif_block(recipe), xmp.packet(source_type, recipe.to_json(ascii_only=True) if recipe else None)
+    return _exif(recipe), xmp.packet(source_type, recipe.to_json(ascii_only=True) if recipe else None)
 
 
-def exif_block(recipe: Recipe | None) -> bytes:
-    """An EXIF block with one entry, UserComment; UTF-16 with its big end first, as A1111 writes it."""
-    if recipe is None:
-        return b""
-    comment = _UNICODE + infotext(recipe).encode("utf-16-be")
-    undefined, long = 7, 4  # types of TIFF 6.0
-    return b"".join(
-        [
-            struct.pack(">2sHI", b"MM", 42, 8),
-            struct.pack(">HHHIII", 1, _EXIF_IFD, long, 1, 26, 0),  # IFD0 at 8: the Exif IFD stands at 26
-            struct.pack(">HHHIII", 1, _USER_COMMENT, undefined, len(comment), 44, 0),  # its one value stands at 44
-            comment,
-        ]
-    )
+def _exif(recipe: Recipe | None) -> bytes:
+    return exif.with_user_comment(infotext(recipe)) if recipe is not None else b""
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -132,30 +120,7 @@ def _xmp_packets(data: bytes, kind: Format) -> Iterator[bytes]:
 def _infotext(data: bytes, kind: Format) -> str | None:
     if kind == "PNG":
         return _png_text(data, INFOTEXT_KEY)
-    block: bytes | None = None
-    if kind == "JPEG":
-        bodies = (bytes(body) for marker, body in jpeg_segments(data) if marker == 0xE1)
-        block = next((body[6:] for body in bodies if body.startswith(b"Exif\0\0")), None)
-    elif kind == "WEBP":
-        block = next((bytes(body).removeprefix(b"Exif\0\0") for k, body in webp_chunks(data) if k == b"EXIF"), None)
-    return _user_comment(block) if block else None
-
-
-def _user_comment(block: bytes) -> str | None:
-    try:
-        exif = Image.Exif()
-        exif.load(b"Exif\0\0" + block)
-        comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    except Exception:  # Pillow raises anything on a broken block, and a courtesy copy may be missing
-        return None
-    if not isinstance(comment, bytes):
-        return None
-    body = comment[len(_UNICODE) :]
-    if not comment.startswith(_UNICODE):
-        return body.decode("utf-8", errors="replace")
-    # the standard leaves the byte order open; A1111 and darkroom put the big end first, some others do not
-    readings = [body.decode(order, errors="replace") for order in ("utf-16-be", "utf-16-le")]
-    return next((text for text in readings if "Steps: " in text), readings[0])
+    return exif.user_comment(exif_block(data, kind))
 
 
 def _png_text(data: bytes, key: str) -> str | None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import zlib
 
 import numpy as np
 from PIL import (
@@ -19,13 +17,12 @@ from PIL import (
 )
 
 from darkroom.contracts.errors import BadFile
-from darkroom.picture.containers import PNG_MAGIC, Format, claimed_size, damaged, load, png_chunks, sniff
+from darkroom.picture.containers import Format, bare, claimed_size, damaged, exif_block, load, sniff
+from darkroom.picture.exif import orientation
 
 MAX_PIXELS = 64_000_000
 MAX_PROFILE_BYTES = 4 * 1024 * 1024  # the largest printing profiles have about 2.5 MB
 
-_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"IDAT", b"IEND"}  # all that decides pixels
-_ORIENTATION = 0x0112
 _TURNS = {  # EXIF 2.32, tag Orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,11 +41,12 @@ def read(source: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS
     kind = sniff(data, name)
     _check_pixels(*claimed_size(data, kind, name), max_pixels, name)
     try:
-        if kind == "PNG":
-            data = _bare_png(data)
-        return _decoded(data, kind, max_pixels, name)
+        turn = orientation(exif_block(data, kind))
+        return _decoded(bare(data, kind), kind, turn, max_pixels, name)
     except (BadFile, MemoryError):
         raise
+    except Image.DecompressionBombError:
+        raise BadFile(name, f"has more than {max_pixels:,} pixels", "make it smaller") from None
     except Exception as error:  # decoders raise anything on hostile bytes
         raise damaged(name) from error
 
@@ -58,23 +56,10 @@ def _check_pixels(width: int, height: int, max_pixels: int, name: str) -> None:
         raise BadFile(name, f"has {width} x {height} pixels, more than {max_pixels:,}", "make it smaller")
 
 
-def _bare_png(data: bytes) -> bytes:
-    """A PNG's pixels without its texts, which Pillow would unpack: a small file may hold gigabytes of them."""
-    bare = io.BytesIO()
-    bare.write(PNG_MAGIC)
-    for kind, body in png_chunks(data):
-        if kind in _PNG_PICTURE:
-            bare.write(struct.pack(">I", len(body)) + kind)
-            bare.write(body)
-            bare.write(struct.pack(">I", zlib.crc32(body, zlib.crc32(kind))))
-    return bare.getvalue()
-
-
-def _decoded(data: bytes, kind: Format, max_pixels: int, name: str) -> np.ndarray:
+def _decoded(data: bytes, kind: Format, turn: int, max_pixels: int, name: str) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=[kind]) as image:
         _check_pixels(*image.size, max_pixels, name)  # a GIF's frame may be larger than the header said
-        profile, turn = image.info.get("icc_profile"), _orientation(image)
-        transparent = image.has_transparency_data
+        profile, transparent = image.info.get("icc_profile"), image.has_transparency_data
         image.load()
         upright = _upright(image, turn)
         return np.array(_in_srgb(upright, profile, transparent))
@@ -82,13 +67,6 @@ def _decoded(data: bytes, kind: Format, max_pixels: int, name: str) -> np.ndarra
 
 def _upright(image: Image.Image, turn: int) -> Image.Image:
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block is no reason to refuse sound pixels
-        return 1
 
 
 def _in_srgb(image: Image.Image, profile: object, transparent: bool) -> Image.Image:

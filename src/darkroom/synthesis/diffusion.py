@@ -47,7 +47,13 @@ class DiffusionSynthesizer:
         """One network evaluation, turned into the clean estimate."""
 
         def denoise(x: Tensor, level: Level) -> Task[Tensor]:
-            inputs: dict[str, Tensor | float] = {"x": x, "t": level.t, "keys": keys, "mask": conditioning.mask, "pooled": conditioning.pooled}
+            inputs: dict[str, Tensor | float] = {
+                "x": x,
+                "t": level.t,
+                "keys": keys,
+                "mask": conditioning.mask,
+                "pooled": conditioning.pooled,
+            }
             [velocity] = yield [Call(self.NETWORK, inputs)]
             return to_x0("flow", velocity, x, level)
 

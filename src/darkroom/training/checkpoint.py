@@ -1,7 +1,8 @@
 """Checkpoints that are all or nothing.
 
 A checkpoint is written into a staged folder, every file's sha256 goes into a manifest that is written last, the folder
-is synced and renamed. The loader takes the newest folder whose manifest verifies and names what it skipped.
+is synced and renamed. The loader takes the newest folder whose manifest verifies and names what it skipped. A folder
+that is replaced stays readable under a set-aside name until the new one stands in its place.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 MANIFEST = "manifest.json"
-_STAGED = ".staged-"
+STATE = "state.json"
+_STAGED, _ASIDE = ".staged-", ".aside-"
 
 Tensors = Mapping[str, Tensor]
 
@@ -45,7 +47,7 @@ def name_of(step: int) -> str:
 
 
 def write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any], keep: int = 2) -> Path:
-    """Writes one checkpoint and prunes all but the newest ``keep``; raises CheckpointError and leaves nothing half-done.
+    """Writes one checkpoint and prunes all but the newest ``keep``; all of it or none, with a CheckpointError.
 
     ``tensors`` maps file stems ("masters", "ema") to named tensors. Refuses non-finite tensors: what is not finite is
     never promoted to a checkpoint.
@@ -54,32 +56,47 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mappin
         for name, tensor in group.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise CheckpointError(f"{stem}/{name} holds non-finite values at step {step}; checkpoint not written")
-    folder.mkdir(parents=True, exist_ok=True)
-    final = folder / name_of(step)
-    staged = folder / f"{_STAGED}{name_of(step)}"
-    _sweep(folder)
+    files = {
+        f"{stem}.safetensors": save({k: v.contiguous() for k, v in group.items()}) for stem, group in tensors.items()
+    }
+    files[STATE] = json.dumps(state, indent=1, sort_keys=True).encode()
+    digests = {name: sha256(data).hexdigest() for name, data in files.items()}
+    files[MANIFEST] = json.dumps(
+        digests, indent=1, sort_keys=True
+    ).encode()  # last: without it the rest is not a checkpoint
     try:
-        staged.mkdir()
-        files = {f"{stem}.safetensors": save({k: v.contiguous() for k, v in group.items()}) for stem, group in tensors.items()}
-        files["state.json"] = json.dumps(state, indent=1, sort_keys=True).encode()
-        for name, data in files.items():
-            _write_synced(staged / name, data)
-        digests = {name: sha256(data).hexdigest() for name, data in files.items()}
-        _write_synced(staged / MANIFEST, json.dumps(digests, indent=1, sort_keys=True).encode())
-        _sync_folder(staged)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(staged, final)
-        _sync_folder(folder)
+        replace_folder(folder / name_of(step), files)
     except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
         raise CheckpointError(
             f"cannot write the checkpoint of step {step} to {folder} ({error.strerror or error}); "
             "free some space and resume: the last checkpoint is intact"
         ) from error
-    for old in _steps(folder)[:-keep]:
+    older = [name for name in _steps(folder) if _step_of(name) <= step]  # newer ones are damaged: they do not count
+    for old in older[:-keep]:
         shutil.rmtree(folder / old, ignore_errors=True)
-    return final
+    return folder / name_of(step)
+
+
+def replace_folder(final: Path, files: Mapping[str, bytes]) -> None:
+    """Puts a folder of just these files, written in this order, in the place of ``final``: all of it or none.
+
+    Raises OSError, with what stood there before still standing.
+    """
+    parent = final.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    staged, aside = parent / f"{_STAGED}{final.name}", parent / f"{_ASIDE}{final.name}"
+    try:
+        staged.mkdir()
+        for name, data in files.items():
+            _write_synced(staged / name, data)
+        _sync_folder(staged)
+        if final.exists():
+            os.replace(final, aside)
+        os.replace(staged, final)
+        _sync_folder(parent)
+    finally:
+        _sweep(parent)
 
 
 def newest(folder: Path, warn: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
@@ -101,9 +118,11 @@ def newest(folder: Path, warn: Callable[[str], None] = lambda _: None) -> Checkp
 def read(path: Path) -> Checkpoint:
     """Reads and verifies one checkpoint; the error names the damaged file."""
     try:
-        digests: dict[str, str] = json.loads((path / MANIFEST).read_text())
+        digests = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} is missing or damaged") from error
+    if not isinstance(digests, dict) or STATE not in digests:
+        raise CheckpointError(f"{path / MANIFEST} is damaged: it does not list {STATE}")
     tensors: dict[str, dict[str, Tensor]] = {}
     state: dict[str, Any] = {}
     for name, digest in digests.items():
@@ -114,24 +133,36 @@ def read(path: Path) -> Checkpoint:
             raise CheckpointError(f"{file} is missing") from error
         if sha256(data).hexdigest() != digest:
             raise CheckpointError(f"{file} is damaged: its sha256 is not the manifest's")
-        if name == "state.json":
+        if name == STATE:
             state = json.loads(data)
             continue
         try:
-            tensors[file.stem] = load_file(file)
+            tensors[file.stem] = load(data)
         except SafetensorError as error:
             raise CheckpointError(f"{file} is damaged: {error}") from error
     return Checkpoint(path, tensors, state)
 
 
 def _steps(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.glob("step-*") if p.is_dir())
+    """Names of the folders that may hold a checkpoint, oldest first; one set aside comes before its successor."""
+    found = [p.name for mark in ("", _ASIDE) for p in folder.glob(f"{mark}step-{'[0-9]' * 9}") if p.is_dir()]
+    return sorted(found, key=lambda name: (name.removeprefix(_ASIDE), not name.startswith(_ASIDE)))
+
+
+def _step_of(name: str) -> int:
+    return int(name.removeprefix(_ASIDE).removeprefix("step-"))
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what an interrupted write left behind."""
+    """Removes what an interrupted write left behind, and puts back what it had set aside."""
     for left in folder.glob(f"{_STAGED}*"):
         shutil.rmtree(left, ignore_errors=True)
+    for aside in folder.glob(f"{_ASIDE}*"):
+        final = folder / aside.name.removeprefix(_ASIDE)
+        if final.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.replace(aside, final)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

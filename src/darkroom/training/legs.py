@@ -1,19 +1,19 @@
 """The legs of the default model's training: what each one trains, on what, and what it hands over.
 
-A leg lives in a run folder. Its hand-over is the averaged weights in bf16 (which is also what ships) with a ``leg.json``
-that says how they came to be; the next leg starts from it and warms its optimiser anew.
+A leg lives in a run folder. Its hand-over is the averaged weights in bf16 (which is also what ships) with a
+``leg.json`` that says how they came to be; the next leg starts from it and warms its optimiser anew.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from darkroom.data import shards
@@ -23,10 +23,13 @@ from darkroom.data.loader import MixedPictures, Scenes
 from darkroom.data.pack import Pack
 from darkroom.data.shards import SIDE, SpriteTable
 from darkroom.data.spec import ComposerConfig, draw_scene, scene_seed
+from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
-from darkroom.nn.dit import Denoiser, DenoiserConfig, sized
-from darkroom.nn.text import TextConfig, TextEncoder
+from darkroom.nn.dit import sized
+from darkroom.nn.storage import unpacked
+from darkroom.nn.text import TextConfig
+from darkroom.training.checkpoint import replace_folder
 from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjective, AutoencoderObjectiveConfig
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
@@ -71,14 +74,19 @@ def autoencoder_leg(
     return _started(Trainer(objective, config, place.out, force=force), start, "autoencoder", "")
 
 
-def text_leg(place: Place, config: TrainConfig, start: Path | None, *, force: bool = False) -> Trainer:
-    """A trainer of the text encoder on captions of the core vocabulary; trains the tokenizer where there is none."""
+def text_leg(
+    place: Place, config: TrainConfig, start: Path | None, *, network: TextConfig | None = None, force: bool = False
+) -> Trainer:
+    """A trainer of the text encoder on captions of the core vocabulary; trains the tokenizer where there is none.
+
+    ``network`` None is the default model's; its vocabulary is the tokenizer's in any case.
+    """
     table = _table(place)
     scenes = ComposerConfig(
         "core", ALL_STYLES, {"single": 0.5, "count": 0.2, "pair": 0.3}, colour_share=0.3, available=table.available
     )
     tokenizer = _tokenizer(place.out, scenes, start)
-    network = TextConfig(vocabulary=-(-len(tokenizer) // 64) * 64)
+    network = replace(network or TextConfig(), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
     settings = TextObjectiveConfig(network=network, length=LENGTH)
     source = Scenes(Composer(table, 64), scenes, config.seed, stream="text")
@@ -103,13 +111,14 @@ def diffusion_leg(
     table = _table(place)
     wanted = {concept.index for concept in scenes.concepts}
     table = table.restricted(wanted, tuple(scenes.styles))
+    scenes = replace(scenes, available=table.available)  # a drawing the data lacks must not end the run hours later
     codec = opened_autoencoder(autoencoder).to(place.device, getattr(torch, config.dtype))
     tokenizer = Tokenizer.from_json((text / "tokenizer.json").read_text(encoding="utf-8"))
-    text_config = read_config(TextConfig, leg_of(text)["network"])
-    network = sized(size, codec.config.channels)
+    text_config = read_config(TextConfig, leg_of(text)["networks"]["text"])
+    network = replace(sized(size, codec.config.channels), text_width=text_config.width)
     torch.manual_seed(config.seed)
     module = DiffusionTraining(network, text_config)
-    module.text.load_state_dict({k: v.float() for k, v in load_file(text / "text.safetensors").items()})
+    _load_into(module.text, text / "text.safetensors")
     if start is not None:
         _load_into(module.denoiser, start / "denoiser.safetensors")
         if (start / "oracle.safetensors").exists():
@@ -123,66 +132,53 @@ def diffusion_leg(
 
 
 def hand_over(trainer: Trainer) -> Path:
-    """Writes the averaged weights in bf16 and ``leg.json`` into the run folder's ``handover``."""
-    folder = trainer.folder / HANDOVER
-    folder.mkdir(exist_ok=True)
-    weights = trainer.finished()
+    """Writes the averaged weights in bf16 and ``leg.json`` into the run folder's ``handover``: all of it or none."""
     objective = trainer.objective
+    files: dict[str, bytes] = {}
     parts: dict[str, tuple[str, Any]]
     if isinstance(objective, AutoencoderObjective):
         parts = {"autoencoder": ("", objective.settings.network)}
     elif isinstance(objective, TextObjective):
         parts = {"text": ("encoder.", objective.settings.network)}
-        (folder / "tokenizer.json").write_text(objective.tokenizer.to_json(), encoding="utf-8")
+        files["tokenizer.json"] = objective.tokenizer.to_json().encode()
     elif isinstance(objective, DiffusionObjective):
         parts = {
             "denoiser": ("denoiser.", objective.settings.network),
             "text": ("text.", objective.settings.text),
             "oracle": ("oracle.", None),
         }
-        (folder / "tokenizer.json").write_text(objective.tokenizer.to_json(), encoding="utf-8")
+        files["tokenizer.json"] = objective.tokenizer.to_json().encode()
     else:
         raise TrainingError(f"{objective.name} has no hand-over")
-    networks = {}
-    for part, (prefix, network) in parts.items():
+    weights = trainer.finished()
+    for part, (prefix, _) in parts.items():
         tensors = {k.removeprefix(prefix): v.bfloat16() for k, v in weights.items() if k.startswith(prefix)}
-        save_file(tensors, folder / f"{part}.safetensors")
-        if network is not None:
-            networks[part] = asdict(network)
-    leg = {"name": objective.name, "step": trainer.step, "samples": trainer.samples, "networks": networks}
-    leg["network"] = networks[{"diffusion": "text"}.get(objective.name, objective.name)]
+        files[f"{part}.safetensors"] = save(tensors)
+    leg: dict[str, Any] = {"name": objective.name, "step": trainer.step, "samples": trainer.samples}
+    leg["networks"] = {part: asdict(network) for part, (_, network) in parts.items() if network is not None}
     leg["config"] = objective.config()
-    (folder / "leg.json").write_text(json.dumps(leg, indent=1))
-    return folder
+    files["leg.json"] = json.dumps(leg, indent=1).encode()
+    replace_folder(trainer.folder / HANDOVER, files)
+    return trainer.folder / HANDOVER
 
 
 def opened_autoencoder(folder: Path) -> Autoencoder:
     """The autoencoder of a hand-over, fp32."""
-    module = Autoencoder(read_config(AutoencoderConfig, leg_of(folder)["network"]))
-    module.load_state_dict({k: v.float() for k, v in load_file(folder / "autoencoder.safetensors").items()})
+    module = Autoencoder(read_config(AutoencoderConfig, leg_of(folder)["networks"]["autoencoder"]))
+    _load_into(module, folder / "autoencoder.safetensors")
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def opened_text(folder: Path) -> tuple[TextEncoder, Tokenizer]:
-    """The text encoder and tokenizer of a hand-over, fp32."""
-    module = TextEncoder(read_config(TextConfig, leg_of(folder)["networks"]["text"]))
-    _load_into(module, folder / "text.safetensors")
-    return module, Tokenizer.from_json((folder / "tokenizer.json").read_text(encoding="utf-8"))
-
-
-def opened_denoiser(folder: Path) -> Denoiser:
-    """The denoiser of a hand-over, fp32."""
-    module = Denoiser(read_config(DenoiserConfig, leg_of(folder)["networks"]["denoiser"]))
-    _load_into(module, folder / "denoiser.safetensors")
-    return module
-
-
 def leg_of(folder: Path) -> Mapping[str, Any]:
-    """What ``leg.json`` of a hand-over says."""
+    """What ``leg.json`` of a hand-over says, or what a model folder's card says of its networks."""
+    if (folder / CARD).exists():
+        return {"networks": read_card(folder).configs}
     try:
         found: Mapping[str, Any] = json.loads((folder / "leg.json").read_text())
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder} is no hand-over of a leg ({error}); give a run's {HANDOVER} folder") from error
+        raise TrainingError(
+            f"{folder} is no hand-over of a leg ({error}); give a run's {HANDOVER} folder or a model's"
+        ) from error
     return found
 
 
@@ -204,7 +200,7 @@ def _photos(data: Path) -> Tensor | None:
 
 
 def _tokenizer(out: Path, scenes: ComposerConfig, start: Path | None) -> Tokenizer:
-    """The run's tokenizer: read back, taken from the leg before, or trained on captions and every word users may say."""
+    """The run's tokenizer: read back, taken from the leg before, or trained on captions and all words of concepts."""
     path = out / "tokenizer.json"
     if not path.exists() and start is not None:
         path = start / "tokenizer.json"
@@ -222,12 +218,12 @@ def _names(concept: Concept) -> tuple[str, ...]:
 
 
 def _load_into(module: nn.Module, path: Path) -> None:
-    module.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    module.load_state_dict(unpacked(load_file(path)))
 
 
 def _started(trainer: Trainer, start: Path | None, part: str, prefix: str) -> Trainer:
     if start is not None:
-        weights = {f"{prefix}{k}": v for k, v in load_file(start / f"{part}.safetensors").items()}
+        weights = {f"{prefix}{k}": v for k, v in unpacked(load_file(start / f"{part}.safetensors")).items()}
         fresh = trainer.masters.masters
         trainer.start_from({**fresh, **weights})
     return trainer

@@ -7,10 +7,12 @@ checkpoint ends in the same bits as one that was not (same machine, same threads
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -82,11 +84,39 @@ class _Clock:
     every: float
     last: float = field(default_factory=time.monotonic)
 
+    def left(self) -> float:
+        """Seconds until it is due again."""
+        return self.last + self.every - time.monotonic()
+
     def due(self) -> bool:
         if time.monotonic() - self.last < self.every:
             return False
         self.last = time.monotonic()
         return True
+
+
+class _Interval:
+    """What is gathered between two reports."""
+
+    def __init__(self, samples: int) -> None:
+        self.first, self.since = samples, time.monotonic()
+        self.pairs: dict[str, list[Tensor]] = defaultdict(list)
+
+    def add(self, metrics: Metrics, norm: float) -> None:
+        for name, pair in {**metrics, "gradient norm": torch.tensor([norm, 1.0])}.items():
+            self.pairs[name].append(pair.detach())
+
+    def means(self) -> dict[str, float]:
+        found = {}
+        for name, pairs in self.pairs.items():
+            total, count = torch.stack([p.float().cpu() for p in pairs]).sum(0).tolist()
+            if count:
+                found[name] = total / count
+        return found
+
+    def rate(self, samples: int) -> float:
+        """Samples a second since the last report, steps that did not count included."""
+        return (samples - self.first) / max(time.monotonic() - self.since, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -122,9 +152,7 @@ class Trainer:
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Starts a new leg from weights alone: masters and average take them, moments are warmed anew."""
-        missing = sorted(self.masters.masters.keys() - weights.keys())
-        if missing:
-            raise TrainingError(f"the starting weights lack {missing[0]} and {len(missing) - 1} more tensors")
+        self._check_fit(weights, "the starting weights")
         taken = {name: weights[name].float() for name in self.masters.masters}
         self.masters.restore(taken, {})
         self.ema.restore(taken)
@@ -137,7 +165,17 @@ class Trainer:
         self._restore(found)
         return True
 
+    def _check_fit(self, weights: Mapping[str, Tensor], what: str) -> None:
+        for name, master in self.masters.masters.items():
+            if name not in weights:
+                raise TrainingError(f"{what} lack {name}; they are of another network, give the one they were made for")
+            if weights[name].shape != master.shape:
+                theirs, ours = tuple(weights[name].shape), tuple(master.shape)
+                raise TrainingError(f"{what} hold {name} as {theirs}, the network as {ours}; give the same sizes")
+
     def _restore(self, found: checkpoint.Checkpoint) -> None:
+        self._check_fit(found.tensors.get("masters", {}), f"the masters of {found.path}")
+        self._check_fit(found.tensors.get("ema", {}), f"the averages of {found.path}")
         self.masters.restore(found.tensors["masters"], found.tensors.get("moments", {}))
         self.ema.restore(found.tensors["ema"])
         self.step, self.skipped = int(found.state["step"]), int(found.state["skipped"])
@@ -158,12 +196,18 @@ class Trainer:
     def _guard_config(self, force: bool) -> None:
         path = self.folder / "config.json"
         ours = self._resolved()
-        if path.exists() and not force:
-            theirs = json.loads(path.read_text())
-            if theirs != ours:
-                lines = "; ".join(_differences(theirs, ours))
-                raise TrainingError(f"{path} was trained with another configuration ({lines}); use --force or a new folder")
-        path.write_text(json.dumps(ours, indent=1, sort_keys=True))
+        try:
+            theirs = json.loads(path.read_text()) if path.exists() else None
+        except ValueError:
+            theirs = {"damaged": True}
+        if theirs == ours:
+            return
+        if theirs is not None and not force:
+            lines = "; ".join(_differences(theirs, ours))
+            raise TrainingError(f"{path} was trained with another configuration ({lines}); use --force or a new folder")
+        staged = path.with_suffix(".staged")  # a kill in mid-write must not leave half a configuration
+        staged.write_text(json.dumps(ours, indent=1, sort_keys=True))
+        os.replace(staged, path)
 
     # --- the leg ---------------------------------------------------------------------------------------------
 
@@ -171,11 +215,11 @@ class Trainer:
         """Trains until the samples are done, the minutes are over, or SIGTERM or SIGINT asks for an end."""
         config = self.config
         total = -(-config.samples // config.batch)
+        leg = _Clock(float("inf") if config.minutes is None else config.minutes * 60)
+        saved, previewed = _Clock(config.checkpoint_minutes * 60), _Clock(config.preview_minutes * 60)
+        interval = _Interval(self.samples)
+        bad, rollbacks = 0, 0
         before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        leg, saved, previewed = _Clock((config.minutes or 1e9) * 60), _Clock(config.checkpoint_minutes * 60), _Clock(
-            config.preview_minutes * 60
-        )
-        interval, since, bad, rollbacks = defaultdict[str, list[Tensor]](list), time.monotonic(), 0, 0
         try:
             while self.step < total and not self._stop and not leg.due():
                 norm, metrics = self.advance()
@@ -186,14 +230,10 @@ class Trainer:
                         self._roll_back(rollbacks, warn)
                     continue
                 bad = 0
-                for name, pair in metrics.items():
-                    interval[name].append(pair.detach())
-                interval["gradient norm"].append(torch.tensor([norm, 1.0]))
+                interval.add(metrics, norm)
                 if self.step % config.log_steps == 0:
-                    now = time.monotonic()
-                    report(self._progress(interval, config.log_steps * config.batch / (now - since)))
-                    interval.clear()
-                    since = now
+                    report(self._progress(interval, leg.left()))
+                    interval = _Interval(self.samples)
                 if saved.due() or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
                     self.save()
                 if previewed.due():
@@ -223,22 +263,27 @@ class Trainer:
 
     def preview(self) -> None:
         """Writes a preview sheet with the averaged weights, then puts the masters back."""
-        self.masters.publish(self.ema.average)
-        self.objective.module.eval()
         (self.folder / "previews").mkdir(exist_ok=True)
-        with torch.no_grad():
+        with self._averaged():
             self.objective.preview(self.folder / "previews" / f"{self.samples:09d}.png")
-        self.objective.module.train()
-        self.masters.publish()
 
     def finished(self) -> dict[str, Tensor]:
         """The averaged weights with their measured buffers: what a leg hands over."""
+        with self._averaged():
+            measured = dict(self.objective.finish())
+        return {n: t.clone(memory_format=torch.contiguous_format) for n, t in {**self.ema.average, **measured}.items()}
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The module with its averaged weights, for looking at; the masters' copies are put back afterwards."""
         self.masters.publish(self.ema.average)
         self.objective.module.eval()
-        with torch.no_grad():
-            measured = dict(self.objective.finish())
-        self.masters.publish()
-        return {n: t.clone(memory_format=torch.contiguous_format) for n, t in {**self.ema.average, **measured}.items()}
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.objective.module.train()
+            self.masters.publish()
 
     # --- small parts -----------------------------------------------------------------------------------------
 
@@ -252,20 +297,14 @@ class Trainer:
         found = checkpoint.newest(self.folder / "checkpoints", warn)
         if found is None:
             raise TrainingError(f"{cause} and there is no checkpoint yet; lower --rate or look at the data")
-        step = self.step
+        step, skipped = self.step, self.skipped
         self._restore(found)
-        self.step = step  # go on with other samples: the same ones would fail the same way
+        self.step, self.skipped = step, skipped  # go on with other samples: the same ones would fail the same way
         warn(f"{cause}; weights rolled back to {found.path.name}")
 
-    def _progress(self, interval: dict[str, list[Tensor]], rate: float) -> Progress:
-        metrics = {}
-        for name, pairs in interval.items():
-            total, count = torch.stack([p.float().cpu() for p in pairs]).sum(0).tolist()
-            if count:
-                metrics[name] = total / count
-        left = max(0, self.config.samples - self.samples) / rate
-        if self.config.minutes is not None:
-            left = min(left, self.config.minutes * 60)
+    def _progress(self, interval: _Interval, leg_seconds: float) -> Progress:
+        metrics, rate = interval.means(), interval.rate(self.samples)
+        left = min(max(0, self.config.samples - self.samples) / rate, max(0.0, leg_seconds))
         line = {"step": self.step, "samples": self.samples, "rate": round(rate, 1), "skipped": self.skipped}
         with open(self.folder / "log.jsonl", "a") as log:
             log.write(json.dumps({**line, **{k: round(v, 5) for k, v in metrics.items()}}) + "\n")

@@ -47,7 +47,7 @@ class Masters:
 
     @torch.no_grad()
     def step(self, rate: float) -> float:
-        """One update from the copies' gradients; returns their norm before clipping. A non-finite norm changes nothing."""
+        """One update from the copies' gradients; returns their norm before clipping. Non-finite: nothing changes."""
         for name, copy in self.copies.items():
             master = self.masters[name]
             # In the master's memory layout: the fused kernel walks both as flat memory.

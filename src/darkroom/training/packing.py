@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,18 +12,19 @@ from darkroom.contracts.card import Card, Defaults
 from darkroom.data.captions import GROUND_TEMPLATES, NUMBERS, PLAIN_TEMPLATES, RELATION_PHRASES, STYLE_TEMPLATES
 from darkroom.data.spec import GROUNDS
 from darkroom.model import read_card, with_file, write_card
+from darkroom.nn.storage import packed
 from darkroom.training.legs import leg_of
 from darkroom.wording.vocabulary import COLOURS, core, everyday
 
 
 def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path | None) -> Path:
-    """Writes a model folder; ``words_from`` is a card whose description, limits, licence, scores and ledger are kept."""
+    """Writes a model folder; ``words_from`` is a card whose words (description, limits, licence ...) are kept."""
     out.mkdir(parents=True, exist_ok=True)
     legs = {"autoencoder": leg_of(autoencoder), "base": leg_of(base)}
     scenes = legs["base"]["config"]["composer"]
     card = read_card(words_from.parent) if words_from is not None else _plain(name)
     for component, folder in (("autoencoder", autoencoder), ("text", base), ("denoiser", base)):
-        save_file(load_file(folder / f"{component}.safetensors"), out / f"{component}.safetensors")
+        save_file(packed(load_file(folder / f"{component}.safetensors")), out / f"{component}.safetensors")
         card = with_file(card, out, component, f"{component}.safetensors")
     shutil.copyfile(base / "tokenizer.json", out / "tokenizer.json")
     card = with_file(card, out, "tokenizer", "tokenizer.json")
@@ -47,8 +49,8 @@ def caption_words(vocabulary: str) -> tuple[str, ...]:
     names = [n for c in concepts for n in (c.word, c.plural, *c.synonyms)]
     phrases = [t for ts in (*STYLE_TEMPLATES.values(), *RELATION_PHRASES.values()) for t in ts]
     plain = ["a an small little large big gradient to plain", *NUMBERS.values(), *COLOURS, *GROUNDS]
-    text = " ".join([*names, *phrases, *GROUND_TEMPLATES, *PLAIN_TEMPLATES, *plain])
-    return tuple(sorted({word.strip(",{}").lower() for word in text.split()} - {""}))
+    text = re.sub(r"{\w+}", "", " ".join([*names, *phrases, *GROUND_TEMPLATES, *PLAIN_TEMPLATES, *plain]))
+    return tuple(sorted({word.strip(",").lower() for word in text.split()} - {""}))
 
 
 def _plain(name: str) -> Card:

@@ -45,7 +45,9 @@ class AutoencoderObjective:
 
     name = "autoencoder"
 
-    def __init__(self, module: Autoencoder, config: AutoencoderObjectiveConfig, pictures: Pictures, held_out: Tensor) -> None:
+    def __init__(
+        self, module: Autoencoder, config: AutoencoderObjectiveConfig, pictures: Pictures, held_out: Tensor
+    ) -> None:
         self.module: Autoencoder = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = config
         self.pictures = pictures
@@ -139,13 +141,14 @@ def fine_share(z: Float[Tensor, "b c h w"]) -> Tensor:
 
 
 def _crops(pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """One random crop a picture, corners on any pixel, mirrored half the time."""
+    """One random crop a picture, corners on any pixel."""
     height, width = pixels.shape[-2:]
     if height == side and width == side:
         return pixels
     tops = torch.randint(0, height - side + 1, (len(pixels),), generator=generator).tolist()
     lefts = torch.randint(0, width - side + 1, (len(pixels),), generator=generator).tolist()
-    return torch.stack([p[:, t : t + side, l : l + side] for p, t, l in zip(pixels, tops, lefts, strict=True)])
+    corners = zip(pixels, tops, lefts, strict=True)
+    return torch.stack([picture[:, top : top + side, left : left + side] for picture, top, left in corners])
 
 
 def _transformed(z: Tensor, pixels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

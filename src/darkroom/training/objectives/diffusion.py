@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from darkroom.nn.autoencoder import Autoencoder
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
 from darkroom.prompt.encoders import tokenised
+from darkroom.training.compiled import compiled
 from darkroom.training.objectives.text import composer_settings
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
@@ -96,12 +98,15 @@ class DiffusionObjective:
         compiled: bool = False,
         show: Callable[[DiffusionTraining, Path], None] | None = None,
     ) -> None:
-        """``total`` is the run's samples (the oracle head is switched off by it); ``show`` None writes no previews."""
+        """``total`` is the run's samples (the oracle head is switched off by it); ``show`` None writes no previews.
+
+        ``compiled`` compiles the network at its first step, where the machine can.
+        """
         self.module, self.settings, self.scenes, self.tokenizer = module, config, scenes, tokenizer
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.total = total
         self.show = show
-        self._forward = torch.compile(module, dynamic=False) if compiled else module
+        self._forward: Callable[..., Any] | None = None if compiled else module
 
     def config(self) -> dict[str, Any]:
         return {**asdict(self.settings), "tokenizer": self.tokenizer.sha256, "composer": composer_settings(self.scenes)}
@@ -119,6 +124,8 @@ class DiffusionObjective:
         level = t[:, None, None, None]
         x = ((1 - level) * x0 + level * noise).to(dtype)
         ids, characters, mask = tokenised(self.tokenizer, captions, settings.length).to(device)
+        if self._forward is None:
+            self._forward = compiled(self.module, x, t, ids, characters, mask)
         velocity, concept, coverage = self._forward(x, t, ids, characters, mask)
         error = (velocity.float() - (noise - x0)).square().mean((1, 2, 3))  # (B,)
         loss = error.mean()
@@ -127,7 +134,9 @@ class DiffusionObjective:
             truth = batch.composed.concept.flatten(1)
             truth = torch.where(truth < 0, concept.shape[-1] - 1, truth)
             named = F.cross_entropy(concept.float().flatten(0, 1), truth.flatten())
-            covered = F.binary_cross_entropy_with_logits(coverage.float(), batch.composed.coverage.flatten(1).clamp(0, 1))
+            covered = F.binary_cross_entropy_with_logits(
+                coverage.float(), batch.composed.coverage.flatten(1).clamp(0, 1)
+            )
             loss = loss + settings.oracle * (named + covered)
             metrics["oracle"] = _pair(named[None])
         return loss, metrics
@@ -161,7 +170,7 @@ def _pair(values: Tensor) -> Tensor:
 def _by_time(error: Tensor, t: Tensor) -> dict[str, Tensor]:
     """The loss between the times of BINS."""
     found = {}
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         inside = (t >= low) & (t < high if high < 1 else t <= high)
         found[f"t {low:g}-{high:g}"] = torch.stack([(error * inside).sum(), inside.sum().float()])
     return found

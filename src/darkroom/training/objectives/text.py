@@ -48,7 +48,11 @@ class ImageTower(nn.Module):
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
         before = 12
         for i, width in enumerate(widths):
-            layers += [nn.Conv2d(before, width, 3, stride=1 if i == 0 else 2, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
+            layers += [
+                nn.Conv2d(before, width, 3, stride=1 if i == 0 else 2, padding=1),
+                nn.GroupNorm(8, width),
+                nn.SiLU(),
+            ]
             before = width
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(before * 4, out)
@@ -99,7 +103,8 @@ class TextObjective:
         matching = self._matching(vector, batch)
         facts, right = self._facts(module.facts(vector).float(), batch, half.any(1))
         guess = (tokens[half] @ module.encoder.embed.weight.T).float()
-        masked = F.cross_entropy(guess, ids[half])
+        # A mean, but zero and not NaN where a small batch happens to have nothing masked.
+        masked = F.cross_entropy(guess, ids[half], reduction="sum") / half.sum().clamp_min(1)
         loss = self.settings.matching * matching + self.settings.masked * masked + self.settings.facts * facts
         metrics = {"matching": matching, "masked": masked, "facts": facts, "facts right": right}
         return loss, {k: torch.stack([v.detach().float(), v.new_ones(()).float()]) for k, v in metrics.items()}
@@ -131,7 +136,9 @@ class TextObjective:
         def column(name: str) -> Tensor:
             return torch.tensor([fact[name] for fact in truth], device=device)
 
-        said_style = torch.tensor([s.style in c for s, c in zip(batch.scenes, batch.captions, strict=True)], device=device)
+        said_style = torch.tensor(
+            [s.style in c for s, c in zip(batch.scenes, batch.captions, strict=True)], device=device
+        )
         said_ground = torch.tensor(
             [s.ground.name in c for s, c in zip(batch.scenes, batch.captions, strict=True)], device=device
         )

@@ -1,0 +1,40 @@
+"""Weights as they ship: large matrices as int8 with one scale a row, everything else in bf16.
+
+int8 is for storage only (its kernels are slower than bf16 on CPU): weights are unpacked when a model is opened. Rounding
+to 127 steps of a row's largest weight moves a weight by .3 % of that at most; the sheet and the scores are made with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SCALE = ".scale"  # suffix of a packed matrix's row scales
+SMALLEST = 4096  # elements below which packing saves nothing worth having
+
+
+def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors for a file. Raises ValueError when a name ends like a scale's."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.endswith(SCALE):
+            raise ValueError(f"tensor {name} ends in {SCALE!r}, which names scales; rename it")
+        if tensor.ndim == 2 and tensor.numel() >= SMALLEST:
+            wide = tensor.float()
+            scale = wide.abs().amax(1).clamp_min(1e-12) / 127  # (rows,)
+            found[name] = (wide / scale[:, None]).round().to(torch.int8)
+            found[name + SCALE] = scale
+        else:
+            found[name] = tensor.bfloat16().contiguous()
+    return found
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file in fp32, whichever of them are packed."""
+    return {
+        name: tensor.float() * tensors[name + SCALE][:, None] if tensor.dtype == torch.int8 else tensor.float()
+        for name, tensor in tensors.items()
+        if not (name.endswith(SCALE) and tensors.get(name.removesuffix(SCALE), tensor).dtype == torch.int8)
+    }

@@ -1,0 +1,96 @@
+"""parse(write(x)) == x for whatever a prompt, a name or a number may hold."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.recipe import AdapterUse, Environment, Recipe
+from darkroom.contracts.request import MAX_SEED
+from darkroom.picture.infotext import infotext, parse_infotext
+from darkroom.picture.metadata import read_infotext, read_recipe
+from darkroom.picture.write import encode
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+
+# Pieces that mean something to one of the formats, mixed into any text
+PIECES = st.sampled_from(
+    [
+        *("Negative prompt:", "\nNegative prompt: ", "\nSteps: 4, Sampler: x, Seed: 1", "Darkroom prompt: ", "a fox"),
+        *("\n", "\r\n", "\t", " ", ", ", ": ", '"', "\\", "'", "{", "}", "&amp;", "<!", "]]>", "<rdf:RDF>"),
+        *("🦊", "狐", "\u202e", "\u2028", "\x85", "\x1b", "\ufeff", "\uffff"),
+    ]
+)
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+TEXT = st.lists(PIECES | st.text(CHARACTERS, max_size=20)).map("".join)
+NAMES = TEXT.map(lambda s: "".join(c for c in s if c.isprintable())[:200]).filter(bool)
+HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
+SIDES = st.integers(4, 128).map(lambda n: 16 * n)
+ADAPTERS = st.builds(AdapterUse, name=NAMES, sha256=HASHES, scale=st.floats(-10, 10))
+
+RECIPES = st.builds(
+    Recipe,
+    prompt=st.builds(Prompt, text=TEXT.filter(lambda s: bool(s.strip())), negative=TEXT),
+    seed=st.integers(0, MAX_SEED),
+    width=SIDES,
+    height=SIDES,
+    steps=st.integers(1, 1000),
+    sampler=NAMES,
+    guidance=st.floats(0, 30),
+    style=st.none() | NAMES,
+    model=NAMES,
+    model_hash=HASHES,
+    adapters=st.lists(ADAPTERS, max_size=2).map(tuple),
+    darkroom=NAMES,
+    environment=st.builds(
+        Environment,
+        torch=NAMES,
+        threads=st.integers(1, 64),
+        instruction_set=NAMES,
+        mode=st.sampled_from(["eager", "compiled"]),
+        dtype=st.sampled_from(["float32", "bfloat16", "float16"]),
+        device=NAMES,
+    ),
+)
+
+
+@given(RECIPES)
+@settings(max_examples=300)
+def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> None:
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert Recipe.from_json(recipe.to_json(ascii_only=True)) == recipe
+    assert json.loads(recipe.to_json()) == json.loads(recipe.to_json(ascii_only=True))
+    assert {name: getattr(recipe, name) for name, _ in recipe.request()} == dict(recipe.request())
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp"])
+@given(recipe=RECIPES)
+@settings(max_examples=300)
+def test_a_recipe_comes_back_out_of_a_picture(format: str, recipe: Recipe) -> None:
+    data = encode(PIXELS, recipe, format)
+    assert read_recipe(data) == recipe
+    read = read_infotext(data)
+    assert read is not None and (read.prompt, read.negative) == (recipe.prompt.text, recipe.prompt.negative)
+
+
+@given(RECIPES)
+@settings(max_examples=300)
+def test_an_infotext_comes_back(recipe: Recipe) -> None:
+    read = parse_infotext(infotext(recipe))
+    assert (read.prompt, read.negative) == (recipe.prompt.text, recipe.prompt.negative)
+    assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
+    assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
+    assert read.settings.get("Style") == recipe.style
+    assert read.request() == recipe.request().model_copy(update={"model": "default"})
+
+
+@given(TEXT)
+@settings(max_examples=300)
+def test_any_text_has_a_reading(text: str) -> None:
+    read = parse_infotext(text)
+    assert len(read.prompt) + len(read.negative) <= len(text)
