@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-dev
 
 # The first queued leg of docs/training-plan.md, for nine minutes, on a GPU; it needs no set-up where PyTorch is at hand.
 gpu-leg:
-	PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.training.plan --device cuda --minutes 9
+	PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli train next --device cuda --minutes 9
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Threads that wait sleep: spinning ones, gcc's habit, make small operations fifty times slower on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when torch is imported
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+
 import pytest
 import torch
 from hypothesis import settings
@@ -21,7 +25,6 @@ from jaxtyping import install_import_hook
 # Where tensors are. The words (contracts) are checked by pydantic, and beartype does not take its ``Self``.
 ROOMS = ("protocols", "nn", "latent", "prompt", "synthesis", "data", "training.objectives")
 
-os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
 torch.set_num_threads(min(2, torch.get_num_threads()))  # the promises are about two cores
 settings.register_profile("darkroom", deadline=None)  # a busy machine is no failure; pytest-timeout catches a hang
 settings.load_profile("darkroom")

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explain
 from darkroom.contracts.request import Request, expand, parse_seeds, parse_size
+from darkroom.training.commands import train_app
 
 app = App(
     name="darkroom",
@@ -23,7 +24,6 @@ app = App(
     help_format="rst",
 )
 data_app = App(name="data", help="Build, check and look at training data.")
-train_app = App(name="train", help="Train a part of a model; the same command on CPU and GPU.")
 models_app = App(name="models", help="The models at hand.")
 for sub in (data_app, train_app, models_app):
     app.command(sub)
@@ -195,178 +195,6 @@ def data_inspect(
     from darkroom.training.legs import scene_sheet
 
     print(scene_sheet(data, out, count, seed))
-
-
-# --- training ----------------------------------------------------------------------------------------------------
-
-Minutes = Annotated[float | None, Parameter(help="Stop this leg after so many minutes, resumably.")]
-
-
-@train_app.command(name="autoencoder")
-def train_autoencoder(
-    *,
-    data: Path = Path("runs/data"),
-    out: Path = Path("runs/autoencoder"),
-    samples: int = 120_000,
-    minutes: Minutes = None,
-    batch: int = 32,
-    rate: float = 1e-3,
-    seed: int = 0,
-    threads: int | None = None,
-    device: str | None = None,
-    crop: int = 64,
-    channels: int = 8,
-    start: Annotated[Path | None, Parameter(name="--from")] = None,
-    force: bool = False,
-) -> None:
-    """Train the picture autoencoder.
-
-    Examples::
-
-        darkroom train autoencoder --data runs/data --samples 120000 --minutes 20
-    """
-    from darkroom.nn.autoencoder import AutoencoderConfig
-    from darkroom.training.console import train
-    from darkroom.training.legs import Place, autoencoder_leg, device_named
-    from darkroom.training.loop import TrainConfig
-    from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
-    from darkroom.training.optim import OptimConfig
-
-    _prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.3))
-    settings = AutoencoderObjectiveConfig(network=AutoencoderConfig(channels=channels), crop=crop)
-    train(autoencoder_leg(Place(data, out, device_named(device)), config, settings, start, force=force))
-
-
-@train_app.command(name="text")
-def train_text(
-    *,
-    data: Path = Path("runs/data"),
-    out: Path = Path("runs/text"),
-    samples: int = 200_000,
-    minutes: Minutes = None,
-    batch: int = 128,
-    rate: float = 1e-3,
-    seed: int = 0,
-    threads: int | None = None,
-    device: str | None = None,
-    start: Annotated[Path | None, Parameter(name="--from")] = None,
-    force: bool = False,
-) -> None:
-    """Pretrain the text encoder (and its tokenizer) on captions and pictures.
-
-    Examples::
-
-        darkroom train text --data runs/data --samples 200000
-    """
-    from darkroom.training.console import train
-    from darkroom.training.legs import Place, device_named, text_leg
-    from darkroom.training.loop import TrainConfig
-    from darkroom.training.optim import OptimConfig
-
-    _prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.3))
-    train(text_leg(Place(data, out, device_named(device)), config, start, force=force))
-
-
-@train_app.command(name="diffusion")
-def train_diffusion(
-    *,
-    autoencoder: Path,
-    text: Path,
-    data: Path = Path("runs/data"),
-    out: Path = Path("runs/base"),
-    samples: int = 1_000_000,
-    minutes: Minutes = None,
-    batch: int = 64,
-    rate: float = 1e-3,
-    decay: float = 0.2,
-    seed: int = 0,
-    run: int = 0,
-    size: str = "mini",
-    vocabulary: Literal["everyday", "core"] = "everyday",
-    styles: str = "3d:.5,cartoon:.25,flat:.25",
-    kinds: str = "single:.7,count:.15,pair:.15",
-    threads: int | None = None,
-    device: str | None = None,
-    compiled: bool = True,
-    start: Annotated[Path | None, Parameter(name="--from")] = None,
-    force: bool = False,
-) -> None:
-    """Train the latent denoiser, its text encoder with it.
-
-    Examples::
-
-        darkroom train diffusion --autoencoder runs/autoencoder/handover --text runs/text/handover --minutes 60
-
-    Parameters
-    ----------
-    autoencoder
-        Hand-over folder of the autoencoder's leg.
-    text
-        Hand-over folder of the text encoder's leg, or of an earlier diffusion leg.
-    decay
-        The learning rate falls to zero over this last share of the samples; 0 keeps it for another leg.
-    run
-        Number of the scenes: a new leg takes a new one, so that it sees new scenes.
-    size
-        nano, mini or base: the one dial of the network.
-    styles
-        Styles and their shares.
-    kinds
-        Kinds of scene (single, count, pair) and their shares.
-    start
-        Hand-over folder to start from; without it the denoiser begins from zero.
-    """
-    from darkroom.data.spec import ComposerConfig
-    from darkroom.training.console import train
-    from darkroom.training.legs import Place, device_named, diffusion_leg
-    from darkroom.training.loop import TrainConfig
-    from darkroom.training.optim import OptimConfig
-
-    _prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=decay))
-    scenes = ComposerConfig(vocabulary, _shares(styles), _shares(kinds))
-    train(
-        diffusion_leg(
-            Place(data, out, device_named(device)),
-            config,
-            autoencoder=autoencoder,
-            text=text,
-            start=start,
-            size=size,
-            scenes=scenes,
-            run=run,
-            compiled=compiled,
-            force=force,
-        )
-    )
-
-
-def _shares(text: str) -> dict[str, float]:
-    """ "3d:.5,cartoon:.25" as a mapping."""
-    try:
-        return {name.strip(): float(share) for name, share in (part.split(":") for part in text.split(","))}
-    except ValueError:
-        raise BadInput(f"shares {text!r}", "are not name:number pairs", 'write "3d:.5,cartoon:.5"') from None
-
-
-# What keeps glibc from giving pages back and fetching them anew every step: about a quarter of a step's time on CPU.
-_MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "17179869184",
-    "MALLOC_TOP_PAD_": "268435456",
-}
-
-
-def _prepare(threads: int | None) -> None:
-    """Starts the process again with the allocator settings training wants, and sets the threads."""
-    if sys.platform == "linux" and any(name not in os.environ for name in _MALLOC):
-        os.execve(sys.executable, [sys.executable, "-m", "darkroom.cli", *sys.argv[1:]], {**_MALLOC, **os.environ})
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 # --- models ------------------------------------------------------------------------------------------------------

@@ -19,9 +19,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def blocks(page: str, language: str = "") -> list[str]:
+    """The fenced blocks of a page, in one language; plain ones by default."""
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", page, re.M | re.S)
+    return [body for kind, body in found if kind == language]
+
+
 def tree() -> dict[str, str]:
     """The paths of the README's tree, each with what is said of it."""
-    block = next(b for b in re.findall(r"^```\n(.*?)^```", README, re.M | re.S) if "src/darkroom/\n" in b)
+    [block] = [block for block in blocks(README) if "src/darkroom/\n" in block]
     paths: dict[str, str] = {}
     parents: list[str] = []
     for line in block.splitlines():
@@ -61,10 +67,8 @@ def test_links_lead_somewhere() -> None:
 
 def commands() -> list[list[str]]:
     """Every darkroom command the pages show in a block of its own."""
-    blocks = [
-        b for page in PAGES for b in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-    ]
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("darkroom ")]
+    texts = [block for page in PAGES for block in blocks(page.read_text(encoding="utf-8"))]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith("darkroom ")]
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
@@ -77,7 +81,7 @@ def test_commands_in_the_pages_are_understood(arguments: list[str]) -> None:
 def adams() -> Sampler:
     """The sampler of docs/adding-things.md, as it stands there."""
     page = (ROOT / "docs" / "adding-things.md").read_text(encoding="utf-8")
-    [source] = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    [source] = blocks(page, "python")
     names: dict[str, Any] = {}
     exec("from __future__ import annotations\nfrom darkroom.synthesis.samplers import *\n" + IMPORTS + source, names)
     sampler: Sampler = names["adams"]

@@ -30,7 +30,7 @@ from darkroom.wording.vocabulary import everyday
 
 SRC = Path(darkroom.__file__).parents[1]
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["toys"])
+PROCESSES.set_forkserver_preload(["toys", "torch._dynamo"])  # which the first step of torch.optim imports
 
 SLOW_SAVE = 0.004  # seconds before each file of a checkpoint: a save is open long enough to be hit
 SLOW_STEP = 0.003

@@ -308,7 +308,7 @@ def test_control_characters_in_captions_are_spaces(tmp_path):
 
 def test_sizes_are_bounded(tmp_path, monkeypatch):
     put(tmp_path, "a.jpg")
-    deep = "/".join(["d" * 200] * 5)
+    deep = "/".join(["d" * 199] * 5)
     put(tmp_path, f"{deep}/b.jpg")
     put(tmp_path, "metadata.jsonl", rows({"file_name": "a.jpg", "text": "fox"}, "x" * 100))
     monkeypatch.setattr(sources, "LINE_BYTES", 99)

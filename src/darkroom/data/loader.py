@@ -37,7 +37,8 @@ class MixedPictures:
         from_photo = [random.random() < share for random in draws]
         pixels = self.composer.render([draw_scene(seed, self.scenes) for seed in seeds]).pixels
         if self.photos is not None and any(from_photo):
-            rows = [random.randrange(len(self.photos)) for random, photo in zip(draws, from_photo, strict=True) if photo]
+            chosen = [random for random, photo in zip(draws, from_photo, strict=True) if photo]
+            rows = [random.randrange(len(self.photos)) for random in chosen]
             pixels[torch.tensor(from_photo)] = self.photos[rows].to(pixels.device).float() / 255
         return pixels
 

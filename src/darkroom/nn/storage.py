@@ -1,7 +1,7 @@
 """Weights as they ship: large matrices as int8 with one scale a row, everything else in bf16.
 
-int8 is for storage only (its kernels are slower than bf16 on CPU): weights are unpacked when a model is opened. Rounding
-to 127 steps of a row's largest weight moves a weight by .3 % of that at most; the sheet and the scores are made with it.
+int8 is for storage only (its kernels are slower than bf16 on CPU): weights are unpacked when a model is opened.
+Rounding to 127 steps of a row's largest weight moves a weight by .4 % of that at most; the sheet is made with it.
 """
 
 from __future__ import annotations

@@ -23,5 +23,5 @@ class Image:
         return encode(self.pixels, self.recipe, format)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the picture, recipe inside; the ending picks the format. Raises CannotWrite, leaving nothing behind."""
+        """Writes the picture, recipe inside; the ending picks the format. Raises CannotWrite and leaves nothing."""
         return write(self.pixels, Path(path), self.recipe)

@@ -67,7 +67,6 @@ class SentenceEncoder:
         device = next(self.network.parameters()).device
         tokens = self.network(ids.to(device), characters.to(device), mask.to(device))
         rows = zip(tokens.split(1), mask.to(device).split(1), strict=True)
-        packed = [
-            torch.cat([row[0], pooled(row, real)]) for row, real in rows
-        ]  # pooled one row at a time: bit-identity
+        # Pooled one row at a time: bit-identity.
+        packed = [torch.cat([row[0], pooled(row, real)]) for row, real in rows]
         return packed[: len(calls)]

@@ -1,4 +1,4 @@
-"""The queue of training legs in ``docs/training-plan.md``, read by ``make gpu-leg``.
+"""The queue of training legs in ``docs/training-plan.md``, read by ``darkroom train next`` and ``make gpu-leg``.
 
 A leg is a fenced block that starts with ``leg NAME (queued)`` or ``leg NAME (done)`` and holds the arguments of one
 ``darkroom`` command. ``{out}`` stands for where this machine wants the run folder, ``{data}`` for the built data.
@@ -6,10 +6,8 @@ A leg is a fenced block that starts with ``leg NAME (queued)`` or ``leg NAME (do
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,21 +44,3 @@ def next_leg(path: Path = PLAN) -> PlannedLeg:
     if not queued:
         raise BadFile(f"{path}", "has no queued leg", "add one")
     return queued[0]
-
-
-def main() -> None:
-    """Runs the next leg: ``python -m darkroom.training.plan [--minutes N] [more arguments for the command]``.
-
-    Results go to $OUT where it is set, else to ``runs``; data is taken from $DARKROOM_DATA, else ``runs/data``.
-    """
-    from darkroom import cli
-
-    leg = next_leg()
-    out = Path(os.environ.get("OUT", "runs")) / leg.name
-    arguments = [*leg.arguments(out, Path(os.environ.get("DARKROOM_DATA", "runs/data"))), *sys.argv[1:]]
-    print(f"leg {leg.name}: darkroom {shlex.join(arguments)}", file=sys.stderr)
-    cli.main(arguments)
-
-
-if __name__ == "__main__":
-    main()
