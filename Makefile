@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python
 
-.PHONY: demo test test-all lint gpu-leg setup clean
+.PHONY: demo test test-all lint gpu-leg gpu-wheels setup clean
 
 demo: setup
 	@$(BIN)/python -m darkroom.demo
@@ -29,9 +29,21 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The first queued leg of docs/training-plan.md, for nine minutes, on a GPU; it needs no set-up where PyTorch is at hand.
+# The first queued leg of docs/training-plan.md, for nine minutes, on a GPU. A bare machine needs PyTorch, numpy, Pillow,
+# rich and safetensors; the other packages travel as wheels, fetched beforehand with `make gpu-wheels`.
+WHEELS := .wheels
+WHEELS_PYTHON ?= 3.12
+SITE := /tmp/darkroom-site
 gpu-leg:
-	PYTHONPATH=src $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli train next --device cuda --minutes 9
+	if ls $(WHEELS)/*.whl >/dev/null 2>&1 && ! [ -d $(SITE) ]; then $(PYTHON) -m pip install -q --no-index --no-deps \
+		--target $(SITE) $(WHEELS)/*.whl; fi
+	PYTHONPATH=src:$(SITE) $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli train next $(GPU_LEG)
+GPU_LEG ?= --device cuda --minutes 9
+
+gpu-wheels:
+	$(PYTHON) -m pip download -q --only-binary=:all: --python-version $(WHEELS_PYTHON) --implementation cp \
+		--platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d $(WHEELS) pydantic cyclopts jaxtyping
+	rm -f $(WHEELS)/numpy-*
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -144,19 +144,27 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
     Examples::
 
         darkroom data build --source PACK --out runs/data
+        darkroom data build --source my-pictures --out runs/mine
 
     Parameters
     ----------
     source
-        The data pack's folder.
+        The data pack's folder; or a folder of name.jpg with name.txt, a metadata.jsonl, or a folder for each class.
     out
-        Folder to write: sprites, photos, and the ledger of licences and hashes.
+        Folder to write: drawings or pictures, and the ledger of licences and hashes.
     photos
         Also keep the pack's photos, for the autoencoder.
     """
     from darkroom.data import shards
-    from darkroom.data.pack import Pack
+    from darkroom.data.pack import Pack, is_pack
 
+    if not is_pack(source):
+        from darkroom.data.imported import import_folder
+
+        report = import_folder(source, out)
+        print("\n".join(report.lines()), file=sys.stderr)
+        print(f"{len(report.usable)} pictures in {out}, ledger in {out / 'ledger.jsonl'}")
+        return
     table = shards.build(source, out)
     if photos:
         from darkroom.training.legs import save_photos

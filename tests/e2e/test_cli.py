@@ -45,7 +45,9 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def refused(*arguments: str) -> str:
         monkeypatch.chdir(here)
-        monkeypatch.setattr("darkroom.cli._prepare", lambda threads: None)  # training starts its process anew
+        monkeypatch.setattr(
+            "darkroom.training.commands._prepare", lambda threads: None
+        )  # training starts its process anew
         with pytest.raises(SystemExit) as exit:
             main(arguments)
         captured = capsys.readouterr()

@@ -34,6 +34,11 @@ class PackError(ValueError):
     """The folder is not a readable data pack."""
 
 
+def is_pack(folder: Path) -> bool:
+    """Whether a folder is a data pack: it holds the table of drawings."""
+    return (folder / "sprites.jsonl.gz").is_file()
+
+
 @dataclass(frozen=True, slots=True)
 class Pack:
     """A data pack on disk."""
@@ -45,13 +50,16 @@ class Pack:
         path = self.root / f"{table}.jsonl.gz"
         try:
             with gzip.open(path, "rt", encoding="utf-8") as lines:
-                return [json.loads(line) for line in lines]
+                rows = [json.loads(line) for line in lines]
         except FileNotFoundError:
             raise PackError(
                 f"{self.root} is not a data pack: {path.name} is missing; give the folder that holds it with --source"
             ) from None
         except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: not UTF-8, or not JSON
             raise PackError(f"{path} is damaged ({error}); copy the data pack again") from error
+        if not rows:
+            raise PackError(f"{path} is damaged (it has no rows); copy the data pack again")
+        return rows
 
     def encoded(self, row: dict[str, Any]) -> bytes:
         """The bytes of a row's picture file."""

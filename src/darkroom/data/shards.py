@@ -83,7 +83,9 @@ def build(source: Path, out: Path, concepts: tuple[Concept, ...] | None = None) 
     pack = Pack(source)
     wanted = {concept.drawing: concept for concept in (core() if concepts is None else concepts)}
     style_of = {pair: style for style, pairs in STYLES.items() for pair in pairs}
-    sprites, planes, ledger = [], [], []
+    sprites: list[Sprite] = []
+    planes: list[np.ndarray] = []
+    ledger: list[LedgerRow] = []
     for row in pack.rows("sprites"):
         style, concept = style_of.get((row["source"], row["style"])), wanted.get(row["name"])
         if style is None or concept is None:
