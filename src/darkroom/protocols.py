@@ -146,6 +146,4 @@ class LatentCodec(Network, Protocol):
 class Synthesizer(Network, Protocol):
     """Makes a latent from sentences and a seed: diffusion, GAN and token transformer alike."""
 
-    def task(
-        self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int
-    ) -> Task[Latent]: ...
+    def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...
