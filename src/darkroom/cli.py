@@ -21,7 +21,7 @@ app = App(
     name="darkroom",
     version=darkroom.__version__,
     help="Your own image model, from your pictures to the finished render.",
-    help_format="rst",
+    help_format="plaintext",
 )
 data_app = App(name="data", help="Build, check and look at training data.")
 models_app = App(name="models", help="The models at hand.")
@@ -53,7 +53,7 @@ def generate(
 ) -> None:
     """Draw pictures from a sentence.
 
-    Examples::
+    Examples:
 
         darkroom generate "a red fox, 3d" --seed 7
         darkroom generate "three yellow tulips" --seed 0-7 --style cartoon --sheet
@@ -92,14 +92,12 @@ def generate(
     dry_run
         Print the resolved recipes and draw nothing.
     """
-    from darkroom.drawing import draw  # torch is imported here, not for --help
-
     if recipe is not None:
         given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
         given |= {"guidance": guidance, "sampler": sampler, "style": style}
         if clash := [name for name, value in given.items() if value] + (["count"] if count != 1 else []):
             raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
-        draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+        _draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
     if prompt is None:
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
@@ -117,7 +115,13 @@ def generate(
         }
     )
     requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]
-    draw(requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+    _draw(requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+
+
+def _draw(*arguments: Any, **options: Any) -> None:
+    from darkroom.drawing import draw  # torch is imported here: not for --help, not for a request that is refused
+
+    draw(*arguments, **options)
 
 
 def _seeds(seed: str | None, count: int) -> list[int]:
@@ -141,7 +145,7 @@ def _seeds(seed: str | None, count: int) -> list[int]:
 def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = True) -> None:
     """Turn the data pack, or a folder of your own pictures, into what training reads.
 
-    Examples::
+    Examples:
 
         darkroom data build --source PACK --out runs/data
         darkroom data build --source my-pictures --out runs/mine
@@ -178,7 +182,7 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
 def data_check(folder: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Report broken, tiny, duplicate and captionless pictures of a folder; the exit code says whether it is clean.
 
-    Examples::
+    Examples:
 
         darkroom data check my-pictures
     """
@@ -196,7 +200,7 @@ def data_inspect(
 ) -> None:
     """Write a sheet of random training scenes with their captions.
 
-    Examples::
+    Examples:
 
         darkroom data inspect --data runs/data --count 32
     """

@@ -37,7 +37,12 @@ class DrawingModel:
         named = sampler if isinstance(sampler, str) else None
         function = None if sampler is None or isinstance(sampler, str) else sampler
         request = Request.model_validate({"prompt": {"text": prompt, "negative": negative}, "sampler": named, **asked})
-        return run(picture(self.model.resolve(request), self.model, on_moment, function), self.model.evaluate)
+        recipe = self.model.resolve(request)
+        if function is not None:  # said in the recipe, so that nobody draws it again with another sampler
+            recipe = recipe.model_copy(
+                update={"sampler": f"function {getattr(function, '__name__', 'without a name')}"}
+            )
+        return run(picture(recipe, self.model, on_moment, function), self.model.evaluate)
 
     def generate_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Image | Exception]]:
         """Draws many pictures together, step by step; yields (position, picture or the error it alone caused)."""

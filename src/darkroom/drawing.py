@@ -19,6 +19,7 @@ from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write, write_new
+from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.wording.parse import parse
 
 
@@ -96,6 +97,8 @@ def _again(model: Model, path: Path) -> Recipe:
             f"{model.card.model_hash[:12]}",
             "name that model's folder with --model",
         )
+    if recipe.sampler not in SAMPLERS:
+        raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     return recipe
 
 

@@ -42,9 +42,8 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def refused(*arguments: str) -> str:
         monkeypatch.chdir(here)
-        monkeypatch.setattr(
-            "darkroom.training.commands._prepare", lambda threads: None
-        )  # training starts its process anew
+        # Training starts its process anew, with settings for the allocator: not here.
+        monkeypatch.setattr("darkroom.training.commands._prepare", lambda threads: None)
         with pytest.raises(SystemExit) as exit:
             main(arguments)
         captured = capsys.readouterr()

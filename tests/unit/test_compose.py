@@ -340,6 +340,14 @@ def test_truth_per_patch_agrees_with_counting_pixels(own: SpriteTable, side: int
     assert judged > 60
 
 
+@pytest.mark.parametrize(("down", "expected"), [(6, WIDE), (3, SQUARE)])
+def test_a_patch_belongs_to_whoever_shows_most_of_it(composer: Composer, down: int, expected: int) -> None:
+    """A later object covers 58 or 39 % of the patches of line 5, which an earlier one filled."""
+    told = composer.render([scene(thing(SQUARE, size=0.9), thing(WIDE, y=0.5 + down / 128, size=0.9))]).concept[0]
+    assert told[5, 3] == told[5, 4] == expected
+    assert told[4, 4] == WIDE and told[1, 4] == SQUARE
+
+
 def test_two_of_a_kind_both_count_as_their_concept(composer: Composer) -> None:
     of = scene(thing(SQUARE, 0.25, 0.5, 0.4), thing(SQUARE, 0.75, 0.5, 0.4))
     told = composer.render([of]).concept[0]

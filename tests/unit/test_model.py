@@ -96,3 +96,17 @@ def test_defaults_come_from_the_card(folder: Path) -> None:
     recipe = load(str(folder)).resolve(Request(prompt="a fox"))
     assert (recipe.width, recipe.steps, recipe.sampler, recipe.guidance) == (64, 4, "euler", 3.0)
     assert recipe.environment.threads == torch.get_num_threads()
+
+
+def test_a_function_as_sampler_is_said_in_the_recipe_and_not_drawn_again(folder: Path, tmp_path: Path) -> None:
+    from darkroom.door import open_model
+    from darkroom.drawing import draw
+
+    def mine(denoise, x, levels, noise):
+        return (yield from denoise(x, levels[0]))
+
+    image = open_model(str(folder)).generate("a red fox", seed=1, steps=1, sampler=mine)
+    assert image.recipe.sampler == "function mine"
+    path = image.save(tmp_path / "fox.png")
+    with pytest.raises(BadInput, match=r"was sampled by function mine, which is not here"):
+        draw([], path, tmp_path, model=str(folder))

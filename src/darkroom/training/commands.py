@@ -36,7 +36,7 @@ def train_autoencoder(
 ) -> None:
     """Train the picture autoencoder.
 
-    Examples::
+    Examples:
 
         darkroom train autoencoder --data runs/data --samples 120000 --minutes 20
     """
@@ -70,7 +70,7 @@ def train_text(
 ) -> None:
     """Pretrain the text encoder (and its tokenizer) on captions and pictures.
 
-    Examples::
+    Examples:
 
         darkroom train text --data runs/data --samples 200000
     """
@@ -110,7 +110,7 @@ def train_diffusion(
 ) -> None:
     """Train the latent denoiser, its text encoder with it.
 
-    Examples::
+    Examples:
 
         darkroom train diffusion --autoencoder runs/autoencoder/handover --text runs/text/handover --minutes 60
 
@@ -168,7 +168,7 @@ def train_next(
 ) -> None:
     """Run the first queued leg of a training plan; its run folder goes under $OUT where that is set, else under runs.
 
-    Examples::
+    Examples:
 
         darkroom train next --minutes 9 --device cuda
     """
@@ -191,7 +191,7 @@ def _shares(text: str) -> dict[str, float]:
 
 
 # What keeps glibc from giving pages back and fetching them anew every step: about a quarter of a step's time on CPU.
-_MALLOC = {
+MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
@@ -200,8 +200,8 @@ _MALLOC = {
 
 def _prepare(threads: int | None) -> None:
     """Starts the process again with the allocator settings training wants, and sets the threads."""
-    if sys.platform == "linux" and any(name not in os.environ for name in _MALLOC):
-        os.execve(sys.executable, [sys.executable, "-m", "darkroom.cli", *sys.argv[1:]], {**_MALLOC, **os.environ})
+    if sys.platform == "linux" and any(name not in os.environ for name in MALLOC):
+        os.execve(sys.executable, [sys.executable, "-m", "darkroom.cli", *sys.argv[1:]], {**MALLOC, **os.environ})
     import torch
 
     if threads is not None:

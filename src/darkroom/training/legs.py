@@ -64,7 +64,9 @@ def autoencoder_leg(
     """A trainer of the autoencoder on scenes of every style and on photos; ``start`` None begins from zero."""
     table = _table(place)
     photos = _photos(place.data)
-    scenes = ComposerConfig("core", ALL_STYLES, {"single": 0.6, "count": 0.2, "pair": 0.2}, available=table.available)
+    scenes = ComposerConfig(
+        "core", _styles(table), {"single": 0.6, "count": 0.2, "pair": 0.2}, available=table.available
+    )
     composer = Composer(table)
     pictures = MixedPictures(composer, scenes, None if photos is None else photos[:-100], config.seed)
     held_out = MixedPictures(composer, scenes, None, config.seed, stream="held-out")(0, 256)
@@ -83,7 +85,7 @@ def text_leg(
     """
     table = _table(place)
     scenes = ComposerConfig(
-        "core", ALL_STYLES, {"single": 0.5, "count": 0.2, "pair": 0.3}, colour_share=0.3, available=table.available
+        "core", _styles(table), {"single": 0.5, "count": 0.2, "pair": 0.3}, colour_share=0.3, available=table.available
     )
     tokenizer = _tokenizer(place.out, scenes, start)
     network = replace(network or TextConfig(), vocabulary=-(-len(tokenizer) // 64) * 64)
@@ -187,7 +189,13 @@ def save_photos(pack: Pack, out: Path, every: int = 2) -> None:
     import numpy as np
 
     squares = [square.transpose(2, 0, 1) for i, square in enumerate(pack.photos(SIDE)) if i % every == 0]
-    save_file({"pixels": torch.from_numpy(np.stack(squares))}, out / "photos.safetensors")
+    save_file({"pixels": torch.from_numpy(np.ascontiguousarray(np.stack(squares)))}, out / "photos.safetensors")
+
+
+def _styles(table: SpriteTable) -> dict[str, float]:
+    """The styles the data has drawings in, with their shares."""
+    drawn = {sprite.style for sprite in table.sprites}
+    return {style: share for style, share in ALL_STYLES.items() if style in drawn}
 
 
 def _table(place: Place) -> SpriteTable:
@@ -235,7 +243,7 @@ def scene_sheet(data: Path, out: Path, count: int, seed: int) -> Path:
     from darkroom.picture.write import write
 
     table = shards.load(data)
-    scenes = ComposerConfig("core", ALL_STYLES, available=table.available)
+    scenes = ComposerConfig("core", _styles(table), available=table.available)
     batch = Scenes(Composer(table), scenes, seed, stream="preview")(0, count)
     pictures = [(p * 255).round().byte().permute(1, 2, 0).numpy() for p in batch.composed.pixels]
     return write(contact_sheet(pictures, batch.captions, columns=8), out)

@@ -19,10 +19,10 @@ from darkroom.wording.vocabulary import COLOURS, core, everyday
 
 def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path | None) -> Path:
     """Writes a model folder; ``words_from`` is a card whose words (description, limits, licence ...) are kept."""
-    out.mkdir(parents=True, exist_ok=True)
     legs = {"autoencoder": leg_of(autoencoder), "base": leg_of(base)}
     scenes = legs["base"]["config"]["composer"]
     card = read_card(words_from.parent) if words_from is not None else _plain(name)
+    out.mkdir(parents=True, exist_ok=True)
     for component, folder in (("autoencoder", autoencoder), ("text", base), ("denoiser", base)):
         save_file(packed(load_file(folder / f"{component}.safetensors")), out / f"{component}.safetensors")
         card = with_file(card, out, component, f"{component}.safetensors")
