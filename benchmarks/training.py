@@ -3,11 +3,11 @@
     python benchmarks/training.py [--size mini] [--batch 64] [--steps 15] [--threads 2] [--json]
 
 Ours is what ``darkroom train diffusion`` runs: fp32 masters, bf16 compute copies, the network compiled, the fused
-optimiser and the average of weights. The plain one is what a training loop is before anybody thinks about speed: fp32,
-eager, ``torch.optim.AdamW`` as it comes and no average. Both learn from one fixed batch of made-up latents and captions,
-so drawing pictures is not counted. Steps alternate, so that what else the machine does meets both alike; medians are
-reported by the clock on the wall and by the processor's own, which other jobs disturb less. A loss is printed for both:
-they must fall alike, or the comparison is of two different things.
+optimiser and the average of weights. The plain one is what a training loop is before anybody thinks about speed:
+fp32, eager, ``torch.optim.AdamW`` as it comes and no average. Both learn from one fixed batch of made-up latents and
+captions, so drawing pictures is not counted. Steps alternate, so that what else the machine does meets both alike;
+medians are reported by the clock on the wall and by the processor's own, which other jobs disturb less. A loss is
+printed for both: they must fall alike, or the comparison is of two different things.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from darkroom.nn.text import TextConfig
 from darkroom.training.commands import MALLOC
 from darkroom.training.compiled import compiled
 from darkroom.training.ema import PowerEMA
-from darkroom.training.optim import Masters, OptimConfig
 from darkroom.training.objectives.diffusion import DiffusionTraining
+from darkroom.training.optim import Masters, OptimConfig
 
 CELLS = 16  # latent cells a side of a 128 px picture
 LENGTH = 28  # tokens of the longest composed caption

@@ -52,7 +52,7 @@ def opening(trainer: Trainer, resumed: bool) -> str:
 
 def closing(trainer: Trainer) -> str:
     """Where the leg ended, and how to go on when samples are left."""
-    skipped = f"; {trainer.skipped} steps were not finite and did not count" if trainer.skipped else ""
+    skipped = f"; steps skipped as not finite: {trainer.skipped}" if trainer.skipped else ""
     if trainer.samples >= trainer.config.samples:
         return f"done after {trainer.samples:,} samples{skipped}"
     left = trainer.config.samples - trainer.samples
