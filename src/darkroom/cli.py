@@ -15,6 +15,7 @@ from pydantic import ValidationError
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explain
 from darkroom.contracts.request import Request, expand, parse_seeds, parse_size
+from darkroom.threads import share_cores
 from darkroom.training.commands import train_app
 
 app = App(
@@ -309,6 +310,7 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the program; every expected error is one sentence on stderr and a non-zero exit code."""
+    share_cores()
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.request import Request
-from darkroom.drawing import draw
+from darkroom.threads import share_cores
 
 PROMPTS = (
     "a fox, 3d",
@@ -20,6 +20,9 @@ SEED = 7
 
 def main(out: Path = Path("pictures")) -> None:
     """Draws the four and prints where they are."""
+    share_cores()
+    from darkroom.drawing import draw  # imports torch
+
     requests = [Request.model_validate({"prompt": prompt, "seed": SEED}) for prompt in PROMPTS]
     try:
         draw(requests, None, out, sheet=True)

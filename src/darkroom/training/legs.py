@@ -7,6 +7,7 @@ A leg lives in a run folder. Its hand-over is the averaged weights in bf16 (whic
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -217,7 +218,9 @@ def _tokenizer(out: Path, scenes: ComposerConfig, start: Path | None) -> Tokeniz
     captions = (caption(draw_scene(scene_seed("text", 0xFFFF, i), scenes)) for i in range(100_000))
     tokenizer = Tokenizer.train([*captions, *(name for concept in core() for name in _names(concept))], 4096)
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(tokenizer.to_json(), encoding="utf-8")
+    staged = path.with_suffix(".staged")  # half a vocabulary, left by a kill, would bar the run from starting again
+    staged.write_text(tokenizer.to_json(), encoding="utf-8")
+    os.replace(staged, path)
     return tokenizer
 
 
