@@ -16,9 +16,9 @@ import time
 import numpy as np
 import torch
 
-from darkroom.data.compose import Composer
+from darkroom.data.scenes.compose import Composer
+from darkroom.data.scenes.spec import ComposerConfig, draw_scene, scene_seed
 from darkroom.data.shards import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
-from darkroom.data.spec import ComposerConfig, draw_scene, scene_seed
 
 BATCHES = (64, 256)
 SIDES = (64, 128)

@@ -11,12 +11,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from darkroom.data.spec import ComposerConfig, Scene
+from darkroom.data.scenes.spec import ComposerConfig, Scene
 
 _WORK = """
 import pickle, sys
-from darkroom.data.captions import caption
-from darkroom.data.spec import draw_scene, scene_seed
+from darkroom.data.scenes.captions import caption
+from darkroom.data.scenes.spec import draw_scene, scene_seed
 config, stream, count = pickle.load(sys.stdin.buffer)
 scenes = [draw_scene(scene_seed(stream, 0, i), config) for i in range(count)]
 said = [[caption(scene, paraphrase=paraphrase) for scene in scenes] for paraphrase in (False, True)]

@@ -143,7 +143,7 @@ def _seeds(seed: str | None, count: int) -> list[int]:
 
 
 @data_app.command(name="build")
-def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = True) -> None:
+def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = True, fonts: Path | None = None) -> None:
     """Turn the data pack, or a folder of your own pictures, into what training reads.
 
     Examples:
@@ -158,10 +158,12 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
     out
         Folder to write: drawings or pictures, and the ledger of licences and hashes.
     photos
-        Also keep the pack's photos, for the autoencoder.
+        Also keep the pack's photos, those set apart for tests left out.
+    fonts
+        Folder of .ttf and .otf files words are drawn in, beside the one font that is always there.
     """
-    from darkroom.data import shards
-    from darkroom.data.pack import Pack, is_pack
+    from darkroom.data import built
+    from darkroom.data.pack import is_pack
 
     if not is_pack(source):
         from darkroom.data.imported import import_folder
@@ -170,13 +172,11 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
         print("\n".join(report.lines()), file=sys.stderr)
         print(f"{len(report.usable)} pictures in {out}, ledger in {out / 'ledger.jsonl'}")
         return
-    table = shards.build(source, out)
-    if photos:
-        from darkroom.training.legs import save_photos
-
-        save_photos(Pack(source), out)
-    concepts = len({sprite.concept for sprite in table.sprites})
-    print(f"{len(table.sprites)} drawings of {concepts} concepts in {out}, ledger in {out / 'ledger.jsonl'}")
+    found = built.build(source, out, with_photos=photos, lettering=fonts)
+    drawings = found.drawings.sprites
+    concepts = len({sprite.concept for sprite in drawings})
+    pictures = f" and {len(found.photos.photos)} photos" if found.photos is not None else ""
+    print(f"{len(drawings)} drawings of {concepts} concepts{pictures} in {out}, ledger in {out / 'ledger.jsonl'}")
 
 
 @data_app.command(name="check")

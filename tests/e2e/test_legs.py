@@ -14,7 +14,7 @@ from toys import sprite_table
 
 import darkroom
 from darkroom.data import shards
-from darkroom.data.spec import ComposerConfig
+from darkroom.data.scenes.spec import ComposerConfig
 from darkroom.nn import autoencoder, text
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig

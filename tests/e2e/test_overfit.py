@@ -11,10 +11,10 @@ import pytest
 import torch
 from toys import sprite_table
 
-from darkroom.data.captions import caption
-from darkroom.data.compose import Composed, Composer
 from darkroom.data.loader import SceneBatch, Scenes
-from darkroom.data.spec import ComposerConfig, Scene
+from darkroom.data.scenes.captions import caption
+from darkroom.data.scenes.compose import Composed, Composer
+from darkroom.data.scenes.spec import ComposerConfig, Scene
 from darkroom.nn import autoencoder, text
 from darkroom.nn.dit import sized
 from darkroom.training.loop import TrainConfig, Trainer
@@ -49,7 +49,7 @@ class SameScenes(Scenes):
 
 def objective_of_eight() -> DiffusionObjective:
     table = sprite_table(("3d", "flat"))
-    config = ComposerConfig(styles={"3d": 0.5, "flat": 0.5}, available=table.available)
+    config = ComposerConfig(styles={"3d": 0.5, "flat": 0.5}, shapes=table.shapes)
     scenes = SameScenes(Composer(table), config)
     tokenizer = Tokenizer.train(scenes(0, PICTURES).captions * 3, 512)
     torch.manual_seed(0)

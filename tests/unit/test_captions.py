@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from darkroom.data.captions import (
+from darkroom.data.pack import COLOURLESS, STYLES
+from darkroom.data.scenes.captions import (
     GROUND_TEMPLATES,
     NUMBERS,
     PLAIN_TEMPLATES,
@@ -14,8 +15,7 @@ from darkroom.data.captions import (
     STYLE_TEMPLATES,
     caption,
 )
-from darkroom.data.pack import COLOURLESS, STYLES
-from darkroom.data.spec import GROUNDS, RELATIONS, ComposerConfig, Ground, Scene, SpecObject
+from darkroom.data.scenes.spec import GROUNDS, RELATIONS, ComposerConfig, Ground, Scene, SpecObject
 from darkroom.data.split import template_held_out
 from darkroom.wording.vocabulary import BARE, COLOURS, Concept, concept_of, concepts_in, core
 from tests.drawn import Drawn, drawn

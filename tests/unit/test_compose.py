@@ -12,10 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from darkroom.data import compose
-from darkroom.data.compose import PATCHES, Composed, Composer, recolour
-from darkroom.data.shards import Sprite, SpriteTable, alpha_box, premultiplied
-from darkroom.data.spec import (
+from darkroom.data.scenes import compose
+from darkroom.data.scenes.compose import PATCHES, Composed, Composer, recolour
+from darkroom.data.scenes.spec import (
     GROUNDS,
     RELATIONS,
     ComposerConfig,
@@ -26,6 +25,7 @@ from darkroom.data.spec import (
     draw_scene,
     scene_seed,
 )
+from darkroom.data.shards import Sprite, SpriteTable, alpha_box, premultiplied
 from darkroom.wording.vocabulary import COLOURS
 from tests.tiny_pack import drawing
 
@@ -212,7 +212,7 @@ def centre(alpha: Tensor) -> tuple[float, float]:
 def test_relations_are_seen_in_the_pixels(
     composer: Composer, relation: Relation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darkroom.data.spec.RELATIONS", (relation,))
+    monkeypatch.setattr("darkroom.data.scenes.spec.RELATIONS", (relation,))
     available = frozenset({(SQUARE, "3d"), (DISC, "3d")})
     config = ComposerConfig("core", {"3d": 1.0}, {"pair": 1.0}, 0.0, held_out="include", available=available)
     for seed in range(3):
@@ -321,7 +321,7 @@ def brute_force(composer: Composer, of: Scene) -> tuple[Tensor, Tensor]:
 def test_truth_per_patch_agrees_with_counting_pixels(own: SpriteTable, side: int) -> None:
     composer = Composer(own, side)
     config = ComposerConfig(
-        "core", {"3d": 1.0}, available=own.available, held_out="include", kinds={"count": 1.0, "pair": 2.0}
+        "core", {"3d": 1.0}, shapes=own.shapes, held_out="include", kinds={"count": 1.0, "pair": 2.0}
     )
     judged = 0
     for seed in range(8):
@@ -366,7 +366,7 @@ def batch(own: SpriteTable) -> list[Scene]:
         0.5,
         0.5,
         held_out="include",
-        available=own.available,
+        shapes=own.shapes,
     )
     return [draw_scene(scene_seed("preview", 0, i), config) for i in range(10)]
 

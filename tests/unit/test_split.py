@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from darkroom.data.captions import GROUND_TEMPLATES, PLAIN_TEMPLATES, STYLE_TEMPLATES
 from darkroom.data.pack import STYLES
-from darkroom.data.spec import RELATIONS
+from darkroom.data.scenes.captions import GROUND_TEMPLATES, PLAIN_TEMPLATES, STYLE_TEMPLATES
+from darkroom.data.scenes.spec import RELATIONS
 from darkroom.data.split import (
     BASE_STYLES,
     HELD_OUT_CHARACTER,

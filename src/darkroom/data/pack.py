@@ -6,13 +6,15 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from darkroom.contracts.ledger import LedgerRow
 
 TABLES = ("sprites", "sprites_256", "sprites_tones", "photos")
 
@@ -80,14 +82,30 @@ class Pack:
         """A row's picture as (H, W, C) uint8."""
         return np.asarray(self._opened(row).convert(mode))
 
-    def photos(self, side: int) -> Iterator[np.ndarray]:
-        """Centre squares of the photos, (side, side, 3) uint8."""
-        for row in self.rows("photos"):
-            rgb = self._opened(row).convert("RGB")
-            edge = min(rgb.size)
-            left, top = (rgb.width - edge) // 2, (rgb.height - edge) // 2
-            box = (left, top, left + edge, top + edge)
-            yield np.asarray(rgb.resize((side, side), Image.Resampling.LANCZOS, box=box))
+    def has(self, table: str) -> bool:
+        """Whether the pack holds this table; only the drawings are in every pack."""
+        return (self.root / f"{table}.jsonl.gz").is_file()
+
+    def square(self, row: dict[str, Any], side: int) -> np.ndarray:
+        """The centre square of a row's picture, (side, side, 3) uint8."""
+        rgb = self._opened(row).convert("RGB")
+        edge = min(rgb.size)
+        left, top = (rgb.width - edge) // 2, (rgb.height - edge) // 2
+        box = (left, top, left + edge, top + edge)
+        return np.asarray(rgb.resize((side, side), Image.Resampling.LANCZOS, box=box))
+
+    def ledger_row(self, row: dict[str, Any]) -> LedgerRow:
+        """Where a row's picture comes from, under which licence, and its hash."""
+        return LedgerRow(
+            id=row["id"],
+            name=row["name"] or row["caption"],
+            source=row["source"],
+            style=row["style"],
+            licence=row["licence"],
+            attribution=row["attribution"],
+            upstream_path=row["original_path"],
+            sha256=sha256(self.encoded(row)).hexdigest(),
+        )
 
     def _opened(self, row: dict[str, Any]) -> Image.Image:
         try:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from darkroom.contracts.ledger import LedgerRow, write_ledger
+from darkroom.contracts.ledger import LedgerRow
 from darkroom.data.pack import STYLES, Pack, PackError
+from darkroom.data.scenes.spec import Shape, Stock
 from darkroom.wording.vocabulary import Concept, core
 
 SIDE = 128  # pixels a side of every sprite
@@ -33,6 +36,7 @@ class Sprite:
     style: str
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 of the visible part, pixels
     id: str  # the data pack's id, the key of the ledger
+    tone: str | None = None  # the skin tone it is drawn in; None: the drawing's usual one
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,27 @@ class SpriteTable:
     sprites: tuple[Sprite, ...]
     pixels: UInt8[Tensor, "sprites 4 128 128"]
 
-    @property
-    def available(self) -> frozenset[tuple[int, str]]:
-        """The (concept, style) pairs that have a drawing."""
-        return frozenset((sprite.concept, sprite.style) for sprite in self.sprites)
+    @cached_property
+    def stock(self) -> Stock:
+        """What there is to draw: the drawings of each (concept, style) pair, in the table's order, and their tones."""
+        shapes: dict[tuple[int, str], list[Shape]] = defaultdict(list)
+        tones: dict[tuple[int, str], set[str]] = defaultdict(set)
+        alpha = self.pixels[:, 3].cpu().numpy()
+        for sprite in self.sprites:
+            if sprite.tone is None:
+                shapes[sprite.concept, sprite.style].append(_shape(alpha[sprite.row], sprite.box))
+            else:
+                tones[sprite.concept, sprite.style].add(sprite.tone)
+        return Stock(
+            {pair: tuple(found) for pair, found in shapes.items()},
+            {pair: tuple(sorted(found)) for pair, found in tones.items()},
+        )
 
     def restricted(self, concepts: set[int], styles: tuple[str, ...]) -> SpriteTable:
         """The table with only these concepts and styles; pixel rows are copied together."""
         kept = [s for s in self.sprites if s.concept in concepts and s.style in styles]
         rows = torch.tensor([s.row for s in kept], dtype=torch.long)
-        sprites = tuple(Sprite(i, s.concept, s.style, s.box, s.id) for i, s in enumerate(kept))
+        sprites = tuple(replace(s, row=i) for i, s in enumerate(kept))
         return SpriteTable(sprites, self.pixels[rows])
 
     def to(self, device: torch.device) -> SpriteTable:
@@ -75,19 +90,31 @@ def alpha_box(rgba: np.ndarray) -> tuple[int, int, int, int]:
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
-def build(source: Path, out: Path, concepts: tuple[Concept, ...] | None = None) -> SpriteTable:
-    """Decodes the data pack's drawings of ``concepts`` (None: the core vocabulary) into ``out``.
+def _shape(alpha: np.ndarray, box: tuple[int, int, int, int]) -> Shape:
+    """The shape of a drawing with this alpha (H, W)."""
+    x0, y0, x1, y1 = box
+    width, height = x1 - x0, y1 - y0
+    third = width // 3
+    lines = np.flatnonzero((alpha[y0:y1, x0 + third : x1 - third] > 127).any(1))
+    top, bottom = (int(lines[0]), int(lines[-1]) + 1) if len(lines) else (0, height)
+    longer = max(width, height)
+    return Shape(width / longer, height / longer, top / longer, bottom / longer)
 
-    Writes ``sprites.safetensors``, ``sprites.json`` and ``ledger.jsonl``. Raises PackError when the pack is unreadable.
+
+def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[SpriteTable, list[LedgerRow]]:
+    """Decodes the data pack's drawings of ``concepts`` (None: the core vocabulary), with their ledger.
+
+    Raises PackError when the pack is unreadable or holds none of them.
     """
-    pack = Pack(source)
     wanted = {concept.drawing: concept for concept in (core() if concepts is None else concepts)}
     style_of = {pair: style for style, pairs in STYLES.items() for pair in pairs}
     sprites: list[Sprite] = []
     planes: list[np.ndarray] = []
     ledger: list[LedgerRow] = []
-    for row in pack.rows("sprites"):
-        style, concept = style_of.get((row["source"], row["style"])), wanted.get(row["name"])
+    toned = pack.rows("sprites_tones") if pack.has("sprites_tones") else []
+    for row in (*pack.rows("sprites"), *toned):
+        name, tone = _toned(row)
+        style, concept = style_of.get((row["source"], row["style"])), wanted.get(name)
         if style is None or concept is None:
             continue
         rgba = pack.picture(row)
@@ -97,26 +124,21 @@ def build(source: Path, out: Path, concepts: tuple[Concept, ...] | None = None) 
             box = alpha_box(rgba)
         except ValueError as error:
             raise PackError(f"{row['id']}: {error}") from None
-        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"]))
+        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"], tone))
         planes.append(premultiplied(rgba))
-        ledger.append(
-            LedgerRow(
-                id=row["id"],
-                name=row["name"],
-                source=row["source"],
-                style=row["style"],
-                licence=row["licence"],
-                attribution=row["attribution"],
-                upstream_path=row["original_path"],
-                sha256=sha256(pack.encoded(row)).hexdigest(),
-            )
-        )
+        ledger.append(pack.ledger_row(row))
     if not sprites:
-        raise PackError(f"{source} holds no drawing of the wanted concepts; check --source")
-    table = SpriteTable(tuple(sprites), torch.from_numpy(np.stack(planes)))
-    save(table, out)
-    write_ledger(ledger, out / "ledger.jsonl")
-    return table
+        raise PackError(f"{pack.root} holds no drawing of the wanted concepts; check --source")
+    return SpriteTable(tuple(sprites), torch.from_numpy(np.stack(planes))), ledger
+
+
+def _toned(row: dict[str, Any]) -> tuple[str, str | None]:
+    """Name and skin tone of a row: "woman: dark skin tone" is a woman, dark. Mixed tones of several people: no name."""
+    name, _, _ = row["name"].partition(": ")
+    tones = row.get("tones") or []
+    if not tones:
+        return row["name"], None
+    return (name if row["name"] == f"{name}: {tones[0]} skin tone" else ""), tones[0]
 
 
 def save(table: SpriteTable, folder: Path) -> None:
@@ -130,7 +152,9 @@ def load(folder: Path) -> SpriteTable:
     """Reads the table that :func:`build` wrote. Raises PackError when the folder holds none."""
     try:
         rows = json.loads((folder / "sprites.json").read_text())
-        sprites = tuple(Sprite(r["row"], r["concept"], r["style"], tuple(r["box"]), r["id"]) for r in rows)
+        sprites = tuple(
+            Sprite(r["row"], r["concept"], r["style"], tuple(r["box"]), r["id"], r.get("tone")) for r in rows
+        )
         with safe_open(folder / "sprites.safetensors", framework="pt") as file:
             pixels = file.get_tensor("pixels")
     except FileNotFoundError as error:

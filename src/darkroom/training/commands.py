@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -100,8 +101,9 @@ def train_diffusion(
     run: int = 0,
     size: str = "mini",
     vocabulary: Literal["everyday", "core"] = "everyday",
-    styles: str = "3d:.5,cartoon:.25,flat:.25",
-    kinds: str = "single:.7,count:.15,pair:.15",
+    scenes: Literal["plain", "full"] = "plain",
+    styles: str | None = None,
+    kinds: str | None = None,
     threads: int | None = None,
     device: str | None = None,
     compiled: bool = True,
@@ -126,14 +128,16 @@ def train_diffusion(
         Number of the scenes: a new leg takes a new one, so that it sees new scenes.
     size
         nano, mini or base: the one dial of the network.
+    scenes
+        plain: things on colours; full: all the composer can do (places, light, views, media, words, photos ...).
     styles
-        Styles and their shares.
+        Styles of the drawings and their shares, as in "3d:.5,flat:.5"; without it those of the scenes.
     kinds
-        Kinds of scene (single, count, pair) and their shares.
+        Kinds of scene (single, count, pair, wearing, figure, boxes, word, photo) and their shares.
     start
         Hand-over folder to start from; without it the denoiser begins from zero.
     """
-    from darkroom.data.spec import ComposerConfig
+    from darkroom.data.scenes.spec import FULL, ComposerConfig
     from darkroom.training.console import train
     from darkroom.training.legs import Place, device_named, diffusion_leg
     from darkroom.training.loop import TrainConfig
@@ -141,7 +145,11 @@ def train_diffusion(
 
     _prepare(threads)
     config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=decay))
-    scenes = ComposerConfig(vocabulary, _shares(styles), _shares(kinds))
+    composed = replace(FULL if scenes == "full" else ComposerConfig(), vocabulary=vocabulary)
+    if styles is not None:
+        composed = replace(composed, styles=_shares(styles))
+    if kinds is not None:
+        composed = replace(composed, kinds=_shares(kinds))
     train(
         diffusion_leg(
             Place(data, out, device_named(device)),
@@ -150,7 +158,7 @@ def train_diffusion(
             text=text,
             start=start,
             size=size,
-            scenes=scenes,
+            scenes=composed,
             run=run,
             compiled=compiled,
             force=force,

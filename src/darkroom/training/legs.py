@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from darkroom.data import shards
-from darkroom.data.captions import caption
-from darkroom.data.compose import Composer
-from darkroom.data.loader import MixedPictures, Scenes
-from darkroom.data.pack import Pack
-from darkroom.data.shards import SIDE, SpriteTable
-from darkroom.data.spec import ComposerConfig, draw_scene, scene_seed
+from darkroom.data import built
+from darkroom.data.built import Built
+from darkroom.data.loader import Scenes
+from darkroom.data.scenes.captions import caption
+from darkroom.data.scenes.layout import draw_scene
+from darkroom.data.scenes.spec import FULL, ComposerConfig, scene_seed
 from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -39,10 +38,7 @@ from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import Concept, core
 
 HANDOVER = "handover"
-LENGTH = 28  # tokens of the longest composed caption, start and end included
-
-ALL_STYLES = {"3d": 0.35, "cartoon": 0.25, "flat": 0.2, "black and white": 0.06, "simple": 0.07, "bright": 0.07}
-"""Styles and their shares for the parts every model rests on: autoencoder and text encoder."""
+SHORT, LONG = 28, 48  # tokens captions are padded to: of plain scenes, and of all that the composer can do
 
 
 @dataclass(frozen=True)
@@ -63,14 +59,14 @@ def autoencoder_leg(
     place: Place, config: TrainConfig, settings: AutoencoderObjectiveConfig, start: Path | None, *, force: bool = False
 ) -> Trainer:
     """A trainer of the autoencoder on scenes of every style and on photos; ``start`` None begins from zero."""
-    table = _table(place)
-    photos = _photos(place.data)
-    scenes = ComposerConfig(
-        "core", _styles(table), {"single": 0.6, "count": 0.2, "pair": 0.2}, available=table.available
-    )
-    composer = Composer(table)
-    pictures = MixedPictures(composer, scenes, None if photos is None else photos[:-100], config.seed)
-    held_out = MixedPictures(composer, scenes, None, config.seed, stream="held-out")(0, 256)
+    data = _data(place)
+    scenes = _everything(data, photo=0.2)
+    composer = data.composer()
+    held_out = Scenes(composer, scenes, config.seed, stream="held-out")(0, 256).composed.pixels
+
+    def pictures(first: int, count: int) -> Tensor:
+        return composer.render(Scenes(composer, scenes, config.seed, stream="autoencoder").specs(first, count)).pixels
+
     torch.manual_seed(config.seed)
     module = Autoencoder(settings.network).to(place.device)
     objective = AutoencoderObjective(module, settings, pictures, held_out)
@@ -84,15 +80,13 @@ def text_leg(
 
     ``network`` None is the default model's; its vocabulary is the tokenizer's in any case.
     """
-    table = _table(place)
-    scenes = ComposerConfig(
-        "core", _styles(table), {"single": 0.5, "count": 0.2, "pair": 0.3}, colour_share=0.3, available=table.available
-    )
+    data = _data(place)
+    scenes = replace(_everything(data), colour_share=0.3)
     tokenizer = _tokenizer(place.out, scenes, start)
     network = replace(network or TextConfig(), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
-    settings = TextObjectiveConfig(network=network, length=LENGTH)
-    source = Scenes(Composer(table, 64), scenes, config.seed, stream="text")
+    settings = TextObjectiveConfig(network=network, length=LONG)
+    source = Scenes(data.composer(64), scenes, config.seed, stream="text")
     objective = TextObjective(TextTraining(network).to(place.device), settings, source, tokenizer)
     return _started(Trainer(objective, config, place.out, force=force), start, "text", "encoder.")
 
@@ -111,10 +105,8 @@ def diffusion_leg(
     force: bool = False,
 ) -> Trainer:
     """A trainer of the denoiser, its text encoder with it. ``run`` numbers the scenes: a new leg takes a new number."""
-    table = _table(place)
-    wanted = {concept.index for concept in scenes.concepts}
-    table = table.restricted(wanted, tuple(scenes.styles))
-    scenes = replace(scenes, available=table.available)  # a drawing the data lacks must not end the run hours later
+    data = _data(place).restricted(scenes)
+    scenes = replace(scenes, stock=data.stock)  # a drawing the data lacks must not end the run hours later
     codec = opened_autoencoder(autoencoder).to(place.device, getattr(torch, config.dtype))
     tokenizer = Tokenizer.from_json((text / "tokenizer.json").read_text(encoding="utf-8"))
     text_config = read_config(TextConfig, leg_of(text)["networks"]["text"])
@@ -126,8 +118,9 @@ def diffusion_leg(
         _load_into(module.denoiser, start / "denoiser.safetensors")
         if (start / "oracle.safetensors").exists():
             _load_into(module.oracle, start / "oracle.safetensors")
-    settings = DiffusionObjectiveConfig(network=network, text=text_config, length=LENGTH)
-    source = Scenes(Composer(table), scenes, run)
+    length = SHORT if scenes.place_share == 0 else LONG
+    settings = DiffusionObjectiveConfig(network=network, text=text_config, length=length)
+    source = Scenes(data.composer(), scenes, run)
     objective = DiffusionObjective(
         module.to(place.device), settings, source, tokenizer, codec, total=config.samples, compiled=compiled
     )
@@ -185,27 +178,15 @@ def leg_of(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def save_photos(pack: Pack, out: Path, every: int = 2) -> None:
-    """Every ``every``-th photo of the pack as a 128 px square, for the autoencoder."""
-    import numpy as np
-
-    squares = [square.transpose(2, 0, 1) for i, square in enumerate(pack.photos(SIDE)) if i % every == 0]
-    save_file({"pixels": torch.from_numpy(np.ascontiguousarray(np.stack(squares)))}, out / "photos.safetensors")
+def _data(place: Place) -> Built:
+    return built.load(place.data).to(place.device)
 
 
-def _styles(table: SpriteTable) -> dict[str, float]:
-    """The styles the data has drawings in, with their shares."""
-    drawn = {sprite.style for sprite in table.sprites}
-    return {style: share for style, share in ALL_STYLES.items() if style in drawn}
-
-
-def _table(place: Place) -> SpriteTable:
-    return shards.load(place.data).to(place.device)
-
-
-def _photos(data: Path) -> Tensor | None:
-    path = data / "photos.safetensors"
-    return load_file(path)["pixels"] if path.exists() else None
+def _everything(data: Built, photo: float = 0.02) -> ComposerConfig:
+    """Every kind of scene, in the styles the data has drawings in; ``photo`` is the share of photos."""
+    drawn = {sprite.style for sprite in data.drawings.sprites}
+    styles = {style: share for style, share in FULL.styles.items() if style in drawn}
+    return replace(FULL, styles=styles, kinds={**FULL.kinds, "photo": photo}, stock=data.stock)
 
 
 def _tokenizer(out: Path, scenes: ComposerConfig, start: Path | None) -> Tokenizer:
@@ -245,8 +226,7 @@ def scene_sheet(data: Path, out: Path, count: int, seed: int) -> Path:
     from darkroom.picture.sheet import contact_sheet
     from darkroom.picture.write import write
 
-    table = shards.load(data)
-    scenes = ComposerConfig("core", _styles(table), available=table.available)
-    batch = Scenes(Composer(table), scenes, seed, stream="preview")(0, count)
+    found = built.load(data)
+    batch = Scenes(found.composer(), _everything(found), seed, stream="preview")(0, count)
     pictures = [(p * 255).round().byte().permute(1, 2, 0).numpy() for p in batch.composed.pixels]
     return write(contact_sheet(pictures, batch.captions, columns=8), out)

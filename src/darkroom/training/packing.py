@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from darkroom.contracts.card import Card, Defaults
-from darkroom.data.captions import GROUND_TEMPLATES, NUMBERS, PLAIN_TEMPLATES, RELATION_PHRASES, STYLE_TEMPLATES
-from darkroom.data.spec import GROUNDS
+from darkroom.data.scenes.captions import GROUND_TEMPLATES, NUMBERS, PLAIN_TEMPLATES, RELATION_PHRASES, STYLE_TEMPLATES
+from darkroom.data.scenes.spec import GROUNDS
 from darkroom.model import read_card, with_file, write_card
 from darkroom.nn.storage import packed
 from darkroom.training.legs import leg_of

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from darkroom.data.compose import PATCHES
 from darkroom.data.loader import Scenes
+from darkroom.data.scenes.compose import PATCHES
 from darkroom.nn.autoencoder import Autoencoder
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder, pooled

@@ -1,13 +1,13 @@
 """Pretraining the text encoder on captions and their pictures.
 
 Three tasks at once: tell the caption's own picture from the others of the batch (sigmoid loss, arXiv:2303.15343), fill
-in masked tokens, and read off the facts the composer knows (concepts, colours, count, relation, style, ground).
+in masked tokens, and read off the facts the composer knows (concepts, colours, count, relation, style, ground ...).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,23 @@ from torch import Tensor, nn
 
 from darkroom.data.loader import SceneBatch, Scenes
 from darkroom.data.pack import STYLES
-from darkroom.data.spec import GROUNDS, RELATIONS, Scene
+from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, RELATIONS, Scene
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
 from darkroom.prompt.encoders import tokenised
 from darkroom.wording.tokenizer import MASK, Tokenizer
 from darkroom.wording.vocabulary import COLOURS, core
 
-_COLOURS, _STYLES, _GROUNDS = list(COLOURS), list(STYLES), list(GROUNDS)
+_COLOURS = list(COLOURS)
+TOLD: dict[str, list[str | None]] = {
+    "style": [*STYLES, *MEDIA, "photo"],
+    "ground": [*GROUNDS, *PLACES],
+    "light": [None, *LIGHTS],
+    "camera": [None, *CAMERAS],
+    "motion": [None, *MOTIONS],
+    "quality": [None, *QUALITIES],
+}
+"""Facts a caption may leave out, and their values."""
+FACT_SIZES = (len(core()), len(COLOURS), 7, len(RELATIONS) + 1, *(len(values) for values in TOLD.values()))
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,7 @@ class TextTraining(nn.Module):
         super().__init__()
         self.encoder = TextEncoder(config)
         self.tower = ImageTower(config.width)
-        facts = len(core()) + len(_COLOURS) + 7 + len(RELATIONS) + 1 + len(_STYLES) + len(_GROUNDS)
-        self.facts = nn.Linear(config.width, facts)
+        self.facts = nn.Linear(config.width, sum(FACT_SIZES))
         with torch.no_grad():
             self.facts.bias[: len(core()) + len(_COLOURS)] = -4.0  # most concepts and colours are absent
         self.match = nn.Linear(config.width, config.width)
@@ -123,8 +132,7 @@ class TextObjective:
 
     def _facts(self, logits: Tensor, batch: SceneBatch, masked: Tensor) -> tuple[Tensor, Tensor]:
         """Losses of the fact heads, and the share of unmasked captions whose first concept is read right."""
-        sizes = (len(core()), len(_COLOURS), 7, len(RELATIONS) + 1, len(_STYLES), len(_GROUNDS))
-        concept, colour, count, relation, style, ground = logits.split(sizes, -1)
+        concept, colour, count, relation, *told = logits.split(FACT_SIZES, -1)
         truth = [facts_of(scene) for scene in batch.scenes]
         device = logits.device
         concepts = torch.zeros_like(concept)
@@ -136,20 +144,15 @@ class TextObjective:
         def column(name: str) -> Tensor:
             return torch.tensor([fact[name] for fact in truth], device=device)
 
-        said_style = torch.tensor(
-            [s.style in c for s, c in zip(batch.scenes, batch.captions, strict=True)], device=device
-        )
-        said_ground = torch.tensor(
-            [s.ground.name in c for s, c in zip(batch.scenes, batch.captions, strict=True)], device=device
-        )
         loss = F.binary_cross_entropy_with_logits(concept, concepts, reduction="none").sum(1).mean()
         loss = loss + F.binary_cross_entropy_with_logits(colour, colours, reduction="none").sum(1).mean()
         loss = loss + F.cross_entropy(count, column("count")) + F.cross_entropy(relation, column("relation"))
-        style_loss = F.cross_entropy(style, column("style"), reduction="none")
-        ground_loss = F.cross_entropy(ground, column("ground"), reduction="none")
-        loss = loss + (style_loss * said_style).mean() + (ground_loss * said_ground).mean()
+        for name, guess in zip(TOLD, told, strict=True):  # only where the caption says it
+            said = torch.tensor([name in caption.facts for caption in batch.told], device=device)
+            loss = loss + (F.cross_entropy(guess, column(name), reduction="none") * said).mean()
         best = concepts.gather(1, concept.argmax(1, keepdim=True))[:, 0]
-        return loss, (best * ~masked).sum() / (~masked).sum().clamp_min(1)
+        shown = concepts.any(1) & ~masked  # photos, mannequins and words show no concept
+        return loss, (best * shown).sum() / shown.sum().clamp_min(1)
 
     def preview(self, path: Path) -> None:
         """Nothing to look at: the log's numbers say it all."""
@@ -165,20 +168,12 @@ def facts_of(scene: Scene) -> dict[str, Any]:
         "colours": {thing.colour for thing in scene.objects if thing.colour},
         "count": len(scene.objects),
         "relation": 0 if scene.relation is None else 1 + RELATIONS.index(scene.relation),
-        "style": _STYLES.index(scene.style),
-        "ground": _GROUNDS.index(scene.ground.name),
+        **{name: words.index(getattr(scene, name)) for name, words in TOLD.items() if name != "ground"},
+        "ground": TOLD["ground"].index(scene.ground.name),
     }
 
 
 def composer_settings(scenes: Scenes) -> dict[str, Any]:
     """What decides the scenes of a run, for its saved configuration."""
-    config = scenes.config
-    return {
-        "stream": scenes.stream,
-        "run": scenes.run,
-        "vocabulary": config.vocabulary,
-        "styles": dict(config.styles),
-        "kinds": dict(config.kinds),
-        "colour share": config.colour_share,
-        "side": scenes.composer.side,
-    }
+    config = {f.name: getattr(scenes.config, f.name) for f in fields(scenes.config) if f.name != "stock"}
+    return {"stream": scenes.stream, "run": scenes.run, "side": scenes.composer.side, **config}

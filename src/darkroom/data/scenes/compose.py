@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,8 +20,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from darkroom.data.photos import PhotoTable
+from darkroom.data.scenes.backdrops import Backdrops
+from darkroom.data.scenes.figures import WOOD, paint_figure
+from darkroom.data.scenes.letters import aspect, lettered
+from darkroom.data.scenes.looks import blurred, finished
+from darkroom.data.scenes.rooms import cast
+from darkroom.data.scenes.spec import Lettering, Photo, Scene, SpecObject
 from darkroom.data.shards import SIDE, Sprite, SpriteTable
-from darkroom.data.spec import GROUNDS, Ground, Scene, SpecObject
 from darkroom.wording.vocabulary import COLOURS
 
 PATCHES = 8  # truth is kept on an 8 x 8 grid: one cell per latent patch of 16 px at 128 px
@@ -51,35 +58,45 @@ class _Placed:
 class Composer:
     """Renders scenes from a table of sprites."""
 
-    def __init__(self, table: SpriteTable, side: int = SIDE) -> None:
+    def __init__(
+        self,
+        table: SpriteTable,
+        side: int = SIDE,
+        *,
+        photos: PhotoTable | None = None,
+        fonts: tuple[Path | None, ...] = (None,),
+    ) -> None:
+        """``fonts`` None among the fonts is the one that is always there."""
         if side % PATCHES:
             raise ValueError(f"side {side} is not a multiple of {PATCHES}; try {-(-side // PATCHES) * PATCHES}")
         self.table = table
         self.side = side
-        self._rows: dict[tuple[int, str], list[Sprite]] = defaultdict(list)
+        self.photos = photos
+        self.fonts = fonts
+        self._rows: dict[tuple[int, str, str | None], list[Sprite]] = defaultdict(list)
         for sprite in table.sprites:
-            self._rows[sprite.concept, sprite.style].append(sprite)
+            self._rows[sprite.concept, sprite.style, sprite.tone].append(sprite)
         device = table.pixels.device
         self.together = device.type != "cpu"  # whether a pass paints more than one object
         self._extents = _extents(table.pixels)
         self._axis = (2 * torch.arange(side, device=device) + 1) / side - 1  # centres of the output pixels, in [-1, 1]
-        self._grounds = {name: torch.tensor(rgb, device=device).view(3, 1, 1) / 255 for name, rgb in GROUNDS.items()}
+        self._backdrops = Backdrops(side, device)
         self._colours = {name: torch.tensor(rgb, device=device) / 255 for name, rgb in COLOURS.items()}
 
     def sprite(self, scene: Scene, thing: SpecObject) -> Sprite:
         """The drawing of an object; the scene's seed picks where the table has several."""
-        drawings = self._rows.get((thing.concept, scene.style))
+        drawings = self._rows.get((thing.concept, scene.drawings, thing.tone))
         if not drawings:
-            raise KeyError(f"no drawing of concept {thing.concept} in style {scene.style!r}")
+            raise KeyError(f"no drawing of concept {thing.concept} in style {scene.drawings!r}")
         return drawings[scene.seed % len(drawings)]
 
     def render(self, scenes: list[Scene]) -> Composed:
         """Renders a batch of scenes; on the device that holds the table's pixels."""
         device = self.table.pixels.device
-        depth = max(len(scene.objects) for scene in scenes)
+        depth = max(1, max(len(scene.objects) for scene in scenes))
         canvas = torch.empty(len(scenes), 3, self.side, self.side, device=device)
         for i, scene in enumerate(scenes):
-            canvas[i] = self._ground(scene.ground)
+            canvas[i] = self._behind(scene)
         cover = torch.zeros(len(scenes), 1, self.side, self.side, device=device)
         shares = torch.zeros(depth, len(scenes), PATCHES, PATCHES, device=device)
         for layer in range(depth):
@@ -90,19 +107,78 @@ class Composer:
             ]
             for group in self._groups(placed):
                 self._paint(group, canvas, cover, shares[layer])
+        for i, scene in enumerate(scenes):
+            canvas[i] = finished(canvas[i], scene)
         index = [[t.concept for t in scene.objects] + [-1] * (depth - len(scene.objects)) for scene in scenes]
         concept = _visible(shares, torch.tensor(index, device=device).T)
         return Composed(canvas, concept, F.avg_pool2d(cover, self.side // PATCHES)[:, 0])
 
-    def _ground(self, ground: Ground) -> Tensor:
-        """The background in [0, 1], to be broadcast to (3, side, side)."""
-        first = self._grounds[ground.name]
-        if ground.name_to is None:
-            return first
-        ramp = (self._axis[:, None] + 1) / 2
-        if ground.radial:
-            ramp = (self._axis[:, None] ** 2 + self._axis**2).sqrt().div(1.4).clamp(0, 1)
-        return first * (1 - ramp) + self._grounds[ground.name_to] * ramp
+    def visible_box(self, scene: Scene, thing: SpecObject) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 of an object's visible box, fractions of the side; it may reach beyond the picture."""
+        x0, y0, x1, y1 = self.sprite(scene, thing).box
+        scale = thing.size / max(x1 - x0, y1 - y0) / 2
+        wide, high = (x1 - x0) * scale, (y1 - y0) * scale
+        cos, sin = abs(math.cos(math.radians(thing.angle))), abs(math.sin(math.radians(thing.angle)))
+        wide, high = wide * cos + high * sin, wide * sin + high * cos
+        return thing.x - wide, thing.y - high, thing.x + wide, thing.y + high
+
+    def alphas(self, scene: Scene) -> list[Float[Tensor, "side side"]]:
+        """What each object, and the mannequin before them, covers; as if nothing stood in front of it."""
+        device = self.table.pixels.device
+        found = []
+        if scene.figure is not None:
+            found.append(paint_figure(scene.figure, self.side, WOOD, device).alpha)
+        everywhere = slice(0, self.side)
+        for thing in scene.objects:
+            placed = self._place(0, scene, thing)
+            found.append(self._warped([placed], everywhere, everywhere)[0, 3])
+        return found
+
+    def _behind(self, scene: Scene) -> Tensor:
+        """Everything behind the scene's drawings, (3, side, side)."""
+        device = self.table.pixels.device
+        if scene.photo is not None:
+            return self._photo(scene.photo)
+        if scene.room is not None:
+            return cast(scene.room, self.side, device).pixels
+        picture = self._backdrops.paint(scene)
+        if scene.camera == "blurred background":
+            picture = blurred(picture, 3.0 / 128)
+        if scene.figure is not None:
+            rgb = WOOD if scene.figure.colour is None else COLOURS[scene.figure.colour]
+            figure = paint_figure(scene.figure, self.side, rgb, device)
+            picture = picture * (1 - figure.alpha) + figure.colour
+        if scene.lettering is not None:
+            self._write(scene.lettering, picture)
+        return picture
+
+    def _photo(self, photo: Photo) -> Tensor:
+        if self.photos is None:
+            raise KeyError(f"photo {photo.id} is asked for, but the data was built without photos")
+        pixels = self.photos.pixels[photo.row].float() / 255
+        if pixels.shape[-1] == self.side:
+            return pixels
+        return F.interpolate(pixels[None], (self.side, self.side), mode="bilinear", antialias=True)[0].clamp(0, 1)
+
+    def _write(self, word: Lettering, picture: Tensor) -> None:
+        """Lays a word, and the sign it stands on, over a picture."""
+        if word.board:
+            for rim, colour in ((0.09, (70, 70, 78)), (0.07, (250, 250, 248))):
+                across, down = word.width / 2 + rim, word.height / 2 + rim
+                x0, x1, y0, y1 = (
+                    round(v * self.side) for v in (word.x - across, word.x + across, word.y - down, word.y + down)
+                )
+                picture[:, max(0, y0) : y1, max(0, x0) : x1] = (
+                    torch.tensor(colour, device=picture.device).view(3, 1, 1) / 255
+                )
+        font = self.fonts[word.font % len(self.fonts)]
+        high = max(4, round(word.height * self.side))
+        wide = max(4, round(min(word.width * self.side, high * 1.2 * aspect(word.text, font))))
+        x0, y0 = round(word.x * self.side - wide / 2), round(word.y * self.side - high / 2)
+        ink = lettered(word.text, font, high, wide).to(picture.device)
+        ink = ink[max(0, -y0) : self.side - y0, max(0, -x0) : self.side - x0]
+        under = picture[:, max(0, y0) : y0 + high, max(0, x0) : x0 + wide]
+        under += (self._colours[word.colour].view(3, 1, 1) - under) * ink
 
     def _place(self, number: int, scene: Scene, thing: SpecObject) -> _Placed:
         """Where an object of scene ``number`` goes: its centre is the centre of the sprite's visible box."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from darkroom.data.pack import COLOURLESS, STYLES
-from darkroom.data.spec import (
+from darkroom.data.scenes.spec import (
     GROUNDS,
     LAYOUTS,
     RELATIONS,

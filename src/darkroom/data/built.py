@@ -1,0 +1,83 @@
+"""What ``darkroom data build`` writes of a data pack: drawings, photos, fonts and one ledger of them all."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.ledger import write_ledger
+from darkroom.data import photos, shards
+from darkroom.data.pack import Pack
+from darkroom.data.photos import PhotoTable
+from darkroom.data.scenes.compose import Composer
+from darkroom.data.scenes.letters import fonts
+from darkroom.data.scenes.spec import ComposerConfig, Stock
+from darkroom.data.shards import SIDE, SpriteTable
+from darkroom.wording.vocabulary import Concept
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built data folder: what scenes are composed of."""
+
+    drawings: SpriteTable
+    photos: PhotoTable | None
+    fonts: tuple[Path | None, ...]
+
+    @property
+    def stock(self) -> Stock:
+        """What scenes can be composed of."""
+        return replace(self.drawings.stock, photos=self.photos.photos if self.photos is not None else ())
+
+    def composer(self, side: int = SIDE) -> Composer:
+        """What paints scenes of it."""
+        return Composer(self.drawings, side, photos=self.photos, fonts=self.fonts)
+
+    def restricted(self, scenes: ComposerConfig) -> Built:
+        """The same with only the drawings that these scenes can show."""
+        wanted = {concept.index for concept in scenes.concepts}
+        return replace(self, drawings=self.drawings.restricted(wanted, tuple(scenes.styles)))
+
+    def to(self, device: torch.device) -> Built:
+        """The same with its pixels on another device."""
+        return replace(self, drawings=self.drawings.to(device), photos=self.photos and self.photos.to(device))
+
+
+def build(
+    source: Path,
+    out: Path,
+    concepts: tuple[Concept, ...] | None = None,
+    *,
+    with_photos: bool = True,
+    lettering: Path | None = None,
+) -> Built:
+    """Decodes a data pack into ``out``; ``lettering`` is a folder of .ttf and .otf files to copy beside it.
+
+    Writes ``sprites.safetensors``, ``sprites.json``, the same two for photos, ``fonts/`` and ``ledger.jsonl``. Raises
+    PackError when the pack is unreadable.
+    """
+    if lettering is not None and len(fonts(lettering)) == 1:
+        raise BadInput(f"fonts {str(lettering)!r}", "holds no .ttf or .otf file", "give a folder of font files")
+    pack = Pack(source)
+    drawings, ledger = shards.build(pack, concepts)
+    shards.save(drawings, out)
+    pictures = None
+    if with_photos and pack.has("photos"):
+        pictures, rows = photos.build(pack)
+        photos.save(pictures, out)
+        ledger += rows
+    if lettering is not None:
+        (out / "fonts").mkdir(exist_ok=True)
+        for font in fonts(lettering)[1:]:
+            shutil.copyfile(str(font), out / "fonts" / Path(str(font)).name)
+    write_ledger(ledger, out / "ledger.jsonl")
+    return Built(drawings, pictures, fonts(out / "fonts"))
+
+
+def load(folder: Path) -> Built:
+    """Reads what :func:`build` wrote. Raises PackError when the folder holds no drawings."""
+    return Built(shards.load(folder), photos.load(folder), fonts(folder / "fonts"))
