@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from darkroom.data.scenes.compose import Composer
-from darkroom.data.scenes.spec import ComposerConfig, draw_scene, scene_seed
+from darkroom.data.scenes.layout import draw_scene
+from darkroom.data.scenes.spec import ComposerConfig, scene_seed
 from darkroom.data.shards import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
 
 BATCHES = (64, 256)

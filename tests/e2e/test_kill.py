@@ -23,8 +23,8 @@ from toys import ToyObjective, same_bits, sprite_table, toy_config
 
 import darkroom
 from darkroom.data import shards
+from darkroom.data.scenes.spec import FULL
 from darkroom.training import checkpoint
-from darkroom.training.legs import ALL_STYLES
 from darkroom.training.loop import Trainer
 from darkroom.wording.vocabulary import everyday
 
@@ -157,8 +157,8 @@ def command_line(folder: Path, *arguments: str, largest_file: int | None = None)
 
 
 def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
-    words = tuple(concept.word for concept in everyday()[:40])
-    shards.save(sprite_table(tuple(ALL_STYLES), words=words), tmp_path / "data")
+    words = (*(concept.word for concept in everyday()[:40]), "woman", "lion", "top hat", "crown")
+    shards.save(sprite_table(tuple(FULL.styles), words=words), tmp_path / "data")
     minutes = ("--minutes", "0.01")
 
     first = command_line(tmp_path, *minutes)

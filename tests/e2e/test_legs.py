@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from toys import sprite_table
 
 import darkroom
-from darkroom.data import shards
-from darkroom.data.scenes.spec import ComposerConfig
+from darkroom.data import photos, shards
+from darkroom.data.photos import PhotoTable
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
 from darkroom.nn import autoencoder, text
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.training import legs
-from darkroom.training.legs import ALL_STYLES, HANDOVER, Place, hand_over, leg_of, opened_autoencoder
+from darkroom.training.legs import HANDOVER, Place, hand_over, leg_of, opened_autoencoder
 from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
 from darkroom.training.packing import pack
@@ -30,16 +31,18 @@ from darkroom.wording.vocabulary import everyday
 CPU = torch.device("cpu")
 STEPS = 6
 WORDS = replace(text.nano(), width=48)
+WARDROBE = ("woman", "lion", "top hat", "crown")  # scenes of everything show somebody with a hat on
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawings of forty everyday concepts in every style, and photos. Sixty concepts have no drawing."""
     folder = tmp_path_factory.mktemp("data")
-    words = tuple(concept.word for concept in everyday()[:40])
-    shards.save(sprite_table(tuple(ALL_STYLES), words=words), folder)
-    photos = torch.randint(0, 256, (110, 3, 128, 128), generator=torch.Generator().manual_seed(0)).byte()
-    save_file({"pixels": photos}, folder / "photos.safetensors")
+    words = (*(concept.word for concept in everyday()[:40]), *WARDROBE)
+    shards.save(sprite_table(tuple(FULL.styles), words=words), folder)
+    pixels = torch.randint(0, 256, (110, 3, 128, 128), generator=torch.Generator().manual_seed(0)).byte()
+    shown = tuple(Photo(i, f"photo {i}", (f"a shirt, number {i}",), f"p{i}") for i in range(110))
+    photos.save(PhotoTable(shown, pixels), folder)
     return folder
 
 
@@ -65,7 +68,7 @@ def autoencoder_trainer(data: Path, out: Path, start: Path | None = None) -> Tra
 def text_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
     out.mkdir(exist_ok=True)
     if start is None:  # the real one reads a hundred thousand captions
-        captions = [f"a {c.word} on a white background, {style}" for c in everyday() for style in ALL_STYLES]
+        captions = [f"a {c.word} on a white background, {style}" for c in everyday() for style in FULL.styles]
         (out / "tokenizer.json").write_text(Tokenizer.train(captions, 512).to_json(), encoding="utf-8")
     return legs.text_leg(Place(data, out, CPU), config(8), start, network=WORDS)
 
@@ -163,6 +166,18 @@ def test_every_leg_goes_on_from_a_hand_over(runs: dict[str, Trainer], data: Path
     assert fresh.step == 0 and fresh.masters.state() == {}
     assert torch.equal(fresh.ema.average["denoiser.out.weight"], fresh.masters.masters["denoiser.out.weight"])
     trained(fresh)
+
+
+def test_a_leg_of_all_the_composer_can_do_trains(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:
+    codec, words = handed_over(runs["autoencoder"]), handed_over(runs["text"])
+    place = Place(data, tmp_path / "full", CPU)
+    trainer = legs.diffusion_leg(
+        place, config(4), autoencoder=codec, text=words, start=None, size="nano", scenes=FULL, run=2, compiled=False
+    )
+    trained(trainer)
+    saved = leg_of(trainer.folder / HANDOVER)["config"]
+    assert saved["length"] == legs.LONG > legs.SHORT
+    assert saved["composer"]["place_share"] == FULL.place_share and "stock" not in saved["composer"]
 
 
 def test_what_was_trained_draws(runs: dict[str, Trainer], tmp_path: Path) -> None:

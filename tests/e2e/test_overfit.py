@@ -12,7 +12,7 @@ import torch
 from toys import sprite_table
 
 from darkroom.data.loader import SceneBatch, Scenes
-from darkroom.data.scenes.captions import caption
+from darkroom.data.scenes.captions import tell
 from darkroom.data.scenes.compose import Composed, Composer
 from darkroom.data.scenes.spec import ComposerConfig, Scene
 from darkroom.nn import autoencoder, text
@@ -34,10 +34,10 @@ class SameScenes(Scenes):
 
     def __call__(self, first: int, count: int) -> SceneBatch:
         scenes = self.scenes()
-        captions = [caption(scene) for scene in (scenes[1:] + scenes[:1] if self.mixed_up else scenes)]
+        told = [tell(scene) for scene in (scenes[1:] + scenes[:1] if self.mixed_up else scenes)]
         times = count // PICTURES
         composed = Composed(*(part.repeat(times, *[1] * (part.ndim - 1)) for part in self.pictures()))
-        return SceneBatch(scenes * times, captions * times, composed)
+        return SceneBatch(scenes * times, told * times, composed)
 
     def scenes(self) -> list[Scene]:
         return super().__call__(0, PICTURES).scenes
@@ -49,7 +49,7 @@ class SameScenes(Scenes):
 
 def objective_of_eight() -> DiffusionObjective:
     table = sprite_table(("3d", "flat"))
-    config = ComposerConfig(styles={"3d": 0.5, "flat": 0.5}, shapes=table.shapes)
+    config = ComposerConfig(styles={"3d": 0.5, "flat": 0.5}, stock=table.stock)
     scenes = SameScenes(Composer(table), config)
     tokenizer = Tokenizer.train(scenes(0, PICTURES).captions * 3, 512)
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from darkroom.data.scenes.captions import (
     STYLE_TEMPLATES,
     caption,
 )
-from darkroom.data.scenes.spec import GROUNDS, RELATIONS, ComposerConfig, Ground, Scene, SpecObject
+from darkroom.data.scenes.spec import GROUNDS, MEDIA, RELATIONS, ComposerConfig, Ground, Scene, SpecObject
 from darkroom.data.split import template_held_out
 from darkroom.wording.vocabulary import BARE, COLOURS, Concept, concept_of, concepts_in, core
 from tests.drawn import Drawn, drawn
@@ -298,8 +298,8 @@ def test_paraphrases_use_nothing_else(many: Drawn) -> None:
 
 
 def test_every_style_has_templates_on_both_sides() -> None:
-    assert set(STYLE_TEMPLATES) == set(STYLES)
-    for templates in (*STYLE_TEMPLATES.values(), PLAIN_TEMPLATES, GROUND_TEMPLATES):
+    assert set(STYLE_TEMPLATES) == {*STYLES, *MEDIA}
+    for templates in (*(STYLE_TEMPLATES[style] for style in STYLES), PLAIN_TEMPLATES, GROUND_TEMPLATES):
         assert {template_held_out(template) for template in templates} == {True, False}
 
 

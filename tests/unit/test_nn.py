@@ -240,7 +240,7 @@ def test_hints_learn_when_they_are_given() -> None:
 
 def test_every_parameter_of_text_training_learns() -> None:
     table = sprite_table(("3d", "flat"))
-    scenes = Scenes(Composer(table, 64), ComposerConfig(styles={"3d": 1.0, "flat": 1.0}, shapes=table.shapes))
+    scenes = Scenes(Composer(table, 64), ComposerConfig(styles={"3d": 1.0, "flat": 1.0}, stock=table.stock))
     tokenizer = Tokenizer.train(scenes(0, 64).captions, 512)
     torch.manual_seed(0)
     module = TextTraining(text.nano())
@@ -250,7 +250,7 @@ def test_every_parameter_of_text_training_learns() -> None:
 
 def test_a_batch_with_nothing_masked_has_a_finite_loss() -> None:
     table = sprite_table(("3d",))
-    scenes = Scenes(Composer(table, 64), ComposerConfig(styles={"3d": 1.0}, shapes=table.shapes))
+    scenes = Scenes(Composer(table, 64), ComposerConfig(styles={"3d": 1.0}, stock=table.stock))
     tokenizer = Tokenizer.train(scenes(0, 8).captions, 512)
     settings = TextObjectiveConfig(network=text.nano(), length=28, masked_share=0.0)
     loss, metrics = TextObjective(TextTraining(text.nano()), settings, scenes, tokenizer).loss(0, 4, torch.Generator())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from darkroom.data.pack import COLOURLESS, STYLES, TABLES, Pack, PackError
-from tests.tiny_pack import drawing, row, write_pack, write_table
+from tests.tiny_pack import drawing, row, write_pack
 
 RED, BLUE = (200, 40, 20), (20, 40, 200)
 
@@ -44,7 +44,7 @@ def test_photos_are_the_middle_square(tmp_path: Path) -> None:
     tall = np.zeros((90, 30, 3), np.uint8)
     tall[30:60] = (0, 250, 0)
     source = write_pack(tmp_path / "pack", "photos", [(row("wide"), wide), (row("tall"), tall)])
-    red, green = Pack(source).photos(16)
+    red, green = (Pack(source).square(photo, 16) for photo in Pack(source).rows("photos"))
     assert red.shape == green.shape == (16, 16, 3) and red.dtype == np.uint8
     assert (red[..., 0] > 230).all() and not red[..., 1:].any()  # the edge may know a little of what lies beyond
     assert (green[..., 1] > 230).all() and not green[..., ::2].any()
@@ -139,9 +139,9 @@ def test_a_damaged_picture_is_named(pack: Pack) -> None:
 def test_damaged_photos_are_named(tmp_path: Path) -> None:
     source = write_pack(tmp_path / "pack", "photos", [(row("photo"), np.full((40, 40, 3), 9, np.uint8))])
     [photo] = Pack(source).rows("photos")
-    write_table(source, "photos", [{**photo, "offset": photo["offset"] + 7, "size": photo["size"] - 7}])
+    cut = {**photo, "offset": photo["offset"] + 7, "size": photo["size"] - 7}
     with pytest.raises(PackError, match="the picture of row fluent-3d-photo is damaged"):
-        next(Pack(source).photos(16))
+        Pack(source).square(cut, 16)
 
 
 # -- the styles ----------------------------------------------------------------------------------------------------

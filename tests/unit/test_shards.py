@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom.contracts.ledger import read_ledger
 from darkroom.data import shards
 from darkroom.data.pack import Pack, PackError
+from darkroom.data.scenes.spec import Shape
 from darkroom.data.shards import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
 from darkroom.wording.vocabulary import Concept
 from tests.tiny_pack import drawing, row, write_pack
@@ -88,7 +88,17 @@ def test_a_picture_of_nothing_has_no_box() -> None:
 
 
 def test_what_is_available() -> None:
-    assert table().available == {(5, "3d"), (6, "flat"), (7, "cartoon")}
+    assert set(table().stock.shapes or ()) == {(5, "3d"), (6, "flat"), (7, "cartoon")}
+
+
+def test_the_stock_knows_how_each_drawing_fills_its_box() -> None:
+    """A table on two legs: its top is whole, and under its middle third there is nothing."""
+    tall, legs = drawing(RED, (10, 20, 50, 100)), drawing(RED, (10, 30, 110, 50))
+    legs[50:80, 10:20] = legs[50:80, 100:110] = (*RED, 255)
+    sprites = tuple(Sprite(i, 5, "3d", alpha_box(rgba), f"s{i}") for i, rgba in enumerate((tall, legs)))
+    pixels = torch.from_numpy(np.stack([premultiplied(rgba) for rgba in (tall, legs)]))
+    shapes = SpriteTable(sprites, pixels).stock.shapes
+    assert shapes == {(5, "3d"): (Shape(0.5, 1.0, 0.0, 1.0), Shape(1.0, 0.5, 0.0, 0.2))}
 
 
 def test_a_restricted_table_keeps_each_picture_with_its_row() -> None:
@@ -97,7 +107,7 @@ def test_a_restricted_table_keeps_each_picture_with_its_row() -> None:
     assert [sprite.id for sprite in part.sprites] == ["id 1", "id 3", "id 4"]
     assert [sprite.row for sprite in part.sprites] == [0, 1, 2]
     assert torch.equal(part.pixels, whole.pixels[[1, 3, 4]])
-    assert part.available == {(6, "flat"), (8, "3d"), (9, "flat")}
+    assert set(part.stock.shapes or ()) == {(6, "flat"), (8, "3d"), (9, "flat")}
     assert whole.restricted({99}, ("3d",)).pixels.shape == (0, 4, SIDE, SIDE)
 
 
@@ -107,7 +117,7 @@ def test_saving_and_loading_loses_nothing(tmp_path: Path) -> None:
     loaded = shards.load(tmp_path / "new" / "folder")
     assert loaded.sprites == saved.sprites
     assert torch.equal(loaded.pixels, saved.pixels) and loaded.pixels.dtype == torch.uint8
-    assert loaded.available == saved.available
+    assert loaded.stock == saved.stock
 
 
 def test_to_keeps_the_table(tmp_path: Path) -> None:
@@ -154,7 +164,7 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_building_takes_the_wanted_drawings_and_nothing_else(pack: Path, tmp_path: Path) -> None:
-    built = shards.build(pack, tmp_path / "out", (CAT, DOG))
+    built, _ = shards.build(Pack(pack), (CAT, DOG))
     assert [(s.concept, s.style, s.box) for s in built.sprites] == [
         (7, "3d", (10, 20, 50, 100)),
         (7, "cartoon", (0, 0, 128, 128)),
@@ -162,13 +172,14 @@ def test_building_takes_the_wanted_drawings_and_nothing_else(pack: Path, tmp_pat
     ]
     assert built.pixels.shape == (3, 4, SIDE, SIDE)
     assert built.pixels[0, :, 60, 30].tolist() == [*RED, 255] and built.pixels[0, :, 0, 0].tolist() == [0, 0, 0, 0]
+    shards.save(built, tmp_path / "out")
     loaded = shards.load(tmp_path / "out")
     assert loaded.sprites == built.sprites and torch.equal(loaded.pixels, built.pixels)
 
 
-def test_the_ledger_says_where_each_picture_came_from(pack: Path, tmp_path: Path) -> None:
-    built = shards.build(pack, tmp_path / "out", (CAT, DOG))
-    ledger = {line.id: line for line in read_ledger(tmp_path / "out" / "ledger.jsonl")}
+def test_the_ledger_says_where_each_picture_came_from(pack: Path) -> None:
+    built, rows = shards.build(Pack(pack), (CAT, DOG))
+    ledger = {line.id: line for line in rows}
     assert set(ledger) == {sprite.id for sprite in built.sprites}
     first = ledger["fluent-3d-cat drawing"]
     assert (first.licence, first.attribution, first.upstream_path) == ("MIT", "Nobody, MIT", "art/cat drawing.svg")
@@ -176,12 +187,11 @@ def test_the_ledger_says_where_each_picture_came_from(pack: Path, tmp_path: Path
     assert first.sha256 == sha256(source.encoded(source.rows("sprites")[0])).hexdigest()
 
 
-def test_a_pack_without_wanted_drawings_is_refused(pack: Path, tmp_path: Path) -> None:
+def test_a_pack_without_wanted_drawings_is_refused(pack: Path) -> None:
     with pytest.raises(PackError, match="holds no drawing of the wanted concepts; check --source"):
-        shards.build(pack, tmp_path / "out", (concept(1, "nobody"),))
+        shards.build(Pack(pack), (concept(1, "nobody"),))
     with pytest.raises(PackError, match="holds no drawing of the wanted concepts"):
-        shards.build(pack, tmp_path / "out")  # the core vocabulary, of which the pack has nothing
-    assert not (tmp_path / "out").exists()
+        shards.build(Pack(pack))  # the core vocabulary, of which the pack has nothing
 
 
 @pytest.mark.parametrize(
@@ -194,13 +204,13 @@ def test_a_pack_without_wanted_drawings_is_refused(pack: Path, tmp_path: Path) -
 def test_a_drawing_that_cannot_be_a_sprite_is_named(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
     source = write_pack(tmp_path / "pack", "sprites", [(row("cat drawing"), pixels)])
     with pytest.raises(PackError, match=message):
-        shards.build(source, tmp_path / "out", (CAT,))
+        shards.build(Pack(source), (CAT,))
 
 
 @pytest.mark.datapack
-def test_a_few_drawings_of_the_real_pack_build(data_pack: Path, tmp_path: Path) -> None:
+def test_a_few_drawings_of_the_real_pack_build(data_pack: Path) -> None:
     from darkroom.wording.vocabulary import core
 
-    built = shards.build(data_pack, tmp_path, core()[:2])
-    assert {(0, "3d"), (0, "cartoon"), (0, "flat"), (1, "3d"), (0, "black and white")} <= built.available
+    built, _ = shards.build(Pack(data_pack), core()[:2])
+    assert {(0, "3d"), (0, "cartoon"), (0, "flat"), (1, "3d"), (0, "black and white")} <= set(built.stock.shapes or ())
     assert all(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in (sprite.box for sprite in built.sprites))

@@ -8,8 +8,17 @@ from collections.abc import Iterable
 import pytest
 
 from darkroom.data.pack import STYLES
-from darkroom.data.scenes.captions import GROUND_TEMPLATES, PLAIN_TEMPLATES, STYLE_TEMPLATES
-from darkroom.data.scenes.spec import RELATIONS
+from darkroom.data.scenes.captions import (
+    CAMERA_TEMPLATES,
+    GROUND_TEMPLATES,
+    LIGHT_TEMPLATES,
+    MOTION_TEMPLATES,
+    PLACE_TEMPLATES,
+    PLAIN_TEMPLATES,
+    QUALITY_TEMPLATES,
+    STYLE_TEMPLATES,
+)
+from darkroom.data.scenes.spec import PLACED, RELATIONS
 from darkroom.data.split import (
     BASE_STYLES,
     HELD_OUT_CHARACTER,
@@ -43,7 +52,8 @@ def test_the_hash_is_the_same_on_every_machine_and_in_every_version() -> None:
 
 def test_no_pair_of_the_vocabulary_ever_changes_sides() -> None:
     assert grid("colour", COLOURS) == "c5243c8b1e694b8b"
-    assert grid("relation", RELATIONS) == "05e797d9cc82212e"
+    assert grid("relation", PLACED) == "05e797d9cc82212e"
+    assert grid("relation", ("wearing", "holding")) == "3a2fced4186f3d82"
     styles = ("3d", "cartoon", "flat", "black and white", "simple", "bright")
     assert grid("style", styles) == "6c9c5422012dc1fd"
 
@@ -109,7 +119,9 @@ def test_the_held_out_style_and_character_are_in_no_training_scene() -> None:
 
 
 def test_the_held_out_templates_are_these() -> None:
-    every = [t for templates in STYLE_TEMPLATES.values() for t in templates] + [*PLAIN_TEMPLATES, *GROUND_TEMPLATES]
+    tables = STYLE_TEMPLATES, PLACE_TEMPLATES, LIGHT_TEMPLATES, CAMERA_TEMPLATES, MOTION_TEMPLATES, QUALITY_TEMPLATES
+    every = [t for table in tables for templates in table.values() for t in templates]
+    every += [*PLAIN_TEMPLATES, *GROUND_TEMPLATES]
     assert {t for t in every if template_held_out(t)} == {
         "{x} rendered in 3d",
         "{x}, a 3d image",
@@ -121,7 +133,16 @@ def test_the_held_out_templates_are_these() -> None:
         "{x} as a simple picture",
         "a simple rendering of {x}",
         "{x}, in a bright style",
+        "{x}, pixel art",
+        "{x} as pixel art",
         "an illustration of {x}",
         "a rendering of {x}",
         "{x} against a {g} background",
+        "{x} in front of a sunset",
+        "{x} against a sunset sky",
+        "{x} in a city",
+        "{x} in the forest",
+        "{x} in the light of the setting sun",
+        "{x} in neon light",
+        "a top view of {x}",
     }

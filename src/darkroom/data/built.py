@@ -70,6 +70,8 @@ def build(
         pictures, rows = photos.build(pack)
         photos.save(pictures, out)
         ledger += rows
+    else:  # those of a build before have no line in the ledger
+        photos.forget(out)
     if lettering is not None:
         (out / "fonts").mkdir(exist_ok=True)
         for font in fonts(lettering)[1:]:

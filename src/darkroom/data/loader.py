@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import torch
 
 from darkroom.data.scenes.captions import Told, tell
 from darkroom.data.scenes.compose import Composed, Composer
@@ -21,6 +24,14 @@ class SceneBatch(NamedTuple):
     def captions(self) -> list[str]:
         """The captions alone."""
         return [told.text for told in self.told]
+
+
+def joined(batches: Sequence[SceneBatch]) -> SceneBatch:
+    """Batches one after the other, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    composed = Composed(*(torch.cat(parts) for parts in zip(*(b.composed for b in batches), strict=True)))
+    return SceneBatch([s for b in batches for s in b.scenes], [t for b in batches for t in b.told], composed)
 
 
 class Scenes:

@@ -54,6 +54,12 @@ def save(table: PhotoTable, folder: Path) -> None:
     (folder / "photos.json").write_text(json.dumps([asdict(photo) for photo in table.photos], indent=0))
 
 
+def forget(folder: Path) -> None:
+    """Removes the table's two files from a folder."""
+    for name in ("photos.json", "photos.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def load(folder: Path) -> PhotoTable | None:
     """Reads the table that :func:`save` wrote; None where the folder was built without photos."""
     if not (folder / "photos.json").exists():

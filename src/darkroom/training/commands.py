@@ -15,6 +15,10 @@ from darkroom.contracts.errors import BadInput
 
 train_app = App(name="train", help="Train a part of a model; the same command on CPU and GPU.")
 
+Workers = Annotated[
+    int | None,
+    Parameter(help="Processes that compose scenes ahead; without it none on a CPU, most cores by a GPU."),
+]
 Minutes = Annotated[float | None, Parameter(help="Stop this leg after so many minutes, resumably.")]
 
 
@@ -105,6 +109,7 @@ def train_diffusion(
     styles: str | None = None,
     kinds: str | None = None,
     threads: int | None = None,
+    workers: Workers = None,
     device: str | None = None,
     compiled: bool = True,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
@@ -139,7 +144,7 @@ def train_diffusion(
     """
     from darkroom.data.scenes.spec import FULL, ComposerConfig
     from darkroom.training.console import train
-    from darkroom.training.legs import Place, device_named, diffusion_leg
+    from darkroom.training.legs import diffusion_leg, place_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
 
@@ -152,7 +157,7 @@ def train_diffusion(
         composed = replace(composed, kinds=_shares(kinds))
     train(
         diffusion_leg(
-            Place(data, out, device_named(device)),
+            place_named(data, out, device, workers),
             config,
             autoencoder=autoencoder,
             text=text,
@@ -164,6 +169,39 @@ def train_diffusion(
             force=force,
         )
     )
+
+
+@train_app.command(name="judge")
+def train_judge(
+    *,
+    data: Path = Path("runs/data"),
+    out: Path = Path("runs/judge"),
+    samples: int = 1_000_000,
+    minutes: Minutes = None,
+    batch: int = 64,
+    rate: float = 2e-3,
+    seed: int = 0,
+    threads: int | None = None,
+    workers: Workers = None,
+    device: str | None = None,
+    compiled: bool = True,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
+    force: bool = False,
+) -> None:
+    """Train the judge's detector, on scenes of its own.
+
+    Examples:
+
+        darkroom train judge --data runs/data --samples 1000000
+    """
+    from darkroom.training.console import train
+    from darkroom.training.legs import judge_leg, place_named
+    from darkroom.training.loop import TrainConfig
+    from darkroom.training.optim import OptimConfig
+
+    _prepare(threads)
+    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.4))
+    train(judge_leg(place_named(data, out, device, workers), config, start, compiled=compiled, force=force))
 
 
 @train_app.command(name="next")

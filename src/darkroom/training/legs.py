@@ -18,14 +18,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from darkroom.data import built
+from darkroom.data.ahead import Ahead
 from darkroom.data.built import Built
-from darkroom.data.loader import Scenes
+from darkroom.data.loader import Scenes, joined
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, ComposerConfig, scene_seed
 from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
+from darkroom.nn.detector import Detector, DetectorConfig
 from darkroom.nn.dit import sized
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig
@@ -33,12 +35,32 @@ from darkroom.training.checkpoint import replace_folder
 from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjective, AutoencoderObjectiveConfig
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
+from darkroom.training.objectives.judge import (
+    JudgedScenes,
+    JudgeObjective,
+    JudgeObjectiveConfig,
+    detector_config,
+    joined_lessons,
+)
 from darkroom.training.objectives.text import TextObjective, TextObjectiveConfig, TextTraining
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import Concept, core
 
 HANDOVER = "handover"
 SHORT, LONG = 28, 48  # tokens captions are padded to: of plain scenes, and of all that the composer can do
+
+
+JUDGED_KINDS = {
+    "single": 0.34,
+    "count": 0.2,
+    "pair": 0.3,
+    "wearing": 0.06,
+    "word": 0.06,
+    "figure": 0.02,
+    "boxes": 0.01,
+    "photo": 0.01,
+}
+"""Kinds of scene the judge learns from: more counts and pairs than the generator, for they are what it must tell."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +70,25 @@ class Place:
     data: Path
     out: Path
     device: torch.device
+    workers: int = 0  # processes that compose scenes ahead; 0: this one composes them, on its device
+
+    @property
+    def composes_on(self) -> torch.device:
+        """Where scenes are painted."""
+        return self.device if self.workers == 0 else torch.device("cpu")
 
 
 def device_named(name: str | None) -> torch.device:
     """The device to train on; None takes a GPU where there is one."""
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def place_named(data: Path, out: Path, device: str | None, workers: int | None) -> Place:
+    """A place; ``workers`` None is none beside a CPU, and all cores but two beside a GPU."""
+    found = device_named(device)
+    if workers is None:
+        workers = max(0, (os.cpu_count() or 1) - 2) if found.type == "cuda" else 0
+    return Place(data, out, found, workers)
 
 
 def autoencoder_leg(
@@ -107,7 +143,9 @@ def diffusion_leg(
     """A trainer of the denoiser, its text encoder with it. ``run`` numbers the scenes: a new leg takes a new number."""
     data = _data(place).restricted(scenes)
     scenes = replace(scenes, stock=data.stock)  # a drawing the data lacks must not end the run hours later
-    codec = opened_autoencoder(autoencoder).to(place.device, getattr(torch, config.dtype))
+    source = Scenes(data.composer(), scenes, run)
+    batches = Ahead(source, joined, place.workers) if place.workers else None
+    codec = opened_autoencoder(autoencoder)
     tokenizer = Tokenizer.from_json((text / "tokenizer.json").read_text(encoding="utf-8"))
     text_config = read_config(TextConfig, leg_of(text)["networks"]["text"])
     network = replace(sized(size, codec.config.channels), text_width=text_config.width)
@@ -120,11 +158,38 @@ def diffusion_leg(
             _load_into(module.oracle, start / "oracle.safetensors")
     length = SHORT if scenes.place_share == 0 else LONG
     settings = DiffusionObjectiveConfig(network=network, text=text_config, length=length)
-    source = Scenes(data.composer(), scenes, run)
     objective = DiffusionObjective(
-        module.to(place.device), settings, source, tokenizer, codec, total=config.samples, compiled=compiled
+        module.to(place.device),
+        settings,
+        source,
+        tokenizer,
+        codec.to(place.device, getattr(torch, config.dtype)),
+        total=config.samples,
+        compiled=compiled,
+        batches=batches,
     )
     return Trainer(objective, config, place.out, force=force)
+
+
+def judge_leg(
+    place: Place,
+    config: TrainConfig,
+    start: Path | None,
+    *,
+    network: DetectorConfig | None = None,
+    compiled: bool = True,
+    force: bool = False,
+) -> Trainer:
+    """A trainer of the judge's detector, on its own stream of scenes; ``network`` None is the default judge's."""
+    data = _data(place)
+    scenes = replace(_everything(data), kinds=JUDGED_KINDS, every_drawing=True)
+    torch.manual_seed(config.seed)
+    settings = JudgeObjectiveConfig(network=network or detector_config())
+    source = JudgedScenes(Scenes(data.composer(), scenes, config.seed, stream="judge"), settings)
+    batches = Ahead(source, joined_lessons, place.workers) if place.workers else None
+    module = Detector(settings.network).to(place.device)
+    objective = JudgeObjective(module, settings, source, compiled=compiled, batches=batches)
+    return _started(Trainer(objective, config, place.out, force=force), start, "judge", "")
 
 
 def hand_over(trainer: Trainer) -> Path:
@@ -144,6 +209,8 @@ def hand_over(trainer: Trainer) -> Path:
             "oracle": ("oracle.", None),
         }
         files["tokenizer.json"] = objective.tokenizer.to_json().encode()
+    elif isinstance(objective, JudgeObjective):
+        parts = {"judge": ("", objective.settings.network)}
     else:
         raise TrainingError(f"{objective.name} has no hand-over")
     weights = trainer.finished()
@@ -179,7 +246,7 @@ def leg_of(folder: Path) -> Mapping[str, Any]:
 
 
 def _data(place: Place) -> Built:
-    return built.load(place.data).to(place.device)
+    return built.load(place.data).to(place.composes_on)
 
 
 def _everything(data: Built, photo: float = 0.02) -> ComposerConfig:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from darkroom.data.scenes.spec import GROUNDS, Ground, Scene
 
-Colour = tuple[float, float, float]  # sRGB, 0 to 255
+Number = int | float
+Colour = tuple[Number, Number, Number]  # sRGB, 0 to 255
 VARIANTS = 64  # of each place
 
 
@@ -37,7 +38,7 @@ class Canvas:
         """One colour everywhere."""
         self.pixels[:] = self._colour(colour)
 
-    def fade(self, stops: Sequence[tuple[float, Colour]], along: Tensor | None = None) -> None:
+    def fade(self, stops: Sequence[tuple[Number, Colour]], along: Tensor | None = None) -> None:
         """A gradient through (place, colour) stops; ``along`` None runs from top to bottom."""
         ramp = self.y if along is None else along
         self.pixels[:] = self._colour(stops[0][1])
@@ -195,20 +196,19 @@ def _sunset(canvas: Canvas, random: Random) -> None:
 def _city(canvas: Canvas, random: Random) -> None:
     canvas.fade([(0, mixed((126, 180, 232), (176, 190, 220), random.random())), (0.8, (232, 238, 244))])
     for colour, low, high, windows in (((168, 180, 198), 0.22, 0.42, False), ((104, 112, 134), 0.36, 0.66, True)):
-        tops: list[float] = []
-        across: list[float] = []
-        while len(tops) < canvas.side:
-            width = round(random.uniform(0.1, 0.19) * canvas.side)
-            top = random.uniform(low, high)
-            tops += [top] * width
-            across += [(i + 0.5) / width for i in range(width)]
-        device = canvas.pixels.device
-        skyline = torch.tensor(tops[: canvas.side], device=device)
+        walls, tops = [0.0], []
+        while walls[-1] < 1:
+            walls.append(walls[-1] + random.uniform(0.1, 0.19))
+            tops.append(random.uniform(low, high))
+        ends = torch.tensor(walls, device=canvas.pixels.device)
+        house = torch.searchsorted(ends, canvas.x[0], right=True) - 1  # that each column shows
+        skyline = torch.tensor(tops, device=canvas.pixels.device)[house]
         canvas.lay(canvas.below(skyline), colour)
         if windows:
-            columns = torch.tensor([abs((a * 3) % 1 - 0.5) < 0.3 and 0.08 < a < 0.92 for a in across[: canvas.side]])
+            across = (canvas.x[0] - ends[house]) / (ends[house + 1] - ends[house])
+            columns = (((across * 3) % 1 - 0.5).abs() < 0.3) & (across > 0.08) & (across < 0.92)
             rows = (0.25 - ((canvas.y * 15) % 1 - 0.5).abs()) * canvas.side / 15
-            lit = (rows + 0.5).clamp(0, 1) * columns.to(device) * canvas.below(skyline + 0.03)
+            lit = (rows + 0.5).clamp(0, 1) * columns * canvas.below(skyline + 0.03)
             canvas.lay(lit, (250, 222, 140) if random.random() < 0.6 else (190, 208, 226))
     canvas.lay(canvas.inside(canvas.y - 0.88), (92, 94, 102))
 
@@ -286,6 +286,8 @@ def _floor(canvas: Canvas, random: Random, scene: Scene) -> None:
     lines = canvas.inside((gaps - 0.5) / cells + 0.008)
     canvas.pixels += lines * (-0.16 if brightness(scene.ground) > 0.45 else 0.16)
     canvas.pixels.clamp_(0, 1)
+    if not scene.objects:
+        return
     thing = scene.objects[0]
     away = ((canvas.x - thing.x - 0.03).square() + (canvas.y - thing.y - 0.05).square()).sqrt() / (thing.size * 0.62)
     canvas.pixels *= 1 - 0.45 * (1 - away).clamp(0, 1)

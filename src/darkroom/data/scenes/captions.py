@@ -73,7 +73,7 @@ RELATION_PHRASES: dict[str, tuple[str, ...]] = {
     "in front of": ("{a} in front of {b}",),
     "behind": ("{a} behind {b}",),
     "next to": ("{a} next to {b}", "{a} and {b}", "{a} beside {b}"),
-    "wearing": ("{a} wearing {b}", "{a} that wears {b}", "{a} with {b} on"),
+    "wearing": ("{a} wearing {b}", "{a} that wears {b}", "{a} in {b}"),
     "holding": ("{a} holding {b}", "{a} that holds {b}", "{a} with {b} in its hand"),
 }
 PLACE_TEMPLATES: dict[str, tuple[str, ...]] = {

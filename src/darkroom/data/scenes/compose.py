@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,6 +133,11 @@ class Composer:
             placed = self._place(0, scene, thing)
             found.append(self._warped([placed], everywhere, everywhere)[0, 3])
         return found
+
+    def without(self, scene: Scene, which: int) -> Float[Tensor, "3 side side"]:
+        """The scene's picture without one of its objects."""
+        others = tuple(thing for i, thing in enumerate(scene.objects) if i != which)
+        return self.render([replace(scene, objects=others)]).pixels[0]
 
     def _behind(self, scene: Scene) -> Tensor:
         """Everything behind the scene's drawings, (3, side, side)."""

@@ -88,7 +88,8 @@ def _looked_at(random: Random, config: ComposerConfig, scene: Scene) -> Scene:
     )
     if place and scene.kind not in ("boxes", "word"):
         scene = replace(scene, ground=Ground(random.choice(PLACES)))
-    if scene.style in COLOURLESS and brightness(scene.ground) < LIGHT_ENOUGH:  # black lines on a dark ground: nothing
+    dark = brightness(scene.ground) < LIGHT_ENOUGH
+    if dark and scene.objects and scene.style in COLOURLESS:  # black lines on a dark ground: nothing
         scene = replace(scene, ground=Ground(random.choice(("white", "light grey", "beige", "light blue", "yellow"))))
     if medium and scene.style not in COLOURLESS and scene.kind != "boxes":
         scene = _in_medium(scene, random.choice(MEDIA))
@@ -136,6 +137,8 @@ def _cameras(scene: Scene) -> list[str]:
 
 
 def _seen_from(random: Random, scene: Scene, camera: str) -> Scene:
+    if camera == "blurred background":  # of any kind of scene, a mannequin without a thing among them
+        return replace(scene, camera=camera)
     thing = scene.objects[0]
     if camera == "close-up":
         x, y = (0.5 + random.uniform(-0.08, 0.08) for _ in "xy")
@@ -183,17 +186,26 @@ def _concept(
     relation: str | None = None,
     other: int | None = None,
     among: Callable[[tuple[int, str]], bool] | None = None,
+    *,
+    any_pair: bool = False,
 ) -> int:
-    """A concept, not ``other``, that this style (and relation) may show under the config's split; None: any of them."""
+    """A concept, not ``other``, that this style (and relation) may show under the config's split.
+
+    ``among`` None allows any; ``any_pair`` leaves relation and style out of the split's asking for held-out ones only.
+    """
 
     def allowed(concept: Concept) -> bool:
         drawn = config.stock.drawn(concept.index, style)
         if not drawn or concept.index == other or (among is not None and not among((concept.index, style))):
             return False
-        seen = style_trained(concept.word, style)
+        if config.held_out == "include" or (config.every_drawing and relation is None):
+            return True
+        seen = config.every_drawing or style_trained(concept.word, style)
+        if any_pair:
+            return seen
         if relation is not None:
             seen = seen and not pair_held_out("relation", concept.word, relation)
-        return config.held_out == "include" or seen == (config.held_out == "exclude")
+        return seen == (config.held_out == "exclude")
 
     for _ in range(200 if among is None else 0):
         concept = random.choice(config.concepts)
@@ -326,8 +338,8 @@ def _places(
 
 
 def _wearing(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
-    """Somebody with a hat or glasses on."""
-    worn = _concept(random, config, style, "wearing", among=wearables().__contains__)
+    """Somebody with a hat or glasses on. The split holds out who wears, never a hat: it would be worn by nobody."""
+    worn = _concept(random, config, style, among=wearables().__contains__, any_pair=True)
     wearer = _concept(random, config, style, "wearing", other=worn, among=lambda head: may_wear(head, (worn, style)))
     colours = [_colour(random, config, style, concept) for concept in (wearer, worn)]
     size = random.uniform(0.66, 0.8)
@@ -367,7 +379,8 @@ def _figure(random: Random, config: ComposerConfig, style: str, ground: Ground, 
         return Scene("figure", "3d", (), ground, named=(), seed=seed, figure=figure)
     concept = _concept(random, config, "3d", "holding")
     hand = keypoints(figure)["right wrist"]
-    thing = SpecObject(concept, _colour(random, config, "3d", concept), hand[0], hand[1] - 0.03, 0.27)
+    x, y = (min(0.86, max(0.14, place)) for place in (hand[0], hand[1] - 0.03))  # a raised hand reaches the edge
+    thing = SpecObject(concept, _colour(random, config, "3d", concept), x, y, 0.27)
     return Scene("figure", "3d", (thing,), ground, "holding", named=(0,), seed=seed, figure=figure)
 
 

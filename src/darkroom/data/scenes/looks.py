@@ -32,14 +32,14 @@ def finished(picture: Picture, scene: Scene) -> Picture:
     return picture
 
 
-def blurred(picture: Picture, radius: float) -> Picture:
+def blurred(picture: Float[Tensor, "planes side side"], radius: float) -> Float[Tensor, "planes side side"]:
     """A Gaussian blur with standard deviation ``radius``, a fraction of the side (edges repeated)."""
     sigma = radius * picture.shape[-1]
     reach = max(1, math.ceil(2.5 * sigma))
     steps = torch.arange(-reach, reach + 1, device=picture.device, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (steps / sigma).square())
     kernel = (kernel / kernel.sum()).view(1, 1, -1)
-    planes = picture.unsqueeze(1)  # (3, 1, side, side)
+    planes = picture.unsqueeze(1)  # (planes, 1, side, side)
     planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), "replicate"), kernel.unsqueeze(2))
     planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), "replicate"), kernel.unsqueeze(3))
     return planes.squeeze(1)

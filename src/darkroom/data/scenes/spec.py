@@ -216,6 +216,7 @@ class ComposerConfig:
     tone_share: float = 0.6  # of people whose drawing comes in several skin tones
     # Pairs of split.py. "only": every object's style or relation is held out, and so is every colour.
     held_out: Literal["exclude", "only", "include"] = "exclude"
+    every_drawing: bool = False  # also those of held-out concept x style pairs: a judge must know them all
     stock: Stock = field(default_factory=Stock)
 
     @cached_property

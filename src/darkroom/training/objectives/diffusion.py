@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from darkroom.data.loader import Scenes
-from darkroom.data.scenes.compose import PATCHES
+from darkroom.data.loader import SceneBatch, Scenes
+from darkroom.data.scenes.compose import PATCHES, Composed
 from darkroom.nn.autoencoder import Autoencoder
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
@@ -96,28 +96,37 @@ class DiffusionObjective:
         *,
         total: int,
         compiled: bool = False,
+        batches: Callable[[int, int], SceneBatch] | None = None,
         show: Callable[[DiffusionTraining, Path], None] | None = None,
     ) -> None:
         """``total`` is the run's samples (the oracle head is switched off by it); ``show`` None writes no previews.
 
-        ``compiled`` compiles the network at its first step, where the machine can.
+        ``compiled`` compiles the network at its first step, where the machine can. ``batches`` gives the batches of
+        ``scenes`` in another way (made ahead by other processes); None asks ``scenes`` itself.
         """
         self.module, self.settings, self.scenes, self.tokenizer = module, config, scenes, tokenizer
+        self.batches = batches or scenes
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.total = total
         self.show = show
         self._forward: Callable[..., Any] | None = None if compiled else module
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.module.denoiser.out.weight.device
 
     def config(self) -> dict[str, Any]:
         return {**asdict(self.settings), "tokenizer": self.tokenizer.sha256, "composer": composer_settings(self.scenes)}
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         settings = self.settings
-        batch = self.scenes(first, count)
+        batch = self.batches(first, count)
+        composed = Composed(*(tensor.to(self.device) for tensor in batch.composed))
         dropped = torch.rand(count, generator=generator) < settings.caption_drop
         captions = ["" if drop else text for text, drop in zip(batch.captions, dropped.tolist(), strict=True)]
         t = self._times(count, generator)
-        x0 = self._latents(batch.composed.pixels)
+        x0 = self._latents(composed.pixels)
         noise = torch.randn(x0.shape, generator=generator).to(x0.device)
         device, dtype = x0.device, self.module.denoiser.out.weight.dtype
         t = t.to(device)
@@ -131,12 +140,10 @@ class DiffusionObjective:
         loss = error.mean()
         metrics = {"flow": _pair(error), **_by_time(error.detach(), t)}
         if first < settings.oracle_until * self.total:
-            truth = batch.composed.concept.flatten(1)
+            truth = composed.concept.flatten(1)
             truth = torch.where(truth < 0, concept.shape[-1] - 1, truth)
             named = F.cross_entropy(concept.float().flatten(0, 1), truth.flatten())
-            covered = F.binary_cross_entropy_with_logits(
-                coverage.float(), batch.composed.coverage.flatten(1).clamp(0, 1)
-            )
+            covered = F.binary_cross_entropy_with_logits(coverage.float(), composed.coverage.flatten(1).clamp(0, 1))
             loss = loss + settings.oracle * (named + covered)
             metrics["oracle"] = _pair(named[None])
         return loss, metrics

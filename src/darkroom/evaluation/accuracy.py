@@ -1,0 +1,167 @@
+"""How often a model draws what it was asked for: the share of prompts with all their facts right, and fact by fact.
+
+A score is never without the judge's own: what it says of real scenes (ceiling), of scenes that are something else
+(floor) and of foils stands in every row, because :class:`Score` cannot be made without them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from darkroom.contracts.errors import BadInput, DarkroomError
+from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.request import Request
+from darkroom.engine import Engine
+from darkroom.evaluation.calibration import OVERALL
+from darkroom.evaluation.prompts import PromptRow
+from darkroom.generate import picture
+from darkroom.judge.judge import Judge, Trust
+from darkroom.judge.verdict import Fact, all_right, judged
+from darkroom.model import Model
+from darkroom.picture.image import Image
+
+BOOTSTRAPS = 2000
+AT_ONCE = 16  # pictures drawn and judged together; progress is written after each lot
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the judge said of one picture."""
+
+    prompt: str
+    group: str
+    seen: bool
+    seed: int
+    facts: tuple[Fact, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether all of its facts hold."""
+        return all_right(self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A share of yes, its bootstrap 95 % interval over prompts, and the judge's own rows beside it."""
+
+    value: float
+    low: float
+    high: float
+    prompts: int
+    trust: Trust
+
+    def line(self, name: str) -> str:
+        """One row of the table."""
+        foil = "    -" if self.trust.foil is None else f"{self.trust.foil:5.2f}"
+        return (
+            f"{name:<24}{self.value:6.3f}  [{self.low:.3f}, {self.high:.3f}]  {self.prompts:4d} prompts"
+            f"   ceiling {self.trust.ceiling:.2f}  floor {self.trust.floor:.2f}  foil {foil.strip()}"
+        )
+
+
+def evaluated(
+    model: Model,
+    judge: Judge,
+    rows: Sequence[PromptRow],
+    seeds: Sequence[int],
+    out: Path | None = None,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> list[Outcome]:
+    """Draws every prompt with every seed and judges it. ``out`` (a folder) keeps outcomes, and goes on from them.
+
+    ``report`` is told how many pictures of how many are done.
+    """
+    kept = out / "outcomes.jsonl" if out is not None else None
+    done = {(o.prompt, o.seed): o for o in _kept(kept, model, judge)} if kept is not None else {}
+    wanted = [(row, seed) for row in rows for seed in seeds]
+    missing = [(row, seed) for row, seed in wanted if (row.prompt, seed) not in done]
+    for start in range(0, len(missing), AT_ONCE):
+        lot = missing[start : start + AT_ONCE]
+        outcomes = list(_judged(model, judge, lot))
+        if kept is not None:
+            with open(kept, "a", encoding="utf-8") as file:
+                file.writelines(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes)
+        done |= {(outcome.prompt, outcome.seed): outcome for outcome in outcomes}
+        report(len(done), len(wanted))
+    return [done[row.prompt, seed] for row, seed in wanted]
+
+
+def _judged(model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]]) -> Iterator[Outcome]:
+    requests = [Request(prompt=Prompt(text=row.prompt), seed=seed) for row, seed in lot]
+    drawn: dict[int, Image] = {}
+    for outcome in Engine[Image](model.evaluate).run(picture(model.resolve(r), model) for r in requests):
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.result is not None
+        drawn[outcome.index] = outcome.result
+    pixels = torch.stack([torch.from_numpy(drawn[i].pixels.copy()).permute(2, 0, 1) for i in range(len(lot))])
+    for (row, seed), sight in zip(lot, judge.look(pixels.float() / 255), strict=True):
+        yield Outcome(row.prompt, row.group, row.seen, seed, judged(sight, row.expected))
+
+
+def _kept(path: Path, model: Model, judge: Judge) -> Iterator[Outcome]:
+    """Outcomes of an earlier call with the same model and judge; begins the file where there is none."""
+    whose = {"model": {c: f.sha256 for c, f in model.card.files.items()}, "judge": judge.sha256}
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(whose) + "\n", encoding="utf-8")
+        return
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    if json.loads(first) != whose:
+        raise BadInput(f"folder {path.parent}", "holds outcomes of another model or judge", "give another --out")
+    for line in lines:
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue  # half a line, left by a kill: that lot is drawn again
+        yield Outcome(**{**told, "facts": tuple(Fact(**fact) for fact in told["facts"])})
+
+
+def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dict[str, dict[str, Score]]:
+    """Scores in three tables: "overall" (with seen and held-out pairs apart), by group and by kind of fact."""
+
+    def score(kind: str, answers: Iterable[tuple[str, bool]]) -> Score:
+        by_prompt: dict[str, list[bool]] = defaultdict(list)
+        for prompt, answer in answers:
+            by_prompt[prompt].append(answer)
+        means = np.array([np.mean(found) for found in by_prompt.values()])
+        random = np.random.default_rng(0)
+        resampled = means[random.integers(0, len(means), (BOOTSTRAPS, len(means)))].mean(1)
+        low, high = np.quantile(resampled, (0.025, 0.975))
+        if kind not in calibration:
+            raise DarkroomError(f"the judge is not calibrated for {kind}; run `darkroom evaluate --calibration`")
+        return Score(float(means.mean()), float(low), float(high), len(means), calibration[kind])
+
+    def right(some: Iterable[Outcome]) -> Score:
+        return score(OVERALL, ((o.prompt, o.right) for o in some))
+
+    tables: dict[str, dict[str, Score]] = {"overall": {"all": right(outcomes)}, "group": {}, "fact": {}}
+    for name, seen in (("seen pairs", True), ("held-out pairs", False)):
+        if some := [o for o in outcomes if o.seen == seen]:
+            tables["overall"][name] = right(some)
+    for group in dict.fromkeys(o.group for o in outcomes):
+        tables["group"][group] = right(o for o in outcomes if o.group == group)
+    kinds = dict.fromkeys(f.kind for o in outcomes for f in o.facts if f.kind != "unknown")
+    for kind in kinds:
+        tables["fact"][kind] = score(
+            kind, ((o.prompt, f.answer == "yes") for o in outcomes for f in o.facts if f.kind == kind)
+        )
+    return tables
+
+
+def table_lines(tables: Mapping[str, Mapping[str, Score]]) -> list[str]:
+    """The tables for a terminal."""
+    return [score.line(name) for table in tables.values() for name, score in table.items()]
+
+
+def as_json(tables: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:
+    """The tables for a program."""
+    return {name: {row: asdict(score) for row, score in table.items()} for name, table in tables.items()}

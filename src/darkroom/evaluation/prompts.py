@@ -1,0 +1,173 @@
+"""Prompts to measure models with: the dev set, the locked test set, and anyone's own.
+
+The two sets were written once by ``python -m darkroom.evaluation.prompts`` from seeds of their own streams, and are
+files of the package since. The dev set is for every day. The test set is for a release: nothing is tuned on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from darkroom.contracts.errors import BadFile, BadInput
+from darkroom.data.scenes.captions import Told, tell
+from darkroom.data.scenes.layout import draw_scene
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Scene, scene_seed
+from darkroom.judge.expect import Expectation, expected_of
+
+SETS = ("dev", "test")
+SEEDS = (11, 12, 13, 14)  # every prompt is drawn with each
+_RUN = 7  # of the streams "dev" and "test": calibration has others
+_PAIRED = frozenset({"colour", "relation", "binding", "wearing", "style"})  # groups with held-out pairs
+_PLAIN = replace(FULL, place_share=0, light_share=0, camera_share=0, motion_share=0, quality_share=0, medium_share=0)
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """One prompt and what its pictures should hold."""
+
+    prompt: str
+    expected: Expectation
+    group: str = "own"
+    seen: bool = True  # whether its pairs may occur in training
+
+    def as_json(self) -> dict[str, Any]:
+        """As a line of a prompt file."""
+        return {"prompt": self.prompt, "expect": self.expected.told(), "group": self.group, "seen": self.seen}
+
+
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    count: int
+    config: ComposerConfig
+    facts: frozenset[str] = frozenset()  # what the caption must tell, beside what is shown
+    paraphrase: bool = False
+
+
+def _groups() -> list[_Group]:
+    """The groups of a set, with how many prompts each; half of those with pairs are of pairs never trained."""
+    single, count, pair, worn = ({kind: 1.0} for kind in ("single", "count", "pair", "wearing"))
+    bare = replace(_PLAIN, colour_share=0.0)
+    placed = replace(bare, kinds=single, place_share=0.5)
+    return [
+        _Group("single object", 60, replace(bare, kinds=single)),
+        _Group("count", 60, replace(bare, kinds=count)),
+        _Group("colour", 50, replace(_PLAIN, kinds=single, colour_share=1.0)),
+        _Group("two objects", 40, replace(bare, kinds=pair)),
+        _Group("relation", 60, replace(bare, kinds=pair)),
+        _Group("wearing", 30, replace(bare, kinds=worn)),
+        _Group("binding", 40, replace(_PLAIN, kinds=pair, colour_share=1.0)),
+        _Group("style", 50, replace(bare, kinds=single, medium_share=0.45), frozenset({"style"})),
+        _Group("ground", 30, replace(bare, kinds=single, place_share=0.6), frozenset({"ground"})),
+        _Group("light", 20, replace(placed, light_share=1.0), frozenset({"light"})),
+        _Group("camera", 20, replace(placed, camera_share=1.0), frozenset({"camera"})),
+        _Group(
+            "long", 20, replace(_PLAIN, kinds=pair, colour_share=0.7, place_share=0.6), frozenset({"style", "ground"})
+        ),
+        _Group("paraphrase", 20, placed, frozenset({"style", "ground"}), True),
+    ]
+
+
+def written(name: str) -> list[PromptRow]:
+    """A set, made anew from its seeds; equal to the file."""
+    rows: list[PromptRow] = []
+    taken: set[str] = set()
+    if name == "test":
+        taken = {row.prompt for row in written("dev")}
+    number = 0
+    for group in _groups():
+        unseen = group.count // 2 if group.name in _PAIRED else 0
+        halves: tuple[tuple[Literal["exclude", "only"], int], ...] = (
+            ("exclude", group.count - unseen),
+            ("only", unseen),
+        )
+        for held_out, count in halves:
+            every = group.name != "style" and held_out == "only"  # there only the pair is new, not the drawing
+            config = replace(group.config, held_out=held_out, every_drawing=every)
+            found = 0
+            while found < count:
+                everyday = replace(config, vocabulary="everyday")  # every other one
+                scene = draw_scene(scene_seed(name, _RUN, number), everyday if found % 2 else config)
+                number += 1
+                row = _row(group, scene, held_out == "exclude")
+                if row is not None and row.prompt not in taken:
+                    rows.append(row)
+                    taken.add(row.prompt)
+                    found += 1
+    return rows
+
+
+def _row(group: _Group, scene: Scene, seen: bool) -> PromptRow | None:
+    """A prompt for a scene that tells what its group is about; None where this scene's caption does not."""
+    told = tell(scene, paraphrase=group.paraphrase)
+    if not group.facts <= told.facts or (scene.kind == "single" and group.name in ("wearing", "count")):
+        return None
+    if group.name in ("colour", "binding") and any(thing.colour is None for thing in scene.objects):
+        return None
+    if group.name == "relation" and scene.relation == "next to":
+        return None  # "a cat and a dog" says no relation
+    expected = _said(expected_of(scene), told)
+    if group.name == "two objects":
+        expected = replace(expected, relations=())
+    return PromptRow(told.text, expected, group.name, seen)
+
+
+def _said(expected: Expectation, told: Told) -> Expectation:
+    """Only what the caption says."""
+    whole = {fact: value for fact, value in expected.whole.items() if fact in told.facts}
+    return replace(expected, whole=whole)
+
+
+def prompt_set(name: str) -> list[PromptRow]:
+    """The dev or the test set, from the package's file."""
+    if name not in SETS:
+        raise BadInput(f"set {name!r}", f"is not one of {', '.join(SETS)}", "use --set dev, or --prompts FILE")
+    text = files("darkroom.evaluation").joinpath("sets", f"{name}.jsonl").read_text(encoding="utf-8")
+    return list(_rows(text, name))
+
+
+def own_prompts(path: Path) -> list[PromptRow]:
+    """Prompts of a file: a line of JSON each, ``{"prompt": ..., "expect": {...}}``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(f"{path}", f"cannot be read ({error})", "give a file of JSON lines") from error
+    rows = list(_rows(text, str(path)))
+    if not rows:
+        raise BadFile(f"{path}", "holds no prompt", 'write a line as {"prompt": "a cat", "expect": {...}} for each')
+    return rows
+
+
+def _rows(text: str, where: str) -> Iterator[PromptRow]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            told = json.loads(line)
+            expected = Expectation.of(told.get("expect", {}))
+            yield PromptRow(str(told["prompt"]), expected, told.get("group", "own"), bool(told.get("seen", True)))
+        except BadInput as error:
+            raise BadFile(f"line {number} of {where}", f"cannot be used: {error}", "mend the line") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadFile(
+                f"line {number} of {where}", f"is no prompt ({error!r})", 'write {"prompt": "a cat", "expect": {...}}'
+            ) from error
+
+
+def main() -> None:
+    """Writes both sets into the package's source."""
+    folder = Path(__file__).parent / "sets"
+    folder.mkdir(exist_ok=True)
+    for name in SETS:
+        lines = [json.dumps(row.as_json()) for row in written(name)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"{len(lines)} prompts in {folder / name}.jsonl")
+
+
+if __name__ == "__main__":
+    main()

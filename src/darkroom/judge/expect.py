@@ -1,0 +1,182 @@
+"""What a picture should hold, said fact by fact; and its foils, which differ in one fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from darkroom.contracts.errors import BadInput
+from darkroom.data.scenes.spec import RELATIONS, Scene
+from darkroom.judge.truth import GRADIENT, WHOLE
+from darkroom.wording.vocabulary import COLOURS, concept_of, core
+
+FACTS = {"style": "style", "background": "ground", "light": "light", "camera": "camera"}
+"""Facts of the whole picture as prompt files name them, and as the judge does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A thing asked for. ``count`` and ``colour`` None ask for nothing more than that it is there."""
+
+    word: str
+    count: int | None = None
+    colour: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A relation asked for, of two things by their words."""
+
+    first: str
+    relation: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a picture should hold; everything may be left out."""
+
+    objects: tuple[Wanted, ...] = ()
+    relations: tuple[Related, ...] = ()
+    whole: Mapping[str, str] = field(default_factory=dict)  # fact of the whole picture (WHOLE) -> value
+    letters: str | None = None
+    unknown: tuple[str, ...] = ()  # words asked for that the judge does not know
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Expectation:
+        """From the ``expect`` of a prompt file. Unknown concepts are kept by name; other unknown words are errors."""
+        known = ("objects", "relations", *FACTS, "letters")
+        for key in told:
+            _known("expect", key, known)
+        unknown: dict[str, None] = {}
+
+        def word_of(name: Any) -> str | None:
+            concept = concept_of(str(name))
+            if concept is None:
+                unknown[str(name)] = None
+            return concept.word if concept is not None else None
+
+        objects = []
+        for item in told.get("objects", ()):
+            if item.get("colour") is not None:
+                _known("colour", item["colour"], tuple(COLOURS))
+            if word := word_of(item["concept"]):
+                objects.append(Wanted(word, item.get("count"), item.get("colour")))
+        relations = []
+        for first, relation, second in told.get("relations", ()):
+            _known("relation", relation, RELATIONS)
+            one, other = word_of(first), word_of(second)
+            if one and other:
+                relations.append(Related(one, relation, other))
+        whole = {}
+        for name, fact in FACTS.items():
+            if told.get(name) is not None:
+                _known(name, told[name], WHOLE[fact])
+                whole[fact] = told[name]
+        return cls(tuple(objects), tuple(relations), whole, told.get("letters"), tuple(unknown))
+
+    def told(self) -> dict[str, Any]:
+        """As the ``expect`` of a prompt file; :meth:`of` reads it back."""
+        objects = [
+            {k: v for k, v in (("concept", w.word), ("count", w.count), ("colour", w.colour)) if v is not None}
+            for w in self.objects
+        ]
+        found: dict[str, Any] = {"objects": objects} if objects else {}
+        if self.relations:
+            found["relations"] = [[r.first, r.relation, r.second] for r in self.relations]
+        found |= {name: self.whole[fact] for name, fact in FACTS.items() if fact in self.whole}
+        return found if self.letters is None else {**found, "letters": self.letters}
+
+
+def _known(what: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise BadInput(f"{what} {value!r}", "is none the judge knows", f"use {', '.join(known)}")
+
+
+def expected_of(scene: Scene) -> Expectation:
+    """All that a judge can check of a composed scene."""
+    things = [scene.objects[i] for i in scene.named]
+    words = [core()[thing.concept].word for thing in things]
+    objects = tuple(Wanted(word, 1, thing.colour) for word, thing in zip(words, things, strict=True))
+    if scene.kind == "count":
+        objects = (replace(objects[0], count=len(things)),)
+    relations: tuple[Related, ...] = ()
+    if scene.relation is not None and len(words) == 2:
+        relations = (Related(words[0], scene.relation, words[1]),)
+    whole = {name: str(getattr(scene, name)) for name in ("light", "camera") if getattr(scene, name) is not None}
+    if scene.objects:
+        whole["style"] = scene.style
+    if scene.photo is None and scene.style != "pencil sketch" and (scene.light is None or scene.ground.place):
+        whole["ground"] = GRADIENT if scene.ground.name_to is not None else scene.ground.name
+    return Expectation(objects, relations, whole, scene.lettering.text if scene.lettering is not None else None)
+
+
+# --- foils -------------------------------------------------------------------------------------------------------
+
+_OPPOSITES = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "on": "below",
+    "in front of": "behind",
+    "behind": "in front of",
+    "next to": "above",
+}
+
+
+def foils(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
+    """(kind, expectation) with one fact changed, for each fact that can be.
+
+    What is true of a picture is false of its foils: a judge that says yes to them says yes to anything.
+    """
+    words = [wanted.word for wanted in expected.objects]
+    for i, wanted in enumerate(expected.objects):
+        other = _other_word(wanted.word, words)
+        renamed = tuple(
+            Related(*(other if w == wanted.word else w for w in (r.first, r.relation, r.second)))
+            for r in expected.relations
+        )
+        yield "presence", replace(_with(expected, i, replace(wanted, word=other)), relations=renamed)
+        if wanted.count is not None:
+            count = wanted.count + 1 if wanted.count < 6 else 5
+            yield "count", _with(expected, i, replace(wanted, count=count))
+        if wanted.colour is not None:
+            yield (
+                "colour",
+                _with(expected, i, replace(wanted, colour=_other(wanted.colour, tuple(COLOURS), wanted.word))),
+            )
+    painted = [i for i, wanted in enumerate(expected.objects) if wanted.colour is not None]
+    if len(painted) == 2:
+        one, two = (expected.objects[i] for i in painted)
+        if one.colour != two.colour:
+            swapped = _with(expected, painted[0], replace(one, colour=two.colour))
+            yield "binding", _with(swapped, painted[1], replace(two, colour=one.colour))
+    for i, related in enumerate(expected.relations):
+        if related.relation in _OPPOSITES:
+            turned = replace(related, relation=_OPPOSITES[related.relation])
+            yield (
+                "relation",
+                replace(expected, relations=(*expected.relations[:i], turned, *expected.relations[i + 1 :])),
+            )
+    for fact, value in expected.whole.items():
+        yield fact, replace(expected, whole={**expected.whole, fact: _other(value, WHOLE[fact], "".join(words))})
+
+
+def _with(expected: Expectation, i: int, wanted: Wanted) -> Expectation:
+    return replace(expected, objects=(*expected.objects[:i], wanted, *expected.objects[i + 1 :]))
+
+
+def _other(value: str, values: Sequence[str], salt: str) -> str:
+    """Another of the values, by a fixed rule."""
+    others = [v for v in values if v != value]
+    return others[sum(map(ord, salt)) % len(others)]
+
+
+def _other_word(word: str, taken: Sequence[str]) -> str:
+    """Another concept of the same group, by a fixed rule."""
+    concept = concept_of(word)
+    assert concept is not None
+    others = [c.word for c in core() if c.group == concept.group and c.word not in taken]
+    return others[concept.index * 7 % len(others)]

@@ -1,0 +1,155 @@
+"""What a detector should say of a composed scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from darkroom.data.pack import STYLES
+from darkroom.data.scenes.anchors import EYEWEAR
+from darkroom.data.scenes.compose import Composer
+from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, Scene, SpecObject
+from darkroom.nn.detector import CELLS
+from darkroom.wording.vocabulary import COLOURS, core
+
+OWN = "own"  # the colours a drawing has by itself
+COLOUR_NAMES = (OWN, *COLOURS)
+GRADIENT = "gradient"
+WHOLE: dict[str, tuple[str, ...]] = {
+    "style": (*STYLES, *MEDIA, "photo"),
+    "ground": (*GROUNDS, *PLACES, GRADIENT),
+    "light": ("plain", *LIGHTS),
+    "camera": ("plain", *CAMERAS),
+    "motion": ("plain", *MOTIONS),
+    "quality": ("clean", *QUALITIES),
+}
+"""Facts of the whole picture and their values."""
+IGNORED = -100  # a fact this picture does not show
+
+
+class Truth(NamedTuple):
+    """Targets of a batch; what holds at a middle is given for each thing that has one."""
+
+    heat: Float[Tensor, "b 16 16"]  # 1 at middles, falling off around them
+    at: Int[Tensor, "things 3"]  # picture, row and column of each middle
+    concept: Int[Tensor, " things"]
+    colour: Int[Tensor, " things"]
+    box: Float[Tensor, "things 4"]  # left, up, right, down from the cell's middle, in sides
+    covered: Float[Tensor, " things"]
+    around: Int[Tensor, "cells 3"]  # picture, row and column of the middles and the cells next to them
+    whose: Int[Tensor, " cells"]  # which thing's they are
+    letters: list[str]  # the word of each picture; "" where there is none
+    whole: dict[str, Int[Tensor, " b"]]
+
+    def to(self, device: torch.device) -> Truth:
+        """The same on another device."""
+        moved: dict[str, Any] = {n: v.to(device) for n, v in self._asdict().items() if isinstance(v, Tensor)}
+        return self._replace(**moved, whole={name: value.to(device) for name, value in self.whole.items()})
+
+
+def joined(truths: Sequence[Truth]) -> Truth:
+    """The targets of batches one after the other."""
+    pictures, things = 0, 0
+    shifted = []
+    for truth in truths:
+        move = torch.tensor([pictures, 0, 0], device=truth.at.device)
+        shifted.append(truth._replace(at=truth.at + move, around=truth.around + move, whose=truth.whose + things))
+        pictures, things = pictures + len(truth.heat), things + len(truth.at)
+    first = shifted[0]
+    tensors = [name for name, value in first._asdict().items() if isinstance(value, Tensor)]
+    return first._replace(
+        **{name: torch.cat([getattr(truth, name) for truth in shifted]) for name in tensors},
+        letters=[word for truth in shifted for word in truth.letters],
+        whole={name: torch.cat([truth.whole[name] for truth in shifted]) for name in first.whole},
+    )
+
+
+def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozenset[int]]) -> Truth:
+    """Targets of scenes; ``gone`` names each scene's objects (by position) that were spoilt."""
+    device = composer.table.pixels.device
+    heat = torch.zeros(len(scenes), CELLS, CELLS)
+    rows: dict[tuple[int, int, int], tuple[int, int, tuple[float, ...], float]] = {}
+    for number, (scene, lost) in enumerate(zip(scenes, gone, strict=True)):
+        boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
+        for i, (thing, box) in enumerate(zip(scene.objects, boxes, strict=True)):
+            if i in lost:
+                continue
+            x, y = middle(scene, thing, box)
+            column, row = (min(CELLS - 1, max(0, int(v * CELLS))) for v in (x, y))
+            spread = max(0.6, 0.11 * thing.size * CELLS)
+            heat[number] = torch.maximum(heat[number], _bump(row, column, spread))
+            cx, cy = (column + 0.5) / CELLS, (row + 0.5) / CELLS
+            reach = (cx - box[0], cy - box[1], box[2] - cx, box[3] - cy)
+            hidden = any(overlap(boxes[i], other) > 0.08 for j, other in enumerate(boxes) if j > i and j not in lost)
+            colour = COLOUR_NAMES.index(thing.colour or OWN)
+            rows[number, row, column] = (thing.concept, colour, reach, float(hidden))
+    at = list(rows)
+    values = list(rows.values())
+    cells = {place: i for i, place in enumerate(at)}
+    for i, (number, row, column) in enumerate(at):
+        for r in range(max(0, row - 1), min(CELLS, row + 2)):
+            for c in range(max(0, column - 1), min(CELLS, column + 2)):
+                cells.setdefault((number, r, c), i)
+    whole = {name: torch.tensor([_fact(scene, name) for scene in scenes], device=device) for name in WHOLE}
+    return Truth(
+        heat.to(device),
+        torch.tensor(at, dtype=torch.long, device=device).view(-1, 3),
+        torch.tensor([v[0] for v in values], dtype=torch.long, device=device),
+        torch.tensor([v[1] for v in values], dtype=torch.long, device=device),
+        torch.tensor([v[2] for v in values], device=device).view(-1, 4).clamp_min(0.005),
+        torch.tensor([v[3] for v in values], device=device),
+        torch.tensor(sorted(cells), dtype=torch.long, device=device).view(-1, 3),
+        torch.tensor([cells[place] for place in sorted(cells)], dtype=torch.long, device=device),
+        [scene.lettering.text if scene.lettering is not None else "" for scene in scenes],
+        whole,
+    )
+
+
+def middle(scene: Scene, thing: SpecObject, box: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Where a thing is looked for: its middle, but the chin of who wears glasses, whose middle is where they are."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    if scene.relation == "wearing" and thing is scene.objects[0] and _is_eyewear(scene.objects[1]):
+        y += 0.27 * (box[3] - box[1])
+    return min(0.999, max(0.0, x)), min(0.999, max(0.0, y))
+
+
+def overlap(box: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Share of a box that another covers."""
+    wide = max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
+    high = max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
+    return wide * high / max(1e-9, (box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _is_eyewear(thing: SpecObject) -> bool:
+    return core()[thing.concept].word in EYEWEAR
+
+
+def _bump(row: int, column: int, spread: float) -> Float[Tensor, "16 16"]:
+    y, x = torch.arange(CELLS)[:, None] - row, torch.arange(CELLS)[None, :] - column
+    return torch.exp(-(x.square() + y.square()).float() / (2 * spread * spread))
+
+
+def _fact(scene: Scene, name: str) -> int:
+    """A fact of the whole picture as a number; IGNORED where it cannot be seen."""
+    values = WHOLE[name]
+    if name == "style":
+        drawn = scene.objects or scene.figure or scene.room or scene.photo or scene.style in MEDIA
+        return values.index(scene.style) if drawn else IGNORED
+    if scene.photo is not None:
+        return IGNORED
+    if name == "ground":
+        if scene.light is not None and not scene.ground.place:
+            return IGNORED
+        if scene.style == "pencil sketch" and not scene.ground.place:
+            return IGNORED
+        return values.index(GRADIENT if scene.ground.name_to is not None else scene.ground.name)
+    value = getattr(scene, name)
+    return 0 if value is None else values.index(value)
+
+
+assert math.isclose(_bump(0, 0, 1.0)[0, 0].item(), 1.0)

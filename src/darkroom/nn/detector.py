@@ -1,0 +1,137 @@
+"""The detector behind the judge: a convolutional network that says what stands where in a picture.
+
+One 16 x 16 map of a 128 px picture: at each cell whether something has its middle there, what it is, which colour it
+was painted, its box, whether something stands before it (in the manner of arXiv:1904.07850, with one heat map for all
+concepts). Beside it the facts of the whole picture, and the letters of a word read from left to right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SIDE = 128  # pixels a side of what it looks at
+CELLS = 16  # cells a side of its map
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Widths at 1/2, 1/4, 1/8 and 1/16 of the side, and residual blocks at each."""
+
+    concepts: int = 357
+    colours: int = 12  # its own, and the colour words
+    letters: int = 27  # none, and A to Z
+    whole: Mapping[str, int] = field(default_factory=dict)  # facts of the whole picture: name and number of values
+    widths: tuple[int, int, int, int] = (32, 64, 144, 256)
+    blocks: tuple[int, int, int, int] = (1, 2, 3, 2)
+
+
+def nano(whole: Mapping[str, int] | None = None, concepts: int = 357) -> DetectorConfig:
+    """A toy for tests."""
+    return DetectorConfig(concepts, whole=whole or {}, widths=(8, 16, 16, 24), blocks=(0, 1, 1, 1))
+
+
+class Seen(NamedTuple):
+    """What the detector says of a batch; maps are (B, ..., 16, 16)."""
+
+    heat: Float[Tensor, "b 16 16"]  # logit: the middle of something lies here
+    concept: Float[Tensor, "b concepts 16 16"]  # logits
+    colour: Float[Tensor, "b colours 16 16"]  # logits; the first is the thing's own colours
+    box: Float[Tensor, "b 4 16 16"]  # how far left, up, right and down it reaches from the cell's middle, in sides
+    covered: Float[Tensor, "b 16 16"]  # logit: something stands before it
+    letters: Float[Tensor, "b 16 letters"]  # logits of the letters in each column; the first is none
+    whole: Float[Tensor, "b values"]  # logits of the facts of the whole picture, one fact after the other
+
+
+class Normal(nn.Module):
+    """Group normalisation over groups of eight channels (arXiv:1803.08494)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.groups = width // 8
+        self.gain = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.groups, self.gain, self.shift)
+
+
+class Residual(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x))))))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            Normal(width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            Normal(width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class Detector(nn.Module):
+    """Pixels to :class:`Seen`."""
+
+    def __init__(self, config: DetectorConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or DetectorConfig()
+        c = self.config
+        half, quarter, eighth, sixteenth = c.widths
+
+        def stage(before: int, width: int, blocks: int) -> nn.Sequential:
+            down = nn.Conv2d(before, width, 3, stride=2, padding=1)
+            return nn.Sequential(down, *(Residual(width) for _ in range(blocks)))
+
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(12, half, 3, padding=1), *(Residual(half) for _ in range(c.blocks[0]))
+        )
+        self.quarter = stage(half, quarter, c.blocks[1])
+        self.eighth = stage(quarter, eighth, c.blocks[2])
+        self.sixteenth = stage(eighth, sixteenth, c.blocks[3])
+        self.around = nn.Conv2d(sixteenth, eighth, 1)  # what lies around, back on the finer map
+        self.joined = nn.Sequential(Residual(eighth), Normal(eighth), nn.SiLU())
+        self.where = nn.Conv2d(eighth, 6, 3, padding=1)  # heat, covered, box
+        self.what = nn.Conv2d(eighth, c.concepts + c.colours, 1)
+        self.letters = nn.Conv2d(eighth, c.letters + 1, (3, 1), padding=(1, 0))  # and how much each row counts
+        self.whole = nn.Linear(sixteenth + eighth, sum(c.whole.values()))
+        assert self.where.bias is not None
+        with torch.no_grad():
+            self.where.bias[0] = -4.0  # most cells are the middle of nothing
+
+    def forward(self, pixels: Float[Tensor, "b 3 128 128"]) -> Seen:
+        """What is in sRGB pixels in [0, 1]."""
+        c = self.config
+        near = self.eighth(self.quarter(self.stem(pixels * 2 - 1)))  # (B, eighth, 16, 16)
+        far = self.sixteenth(near)  # (B, sixteenth, 8, 8)
+        both = self.joined(near + F.interpolate(self.around(far), scale_factor=2.0, mode="nearest"))
+        where = self.where(both)
+        concept, colour = self.what(both).split((c.concepts, c.colours), 1)
+        read = self.letters(both)
+        rows = read[:, -1:].float().softmax(2).to(read.dtype)
+        letters = (read[:, :-1] * rows).sum(2).transpose(1, 2)  # (B, 16, letters)
+        pooled = torch.cat([far.mean((2, 3)), both.mean((2, 3))], 1)
+        return Seen(
+            where[:, 0],
+            concept,
+            colour,
+            F.softplus(where[:, 2:]),
+            where[:, 1],
+            letters,
+            self.whole(pooled),
+        )
+
+    def facts(self, whole: Float[Tensor, "b values"]) -> dict[str, Tensor]:
+        """The logits of each fact of the whole picture, (B, values of it)."""
+        sizes = self.config.whole
+        return dict(zip(sizes, whole.split(list(sizes.values()), 1), strict=True))

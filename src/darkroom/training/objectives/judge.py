@@ -1,0 +1,186 @@
+"""Training the judge's detector on composed scenes, spoilt things among them.
+
+Middles are learned with the penalty-reduced focal loss of arXiv:1904.07850 (eq. 1); what is at them with cross-entropy;
+boxes with the smooth L1 distance; letters with CTC (Graves et al., 2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darkroom.data.loader import Scenes
+from darkroom.data.scenes.compose import Composer
+from darkroom.data.scenes.spec import Scene
+from darkroom.data.scenes.spoilt import WAYS, spoil, worn
+from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, overlap, truth_of
+from darkroom.nn.detector import Detector, DetectorConfig, Seen
+from darkroom.training.compiled import compiled
+from darkroom.training.objectives.text import composer_settings
+from darkroom.wording.vocabulary import core
+
+
+def detector_config() -> DetectorConfig:
+    """The judge's detector over the core vocabulary."""
+    return DetectorConfig(len(core()), len(COLOUR_NAMES), whole={name: len(values) for name, values in WHOLE.items()})
+
+
+@dataclass(frozen=True)
+class JudgeObjectiveConfig:
+    """Weights of the losses, and how much is spoilt."""
+
+    network: DetectorConfig = field(default_factory=detector_config)
+    spoilt_share: float = 0.3  # of the scenes with drawings
+    worn_share: float = 0.6  # of the scenes
+    concept: float = 1.0
+    colour: float = 0.5
+    box: float = 4.0
+    covered: float = 0.3
+    whole: float = 0.5
+    letters: float = 0.1
+
+
+class Lesson(NamedTuple):
+    """Pictures with their wear, and what should be seen in them."""
+
+    pixels: Tensor
+    truth: Truth
+
+
+class JudgedScenes:
+    """Lessons by sample number."""
+
+    def __init__(self, scenes: Scenes, config: JudgeObjectiveConfig) -> None:
+        self.scenes, self.settings = scenes, config
+
+    def __call__(self, first: int, count: int) -> Lesson:
+        """Samples first .. first + count - 1."""
+        specs = self.scenes.specs(first, count)
+        pixels, gone = seen_worn(specs, self.scenes.composer, self.settings)
+        return Lesson(pixels, truth_of(specs, self.scenes.composer, gone))
+
+
+def joined_lessons(lessons: Sequence[Lesson]) -> Lesson:
+    """Lessons one after the other, as one."""
+    return Lesson(torch.cat([lesson.pixels for lesson in lessons]), joined([lesson.truth for lesson in lessons]))
+
+
+class JudgeObjective:
+    """See the module's first lines."""
+
+    name = "judge"
+
+    def __init__(
+        self,
+        module: Detector,
+        config: JudgeObjectiveConfig,
+        source: JudgedScenes,
+        *,
+        compiled: bool = False,
+        batches: Callable[[int, int], Lesson] | None = None,
+    ) -> None:
+        """``batches`` gives the lessons of ``source`` in another way (made ahead); None asks ``source`` itself."""
+        self.module: Detector = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.settings, self.source, self.batches = config, source, batches or source
+        self._forward: Callable[..., Any] | None = None if compiled else module
+
+    def config(self) -> dict[str, Any]:
+        return {**asdict(self.settings), "composer": composer_settings(self.source.scenes)}
+
+    def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        pixels, truth = self.batches(first, count)
+        weight = self.module.what.weight
+        x = pixels.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        if self._forward is None:
+            self._forward = compiled(self.module, x)
+        seen = Seen(*self._forward(x))
+        losses, right = detection_losses(seen, self.module.facts(seen.whole), truth.to(x.device))
+        settings = self.settings
+        weights = {"heat": 1.0, **{n: getattr(settings, n) for n in ("concept", "colour", "box", "covered", "letters")}}
+        loss = sum(weights.get(name, settings.whole) * value for name, value in losses.items())
+        assert isinstance(loss, Tensor)
+        shown = {**losses, **right}
+        return loss, {name: torch.stack([v.detach().float(), v.new_ones(()).float()]) for name, v in shown.items()}
+
+    def preview(self, path: Path) -> None:
+        """Nothing to look at: the log's numbers say it all."""
+
+    def finish(self) -> Mapping[str, Tensor]:
+        return {}
+
+
+def seen_worn(
+    scenes: Sequence[Scene], composer: Composer, config: JudgeObjectiveConfig
+) -> tuple[Tensor, list[frozenset[int]]]:
+    """Pictures of scenes with wear, and some of their things spoilt; which of each scene's things are."""
+    pixels = composer.render(list(scenes)).pixels
+    gone = []
+    for i, scene in enumerate(scenes):
+        random = Random(f"{scene.seed}/wear")
+        lost: frozenset[int] = frozenset()
+        if scene.objects and random.random() < config.spoilt_share:
+            which = random.randrange(len(scene.objects))
+            pixels[i] = spoilt(scene, composer, pixels[i], which, random.choice(WAYS), random)
+            lost = spoilt_with(scene, composer, which)
+        if random.random() < config.worn_share:
+            pixels[i] = worn(pixels[i], random)
+        gone.append(lost)
+    return pixels, gone
+
+
+def spoilt_with(scene: Scene, composer: Composer, which: int) -> frozenset[int]:
+    """The objects that are gone when one is spoilt: it, and what lies within its box to a good part."""
+    boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
+    return frozenset(i for i, box in enumerate(boxes) if i == which or overlap(box, boxes[which]) > 0.3)
+
+
+def spoilt(scene: Scene, composer: Composer, picture: Tensor, which: int, way: str, random: Random) -> Tensor:
+    """A scene's picture with one of its things spoilt."""
+    behind = composer.without(scene, which) if way == "half erased" else picture
+    return spoil(picture, behind, composer.visible_box(scene, scene.objects[which]), way, random)
+
+
+def detection_losses(
+    seen: Seen, facts: Mapping[str, Tensor], truth: Truth
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Losses by name, and shares of what was said right."""
+    heat = seen.heat.float()
+    p = heat.sigmoid().clamp(1e-4, 1 - 1e-4)
+    hit = truth.heat >= 0.999
+    weight = (1 - truth.heat) ** 4
+    focal = -torch.where(hit, (1 - p).square() * p.log(), weight * p.square() * (1 - p).log())
+    things = max(1, len(truth.at))
+    around = max(1, len(truth.around))
+    losses = {"heat": focal.sum() / things}
+    picture, row, column = truth.at.T
+    concept, colour = (
+        m[truth.around[:, 0], :, truth.around[:, 1], truth.around[:, 2]].float() for m in (seen.concept, seen.colour)
+    )
+    losses["concept"] = F.cross_entropy(concept, truth.concept[truth.whose], reduction="sum") / around
+    losses["colour"] = F.cross_entropy(colour, truth.colour[truth.whose], reduction="sum") / around
+    losses["box"] = F.smooth_l1_loss(seen.box[picture, :, row, column].float(), truth.box, beta=0.05)
+    covered = seen.covered[picture, row, column].float()
+    losses["covered"] = F.binary_cross_entropy_with_logits(covered, truth.covered, reduction="sum") / things
+    losses["letters"] = _reading(seen.letters.float(), truth.letters)
+    right = {"concept right": (seen.concept[picture, :, row, column].argmax(1) == truth.concept).float().mean()}
+    for name, wanted in truth.whole.items():
+        if (wanted != IGNORED).any():
+            losses[name] = F.cross_entropy(facts[name].float(), wanted, ignore_index=IGNORED)
+    return losses, right
+
+
+def _reading(logits: Tensor, words: Sequence[str]) -> Tensor:
+    """CTC over the columns; a picture without a word should read as none."""
+    codes = [[ord(letter) - 64 for letter in word] for word in words]
+    lengths = torch.tensor([len(code) for code in codes])
+    flat = torch.tensor([c for code in codes for c in code], dtype=torch.long)
+    log = logits.log_softmax(-1).transpose(0, 1)  # (16, B, letters)
+    columns = torch.full((len(words),), log.shape[0])
+    return F.ctc_loss(log, flat.to(log.device), columns, lengths, blank=0, reduction="none", zero_infinity=True).mean()
