@@ -140,8 +140,10 @@ def _oil(picture: Picture, seed: int) -> Picture:
     means = F.avg_pool2d(planes, reach + 1, 1)  # (1, 4, side + reach, side + reach)
     corners = torch.stack([means[0, :, i : i + side, j : j + side] for i in (0, reach) for j in (0, reach)])
     spread = corners[:, 3] - (corners[:, :3] * picture.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1).square()
-    best = spread.argmin(0)
-    painted = corners[:, :3].gather(0, best[None, None].expand(1, 3, -1, -1))[0]
+    painted, least = corners[0, :3], spread[0]
+    for mean, more in zip(corners[1:, :3], spread[1:], strict=True):
+        painted = torch.where(more < least, mean, painted)
+        least = torch.minimum(least, more)
     strokes = grain(side, seed, picture.device, max(1, side // 32)) - 0.5
     rich = painted + 0.25 * (painted - _luma(painted))
     return (rich + 0.10 * strokes).clamp(0, 1)

@@ -1,0 +1,71 @@
+"""What ``darkroom evaluate`` does: draw, judge, say how good the model is and how far the judge can be trusted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from darkroom.data import built
+from darkroom.evaluation.accuracy import as_json, evaluated, scores, table_lines
+from darkroom.evaluation.calibration import Calibration, calibrate
+from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set
+from darkroom.judge.judge import Trust, load_judge
+from darkroom.model import EMBEDDED, load
+
+
+def evaluate(
+    model: str,
+    name: str,
+    prompts: Path | None,
+    out: Path | None,
+    judge: Path | None,
+    limit: int | None,
+    *,
+    as_data: bool,
+) -> None:
+    """Prints the scores of a model on a prompt set (``prompts`` None) or on a file of prompts.
+
+    ``out`` None keeps nothing, ``judge`` None is the judge in the package, ``limit`` None takes every prompt.
+    """
+    rows = prompt_set(name) if prompts is None else own_prompts(prompts)
+    opened, trusted = load(model), load_judge(judge or EMBEDDED)
+    outcomes = evaluated(opened, trusted, rows[:limit], SEEDS, out, _progress)
+    print(file=sys.stderr)
+    tables = scores(outcomes, trusted.calibration)
+    unknown = sorted({fact.text for outcome in outcomes for fact in outcome.facts if fact.kind == "unknown"})
+    if as_data:
+        told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}
+        print(json.dumps({**told, **as_json(tables), "calibration": _rows(trusted.calibration), "unknown": unknown}))
+        return
+    print("\n".join(table_lines(tables)))
+    if unknown:
+        print(f"the judge does not know, and did not score: {', '.join(unknown)}")
+
+
+def calibration(data: Path, judge: Path | None, count: int, *, as_data: bool) -> None:
+    """Prints how far a judge can be trusted, measured on ``count`` scenes composed of built data."""
+    opened = load_judge(judge or EMBEDDED)
+    found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
+    print(file=sys.stderr)
+    print(json.dumps({**_rows(found.trust), "spoilt": found.spoilt}) if as_data else "\n".join(_lines(found)))
+
+
+def _rows(calibration: Mapping[str, Trust]) -> dict[str, dict[str, float | None]]:
+    return {kind: {"ceiling": t.ceiling, "floor": t.floor, "foil": t.foil} for kind, t in calibration.items()}
+
+
+def _lines(found: Calibration) -> list[str]:
+    def line(kind: str, trust: Trust) -> str:
+        foil = "   -" if trust.foil is None else f"{trust.foil:.3f}"
+        return f"{kind:<14}ceiling {trust.ceiling:.3f}   floor {trust.floor:.3f}   foil {foil}"
+
+    spoilt = [f"{way:<14}still taken for one {share:.3f}" for way, share in sorted(found.spoilt.items())]
+    return [*(line(kind, trust) for kind, trust in found.trust.items()), *spoilt, f"{found.scenes} scenes"]
+
+
+def _progress(done: int, of: int) -> None:
+    end = "\r" if sys.stderr.isatty() else "\n"
+    if sys.stderr.isatty() or done == of:
+        print(f"judged {done:,} of {of:,}", file=sys.stderr, end=end, flush=True)
