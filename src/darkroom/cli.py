@@ -341,6 +341,28 @@ def models_pack(*, autoencoder: Path, base: Path, out: Path, name: str = "defaul
     print(pack(autoencoder, base, out, name, card))
 
 
+@models_app.command(name="judge")
+def models_judge(
+    *, leg: Annotated[Path, Parameter(name="--from")], data: Path = Path("runs/data"), out: Path, count: int = 2000
+) -> None:
+    """Make a judge of a training leg's hand-over: its weights in int8, and how far it can be trusted.
+
+    Parameters
+    ----------
+    leg
+        Hand-over of a `darkroom train judge` run.
+    data
+        Built data, whose scenes it is measured on.
+    out
+        The folder to write.
+    count
+        Scenes it is measured on.
+    """
+    from darkroom.evaluation.command import pack_judge
+
+    print(pack_judge(leg, data, out, count))
+
+
 # --- doctor ------------------------------------------------------------------------------------------------------
 
 

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from darkroom.contracts.errors import BadFile
 from darkroom.data import built
 from darkroom.evaluation.accuracy import as_json, evaluated, scores, table_lines
 from darkroom.evaluation.calibration import Calibration, calibrate
 from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set
-from darkroom.judge.judge import Trust, load_judge
+from darkroom.judge.judge import Trust, load_judge, save_judge
 from darkroom.model import EMBEDDED, load
 
 
@@ -50,6 +54,20 @@ def calibration(data: Path, judge: Path | None, count: int, *, as_data: bool) ->
     found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
     print(file=sys.stderr)
     print(json.dumps({**_rows(found.trust), "spoilt": found.spoilt}) if as_data else "\n".join(_lines(found)))
+
+
+def pack_judge(handover: Path, data: Path, out: Path, count: int) -> Path:
+    """Writes a judge's folder from a training leg's hand-over, with its calibration measured on the packed weights."""
+    try:
+        network = json.loads((handover / "leg.json").read_text(encoding="utf-8"))["networks"]["judge"]
+        weights = load_file(handover / "judge.safetensors")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        fix = "give the handover folder of a `darkroom train judge` run"
+        raise BadFile(f"{handover}", f"is no judge's hand-over ({error})", fix) from error
+    opened = load_judge(save_judge(out, weights, network, {}))
+    found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
+    print("\n".join(_lines(found)), file=sys.stderr)
+    return save_judge(out, weights, network, found.trust)
 
 
 def _rows(calibration: Mapping[str, Trust]) -> dict[str, dict[str, float | None]]:
