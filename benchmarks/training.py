@@ -25,9 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darkroom.cli.train import MALLOC
 from darkroom.nn.dit import sized
 from darkroom.nn.text import TextConfig
-from darkroom.training.commands import MALLOC
 from darkroom.training.compiled import compiled
 from darkroom.training.ema import PowerEMA
 from darkroom.training.objectives.diffusion import DiffusionTraining

@@ -43,7 +43,7 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     def refused(*arguments: str) -> str:
         monkeypatch.chdir(here)
         # Training starts its process anew, with settings for the allocator: not here.
-        monkeypatch.setattr("darkroom.training.commands._prepare", lambda threads: None)
+        monkeypatch.setattr("darkroom.cli.train._prepare", lambda threads: None)
         with pytest.raises(SystemExit) as exit:
             main(arguments)
         captured = capsys.readouterr()

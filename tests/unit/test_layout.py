@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from darkroom.data.pack import COLOURLESS, STYLES
-from darkroom.data.scenes.layout import LAYOUTS, draw_scene
+from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import (
     GROUNDS,
     PLACED,
@@ -22,6 +22,7 @@ from darkroom.data.scenes.spec import (
     Stock,
     scene_seed,
 )
+from darkroom.data.scenes.subjects import LAYOUTS
 from darkroom.data.split import pair_held_out, style_trained
 from darkroom.wording.vocabulary import COLOURS, core, everyday
 from tests.drawn import drawn

@@ -72,10 +72,12 @@ def build(
         ledger += rows
     else:  # those of a build before have no line in the ledger
         photos.forget(out)
-    if lettering is not None:
-        (out / "fonts").mkdir(exist_ok=True)
-        for font in fonts(lettering)[1:]:
-            shutil.copyfile(str(font), out / "fonts" / Path(str(font)).name)
+    files = {font.name: font.read_bytes() for font in fonts(lettering) if font is not None}
+    shutil.rmtree(out / "fonts", ignore_errors=True)  # those of a build before
+    if files:
+        (out / "fonts").mkdir()
+    for name, content in files.items():
+        (out / "fonts" / name).write_bytes(content)
     write_ledger(ledger, out / "ledger.jsonl")
     return Built(drawings, pictures, fonts(out / "fonts"))
 

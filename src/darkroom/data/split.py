@@ -1,8 +1,9 @@
 """What is held out of training for ever: a hash of names, in this one place.
 
 Ten percent of the pairs concept x colour, concept x relation and concept x style, five percent of the concepts seen in
-one style only, one whole art style and one character, and a share of the caption templates. The hash depends on
-nothing but the names, so every run, machine and version agrees.
+one style only, one whole art style and one character, and a share of the caption templates. Of wearing it is who wears
+that is held out, never what is worn: a hat held out would be worn by nobody. The hash depends on nothing but the names,
+so every run, machine and version agrees.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def tell(scene: Scene, *, paraphrase: bool = False) -> Told:
     if draw < 0.6 and tells_ground:
         text = _with_ground(_pick(random, _ground_templates(scene), paraphrase), text, scene)
         facts.add("ground")
-    elif 0.6 <= draw < 0.72 and scene.ground == Ground("white"):
+    elif 0.6 <= draw < 0.72 and scene.ground == Ground("white") and scene.camera != "from above":
         text = f"{text}, plain"
     if scene.light is not None and looks.random() < SAID:
         text = say("light", LIGHT_TEMPLATES[scene.light], looks, text)
@@ -204,7 +204,7 @@ def _mannequin(random: Random, scene: Scene, things: list[SpecObject]) -> str:
     figure = scene.figure
     words = f"{figure.colour or random.choice(('', 'wooden'))} mannequin".strip()
     text = f"{article(words)} {words} {figure.pose}"
-    return f"{text} {random.choice(('holding', 'and holding'))} {_one(random, things[0])}" if things else text
+    return random.choice(RELATION_PHRASES["holding"]).format(a=text, b=_one(random, things[0])) if things else text
 
 
 def _boxes(random: Random, room: BoxRoom) -> str:

@@ -1,0 +1,80 @@
+"""The verbs under ``darkroom data``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+data_app = App(name="data", help="Build, check and look at training data.")
+
+
+@data_app.command(name="build")
+def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = True, fonts: Path | None = None) -> None:
+    """Turn the data pack, or a folder of your own pictures, into what training reads.
+
+    Examples:
+
+        darkroom data build --source PACK --out runs/data
+        darkroom data build --source my-pictures --out runs/mine
+
+    Parameters
+    ----------
+    source
+        The data pack's folder; or a folder of name.jpg with name.txt, a metadata.jsonl, or a folder for each class.
+    out
+        Folder to write: drawings or pictures, and the ledger of licences and hashes.
+    photos
+        Also keep the pack's photos, those set apart for tests left out.
+    fonts
+        Folder of .ttf and .otf files words are drawn in, beside the one font that is always there.
+    """
+    from darkroom.data import built
+    from darkroom.data.pack import is_pack
+
+    if not is_pack(source):
+        from darkroom.data.imported import import_folder
+
+        report = import_folder(source, out)
+        print("\n".join(report.lines()), file=sys.stderr)
+        print(f"{len(report.usable)} pictures in {out}, ledger in {out / 'ledger.jsonl'}")
+        return
+    found = built.build(source, out, with_photos=photos, lettering=fonts)
+    drawings = found.drawings.sprites
+    concepts = len({sprite.concept for sprite in drawings})
+    pictures = f" and {len(found.photos.photos)} photos" if found.photos is not None else ""
+    print(f"{len(drawings)} drawings of {concepts} concepts{pictures} in {out}, ledger in {out / 'ledger.jsonl'}")
+
+
+@data_app.command(name="check")
+def data_check(folder: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Report broken, tiny, duplicate and captionless pictures of a folder; the exit code says whether it is clean.
+
+    Examples:
+
+        darkroom data check my-pictures
+    """
+    from darkroom.data.check import check_folder
+
+    report = check_folder(folder)
+    print(json.dumps(report.as_json(), indent=1) if json_ else "\n".join(report.lines()))
+    if not report.ok:
+        raise SystemExit(1)
+
+
+@data_app.command(name="inspect")
+def data_inspect(
+    *, data: Path = Path("runs/data"), out: Path = Path("pictures/scenes.png"), count: int = 32, seed: int = 0
+) -> None:
+    """Write a sheet of random training scenes with their captions.
+
+    Examples:
+
+        darkroom data inspect --data runs/data --count 32
+    """
+    from darkroom.training.legs import scene_sheet
+
+    print(scene_sheet(data, out, count, seed))

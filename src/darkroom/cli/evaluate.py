@@ -1,0 +1,60 @@
+"""``darkroom evaluate``: how good a model is, and how far its judge can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def evaluate(
+    *,
+    model: str = "default",
+    set_: Annotated[str, Parameter(name="--set")] = "dev",
+    prompts: Path | None = None,
+    out: Path | None = None,
+    limit: int | None = None,
+    judge: Path | None = None,
+    calibration: bool = False,
+    data: Path = Path("runs/data"),
+    count: int = 1000,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Measure how often a model draws what it was asked for, fact by fact.
+
+    Examples:
+
+        darkroom evaluate --model default --out runs/scores
+        darkroom evaluate --prompts mine.jsonl --json
+        darkroom evaluate --calibration --data runs/data
+
+    Parameters
+    ----------
+    model
+        A model's name, or the folder that holds its card.json.
+    set_
+        dev, or test: the locked set, once for a release.
+    prompts
+        Your own prompts instead: a line of JSON for each, with "prompt" and "expect".
+    out
+        Folder that keeps what was judged; the same command goes on from there.
+    limit
+        Take only so many prompts.
+    judge
+        Folder of another judge than the one in the package.
+    calibration
+        Measure the judge instead of a model, on scenes composed of --data.
+    data
+        Built data, for --calibration.
+    count
+        Scenes of --calibration.
+    json_
+        Print one JSON object.
+    """
+    from darkroom.evaluation import command
+
+    if calibration:
+        command.calibration(data, judge, count, as_data=json_)
+    else:
+        command.evaluate(model, set_, prompts, out, judge, limit, as_data=json_)

@@ -1,0 +1,116 @@
+"""``darkroom generate``: pictures from a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.request import Request, expand, parse_seeds, parse_size
+
+
+def generate(
+    prompt: str | None = None,
+    *,
+    negative: str = "",
+    seed: str | None = None,
+    count: int = 1,
+    size: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    style: str | None = None,
+    model: str = "default",
+    recipe: Path | None = None,
+    out: Path = Path("pictures"),
+    sheet: bool = False,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+    dry_run: bool = False,
+) -> None:
+    """Draw pictures from a sentence.
+
+    Examples:
+
+        darkroom generate "a red fox, 3d" --seed 7
+        darkroom generate "three yellow tulips" --seed 0-7 --style cartoon --sheet
+        darkroom generate --recipe pictures/0007-a-red-fox-3d.png
+
+    Parameters
+    ----------
+    prompt
+        What to draw. Left out when --recipe gives it.
+    negative
+        What not to draw.
+    seed
+        A number ("7"), a range ("0-7") or a list ("1,4,9"); without it one is drawn.
+    count
+        Pictures to draw, from the seed upwards.
+    size
+        "256x192", or one side; multiples of 16. Without it the model's own.
+    steps
+        Steps from noise to picture. Without it the model's own.
+    guidance
+        How strongly the prompt steers, 1 is plain. Without it the model's own.
+    sampler
+        euler, heun, dpmpp-2m or euler-a. Without it the model's own.
+    style
+        A style of the model: see `darkroom models show`.
+    model
+        A model's name, or the folder that holds its card.json.
+    recipe
+        A picture made by darkroom: draw it again, bit for bit.
+    out
+        Folder for the pictures.
+    sheet
+        Also write a contact sheet of all pictures.
+    json_
+        Print one JSON object with paths and recipes on stdout.
+    dry_run
+        Print the resolved recipes and draw nothing.
+    """
+    if recipe is not None:
+        given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
+        given |= {"guidance": guidance, "sampler": sampler, "style": style}
+        if clash := [name for name, value in given.items() if value] + (["count"] if count != 1 else []):
+            raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
+        _draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+        return
+    if prompt is None:
+        raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
+    width, height = parse_size(size) if size else (None, None)
+    request = Request.model_validate(
+        {
+            "prompt": {"text": prompt, "negative": negative},
+            "width": width,
+            "height": height,
+            "steps": steps,
+            "guidance": guidance,
+            "sampler": sampler,
+            "style": style,
+            "model": model,
+        }
+    )
+    requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]
+    _draw(requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+
+
+def _draw(*arguments: Any, **options: Any) -> None:
+    from darkroom.drawing import draw  # torch is imported here: not for --help, not for a request that is refused
+
+    draw(*arguments, **options)
+
+
+def _seeds(seed: str | None, count: int) -> list[int]:
+    """The seeds of ``--seed`` and ``--count`` together."""
+    import secrets
+
+    if not 1 <= count <= 10_000:
+        raise BadInput(f"count {count}", "is not between 1 and 10000", "try 4")
+    seeds = parse_seeds(seed) if seed is not None else [secrets.randbelow(2**32)]
+    if count == 1:
+        return seeds
+    if len(seeds) > 1:
+        raise BadInput(f"count {count}", f"and {len(seeds)} seeds say two different numbers", "give one of them")
+    return parse_seeds(f"{seeds[0]}-{seeds[0] + count - 1}")

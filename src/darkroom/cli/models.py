@@ -1,0 +1,105 @@
+"""The verbs under ``darkroom models``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+models_app = App(name="models", help="The models at hand.")
+
+
+@models_app.command(name="list")
+def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """List the models at hand."""
+    from darkroom.model import known_models, read_card
+
+    cards = {name: read_card(folder) for name, folder in known_models().items()}
+    if json_:
+        print(json.dumps({name: json.loads(card.to_json()) for name, card in cards.items()}))
+        return
+    for name, card in cards.items():
+        size = sum(entry.bytes for entry in card.files.values()) / 1e6
+        print(f"{name}  {card.family}  {size:.1f} MB  {card.licence}  {card.description.splitlines()[0]}")
+
+
+@models_app.command(name="show")
+def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Show a model's card: what it draws, its styles, defaults, limits, licence and training."""
+    from darkroom.model import folder_of, read_card
+
+    card = read_card(folder_of(name))
+    if json_:
+        print(card.to_json())
+        return
+    print("\n".join(card_lines(card)))
+
+
+def card_lines(card: Any) -> list[str]:
+    """A card in plain words."""
+    d = card.defaults
+    lines = [card.name, card.description, ""]
+    lines += [f"defaults    {d.width}x{d.height}, {d.steps} steps of {d.sampler}, guidance {d.guidance:g}"]
+    lines += [f"styles      {', '.join(card.styles)}", f"licence     {card.licence}", f"hash        {card.model_hash}"]
+    lines += [f"cannot      {limit}" for limit in card.limits]
+    lines += [f"trained     {leg.date}  {leg.samples:,} samples  {leg.what}" for leg in card.training]
+    thanks = {s.attribution for leg in card.training for s in leg.sources if s.attribution}
+    lines += [f"thanks to   {line}" for line in sorted(thanks)]
+    lines += [f"score       {name}: {value:g}" for name, value in card.scores.items()]
+    lines += [f"draws       {', '.join(card.vocabulary)}"] if card.vocabulary else []
+    return lines
+
+
+@models_app.command(name="sheet")
+def models_sheet(
+    name: str = "default", *, out: Path = Path("pictures/sheet.png"), steps: int | None = None, blind: bool = False
+) -> None:
+    """Draw the fixed sheet of 64 prompts, uncurated; --blind numbers the pictures instead of naming them."""
+    from darkroom.evaluation.sheet import draw_sheet
+    from darkroom.model import load
+
+    print(draw_sheet(load(name), out, captions=not blind, steps=steps))
+
+
+@models_app.command(name="pack")
+def models_pack(*, autoencoder: Path, base: Path, out: Path, name: str = "default", card: Path | None = None) -> None:
+    """Put the hand-overs of training legs together into a model folder.
+
+    Parameters
+    ----------
+    autoencoder
+        Hand-over of the autoencoder's leg.
+    base
+        Hand-over of the diffusion leg: denoiser, text encoder and tokenizer.
+    out
+        The model folder to write.
+    card
+        A card to take the words from (description, limits, licence, training); without it a plain one is written.
+    """
+    from darkroom.training.packing import pack
+
+    print(pack(autoencoder, base, out, name, card))
+
+
+@models_app.command(name="judge")
+def models_judge(
+    *, leg: Annotated[Path, Parameter(name="--from")], data: Path = Path("runs/data"), out: Path, count: int = 2000
+) -> None:
+    """Make a judge of a training leg's hand-over: its weights in int8, and how far it can be trusted.
+
+    Parameters
+    ----------
+    leg
+        Hand-over of a `darkroom train judge` run.
+    data
+        Built data, whose scenes it is measured on.
+    out
+        The folder to write.
+    count
+        Scenes it is measured on.
+    """
+    from darkroom.evaluation.command import pack_judge
+
+    print(pack_judge(leg, data, out, count))
