@@ -121,7 +121,7 @@ def centre(alpha: Tensor) -> tuple[float, float]:
 def test_relations_are_seen_in_the_pixels(
     composer: Composer, relation: Relation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darkroom.data.scenes.layout.PLACED", (relation,))
+    monkeypatch.setattr("darkroom.data.scenes.subjects.PLACED", (relation,))
     stock = Stock({(SQUARE, "3d"): (Shape(),), (DISC, "3d"): (Shape(),)})
     config = ComposerConfig("core", {"3d": 1.0}, {"pair": 1.0}, 0.0, held_out="include", stock=stock)
     for seed in range(3):

@@ -18,10 +18,10 @@ from torch import Tensor
 from darkroom.data.built import Built
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Scene
-from darkroom.data.scenes.spoilt import WAYS, spoil
 from darkroom.judge.expect import expected_of, foils
 from darkroom.judge.judge import Judge, Trust, answers
 from darkroom.judge.sight import SURE
+from darkroom.judge.spoilt import WAYS, spoil
 from darkroom.judge.truth import overlap
 from darkroom.judge.verdict import all_right, judged
 from darkroom.wording.vocabulary import core

@@ -19,7 +19,7 @@ from torch import Tensor
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
-from darkroom.data.scenes.spoilt import WAYS, spoil, worn
+from darkroom.judge.spoilt import WAYS, spoil, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, overlap, truth_of
 from darkroom.nn.detector import Detector, DetectorConfig, Seen
 from darkroom.training.compiled import compiled
