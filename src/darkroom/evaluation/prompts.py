@@ -23,7 +23,9 @@ SETS = ("dev", "test")
 SEEDS = (11, 12, 13, 14)  # every prompt is drawn with each
 _RUN = 7  # of the streams "dev" and "test": calibration has others
 _PAIRED = frozenset({"colour", "relation", "binding", "wearing", "style"})  # groups with held-out pairs
-_PLAIN = replace(FULL, place_share=0, light_share=0, camera_share=0, motion_share=0, quality_share=0, medium_share=0)
+_PLAIN = replace(
+    FULL, place_share=0.0, light_share=0.0, camera_share=0.0, motion_share=0.0, quality_share=0.0, medium_share=0.0
+)
 
 
 @dataclass(frozen=True)

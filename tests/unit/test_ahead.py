@@ -1,0 +1,80 @@
+"""Batches made ahead by other processes are the very same batches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from darkroom.data.ahead import Ahead
+from darkroom.data.loader import Scenes, joined
+from tests.wardrobe import everything, full_composer, full_table
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forks")
+
+
+def numbers(first: int, count: int) -> list[int]:
+    return [sample * sample for sample in range(first, first + count)]
+
+
+def flat(parts: object) -> list[int]:
+    return [n for part in parts for n in part]  # type: ignore[attr-defined]
+
+
+def test_batches_come_in_order_and_may_go_back() -> None:
+    ahead = Ahead(numbers, flat, 2)
+    for first in (0, 150, 300, 0, 40):
+        assert ahead(first, 150) == numbers(first, 150)
+    ahead.close()
+
+
+def test_scenes_made_ahead_have_the_same_bits() -> None:
+    composer = full_composer(full_table(), 64)
+    scenes = Scenes(composer, everything(composer.table.stock), 3)
+    ahead = Ahead(scenes, joined, 1)
+    made, own = ahead(70, 70), scenes(70, 70)
+    ahead.close()
+    assert made.captions == own.captions and made.scenes == own.scenes
+    assert all(torch.equal(a, b) for a, b in zip(made.composed, own.composed, strict=True))
+
+
+def broken(first: int, count: int) -> list[int]:
+    raise ValueError(f"sample {first} cannot be made")
+
+
+def test_an_error_of_the_source_is_raised_where_the_batch_is_asked_for() -> None:
+    ahead = Ahead(broken, flat, 1)
+    with pytest.raises(ValueError, match="sample 0 cannot be made"):
+        ahead(0, 4)
+    ahead.close()
+
+
+def test_no_worker_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 workers make nothing"):
+        Ahead(numbers, flat, 0)
+
+
+_KILLED = """
+import os, time
+from darkroom.data.ahead import Ahead
+def pids(first, count): return [os.getpid()]
+ahead = Ahead(pids, lambda parts: [p for part in parts for p in part], 1)
+print(ahead(0, 4)[0], flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_die_with_their_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", _KILLED], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    worker = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"worker {worker} outlived its parent")

@@ -1,0 +1,270 @@
+"""The judge's logic: truth, sight, expectations, foils and verdicts, against scenes whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from darkroom.contracts.errors import BadFile, BadInput
+from darkroom.data.scenes.compose import Composer
+from darkroom.data.scenes.layout import draw_scene
+from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject, scene_seed
+from darkroom.evaluation.calibration import KINDS
+from darkroom.judge.expect import Expectation, Related, Wanted, expected_of, foils
+from darkroom.judge.judge import Trust, load_judge, save_judge
+from darkroom.judge.sight import Sight, Thing, look
+from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, joined, truth_of
+from darkroom.judge.verdict import all_right, judged
+from darkroom.nn.detector import CELLS, Detector, Seen, nano
+from darkroom.wording.vocabulary import core
+from tests.wardrobe import everything, full_composer, full_table, index, one
+
+SIZES = {name: len(values) for name, values in WHOLE.items()}
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return full_composer(full_table())
+
+
+@pytest.fixture(scope="module")
+def config(composer: Composer) -> ComposerConfig:
+    return everything(composer.table.stock, kinds=KINDS, colour_share=0.5)
+
+
+@pytest.fixture(scope="module")
+def scenes(config: ComposerConfig) -> list[Scene]:
+    return [draw_scene(scene_seed("judge", 0, i), config) for i in range(400)]
+
+
+def perfect_sight(scene: Scene, composer: Composer) -> Sight:
+    """What a faultless detector would see: read off the truth, cell for cell."""
+    truth = truth_of([scene], composer, [frozenset()])
+    things = []
+    for (_, row, column), concept, colour, box, covered in zip(
+        truth.at.tolist(),
+        truth.concept.tolist(),
+        truth.colour.tolist(),
+        truth.box.tolist(),
+        truth.covered.tolist(),
+        strict=True,
+    ):
+        x, y = (column + 0.5) / CELLS, (row + 0.5) / CELLS
+        reach = (x - box[0], y - box[1], x + box[2], y + box[3])
+        things.append(Thing(core()[concept].word, 0.9, COLOUR_NAMES[colour], reach, covered))
+    whole = {
+        name: {value: float(i == truth.whole[name].item()) for i, value in enumerate(values)}
+        for name, values in WHOLE.items()
+    }
+    return Sight(tuple(things), whole, truth.letters[0])
+
+
+# --- truth and verdicts together ---------------------------------------------------------------------------------
+
+
+def test_a_faultless_eye_finds_every_fact_of_every_scene(scenes: list[Scene], composer: Composer) -> None:
+    for scene in scenes:
+        facts = judged(perfect_sight(scene, composer), expected_of(scene))
+        assert all(fact.answer == "yes" for fact in facts), (scene, facts)
+
+
+def test_a_faultless_eye_refuses_every_foil(scenes: list[Scene], composer: Composer) -> None:
+    refused: dict[str, int] = {}
+    for scene in scenes:
+        sight = perfect_sight(scene, composer)
+        for kind, foil in foils(expected_of(scene)):
+            facts = judged(sight, foil)
+            assert not all_right(facts), (kind, scene, facts)
+            assert any(fact.kind == kind and fact.answer == "no" for fact in facts), (kind, facts)
+            refused[kind] = refused.get(kind, 0) + 1
+    assert set(refused) >= {"presence", "count", "colour", "binding", "relation", "style", "ground", "light", "camera"}
+
+
+def test_a_foil_changes_one_kind_of_fact_only(scenes: list[Scene], composer: Composer) -> None:
+    for scene in scenes:
+        sight = perfect_sight(scene, composer)
+        for kind, foil in foils(expected_of(scene)):
+            wrong = {fact.kind for fact in judged(sight, foil) if fact.answer == "no"}
+            told = {
+                "presence": {"presence", "count", "colour", "binding", "relation"},
+                "binding": {"binding", "colour"},
+            }
+            assert wrong <= told.get(kind, {kind, "binding"}), (kind, wrong)
+
+
+def test_nothing_seen_holds_nothing(scenes: list[Scene], composer: Composer) -> None:
+    for scene in scenes[:50]:
+        blind = replace(perfect_sight(scene, composer), things=())
+        facts = judged(blind, expected_of(scene))
+        kinds = ("presence", "count", "colour", "binding", "relation")
+        assert all(fact.answer == "no" for fact in facts if fact.kind in kinds)
+
+
+def test_a_spoilt_thing_is_no_longer_in_the_truth(composer: Composer) -> None:
+    pair = one(objects=(SpecObject(index("cat"), None, 0.3, 0.5, 0.4), SpecObject(index("dog"), None, 0.7, 0.5, 0.4)))
+    both, left = (truth_of([pair], composer, [gone]) for gone in (frozenset(), frozenset({1})))
+    assert both.concept.tolist() == [index("cat"), index("dog")]
+    assert left.concept.tolist() == [index("cat")]
+    assert left.heat[0, 8, 11].item() < 0.1 < both.heat[0, 8, 11].item()
+
+
+def test_the_one_behind_is_covered(composer: Composer) -> None:
+    front = one(objects=(SpecObject(index("cat"), None, 0.5, 0.4, 0.6), SpecObject(index("dog"), None, 0.5, 0.6, 0.5)))
+    assert truth_of([front], composer, [frozenset()]).covered.tolist() == [1.0, 0.0]
+
+
+def test_what_cannot_be_seen_is_not_asked(composer: Composer) -> None:
+    lit = one(light="neon", ground=Ground("light grey"))
+    grey = one(style="pencil sketch", drawn="3d")
+    truth = truth_of([lit, grey, one()], composer, [frozenset()] * 3)
+    assert truth.whole["ground"].tolist() == [IGNORED, IGNORED, WHOLE["ground"].index("white")]
+
+
+def test_truths_joined_are_the_truth_of_all(scenes: list[Scene], composer: Composer) -> None:
+    gone = [frozenset[int]()] * 12
+    whole = truth_of(scenes[:12], composer, gone)
+    parts = joined([truth_of(scenes[:5], composer, gone[:5]), truth_of(scenes[5:12], composer, gone[5:])])
+    for name, value in whole._asdict().items():
+        other = getattr(parts, name)
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, other), name
+        elif isinstance(value, dict):
+            assert all(torch.equal(value[k], other[k]) for k in value)
+        else:
+            assert value == other
+
+
+# --- sight -------------------------------------------------------------------------------------------------------
+
+
+class _Fixed(Detector):
+    """A detector that always sees the same."""
+
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(nano(SIZES))
+        self.seen = seen
+
+    def forward(self, pixels: torch.Tensor) -> Seen:
+        return self.seen
+
+
+def seen_at(row: int, column: int, word: str, letters: str = "") -> Seen:
+    concept = torch.full((1, len(core()), CELLS, CELLS), -9.0)
+    concept[0, index(word)] = 9.0
+    heat = torch.full((1, CELLS, CELLS), -9.0)
+    heat[0, row, column] = 5.0
+    read = torch.zeros(1, CELLS, 27)
+    read[..., 0] = 1.0
+    for i, letter in enumerate(letters):
+        read[0, 2 * i + 1, ord(letter) - 64] = 5.0
+    colour = torch.zeros(1, 12, CELLS, CELLS)
+    colour[0, COLOUR_NAMES.index("red")] = 4.0
+    box = torch.full((1, 4, CELLS, CELLS), 0.25)
+    return Seen(heat, concept, colour, box, heat * 0 - 3, read, torch.zeros(1, sum(SIZES.values())))
+
+
+def test_a_peak_becomes_a_thing_with_its_box() -> None:
+    (sight,) = look(_Fixed(seen_at(8, 4, "fox", "ZOO")), torch.zeros(1, 3, 128, 128))
+    (thing,) = sight.things
+    assert (thing.word, thing.colour) == ("fox", "red") and thing.score > 0.9 and thing.covered < 0.1
+    assert thing.box == pytest.approx((4.5 / 16 - 0.25, 8.5 / 16 - 0.25, 4.5 / 16 + 0.25, 8.5 / 16 + 0.25))
+    assert sight.word == "ZOO"  # the blank between keeps both letters
+
+
+def test_the_same_thing_seen_twice_counts_once() -> None:
+    seen = seen_at(8, 4, "fox")
+    seen.heat[0, 8, 6] = 4.0  # two cells on: its box is mostly the same
+    (sight,) = look(_Fixed(seen), torch.zeros(1, 3, 128, 128))
+    assert len(sight.things) == 1
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (256, 256), (96, 160), (300, 128)])
+def test_pictures_of_any_shape_are_looked_at(shape: tuple[int, int]) -> None:
+    detector = Detector(nano(SIZES)).eval()
+    (sight,) = look(detector, torch.rand(1, 3, *shape))
+    assert set(sight.whole) == set(WHOLE)
+    assert all(sum(values.values()) == pytest.approx(1, abs=1e-3) for values in sight.whole.values())
+
+
+# --- expectations ------------------------------------------------------------------------------------------------
+
+
+def test_an_expectation_is_read_back_as_it_was_told(scenes: list[Scene]) -> None:
+    for scene in scenes[:100]:
+        expected = expected_of(scene)
+        assert Expectation.of(json.loads(json.dumps(expected.told()))) == expected
+
+
+def test_synonyms_are_understood_and_unknown_words_kept() -> None:
+    told = {
+        "objects": [{"concept": "kitten", "count": 2}, {"concept": "wombat"}],
+        "relations": [["puppy", "on", "yak"]],
+    }
+    expected = Expectation.of(told)
+    assert expected.objects == (Wanted("cat", 2),)
+    assert expected.relations == () and expected.unknown == ("wombat", "yak")
+    facts = judged(Sight((), {}, ""), expected)
+    assert [fact.answer for fact in facts if fact.kind == "unknown"] == ["cannot tell"] * 2
+
+
+@pytest.mark.parametrize(
+    "told", [{"colour": "red"}, {"style": "baroque"}, {"objects": [{"concept": "cat", "colour": "mauve"}]},
+             {"relations": [["cat", "astride", "dog"]]}, {"light": "dusk"}]
+)  # fmt: skip
+def test_a_fact_the_judge_does_not_know_is_refused_with_those_it_does(told: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=r"none the judge knows; use .*,"):
+        Expectation.of(told)
+
+
+def test_an_unasked_fact_is_not_judged() -> None:
+    sight = Sight((Thing("cat", 0.9, "own", (0.2, 0.2, 0.8, 0.8), 0.0),), {}, "")
+    facts = judged(sight, Expectation((Wanted("cat"),)))
+    assert [(fact.kind, fact.answer) for fact in facts] == [("presence", "yes")]
+    assert not all_right(())  # nothing told is nothing right
+
+
+def test_colours_on_the_wrong_things_are_not_bound() -> None:
+    box = (0.1, 0.3, 0.4, 0.7)
+    sight = Sight((Thing("cat", 0.9, "red", box, 0.0), Thing("dog", 0.9, "blue", (0.6, 0.3, 0.9, 0.7), 0.0)), {}, "")
+    right = Expectation((Wanted("cat", None, "red"), Wanted("dog", None, "blue")), (Related("cat", "left of", "dog"),))
+    swapped = Expectation((Wanted("cat", None, "blue"), Wanted("dog", None, "red")))
+    assert all_right(judged(sight, right))
+    assert {f.kind for f in judged(sight, swapped) if f.answer == "no"} == {"colour", "binding"}
+
+
+# --- the files ---------------------------------------------------------------------------------------------------
+
+
+def small_judge(folder: Path) -> Path:
+    torch.manual_seed(0)
+    network = {"concepts": len(core()), "whole": SIZES, "widths": [8, 16, 16, 24], "blocks": [0, 1, 1, 1]}
+    weights = Detector(nano(SIZES)).state_dict()
+    return save_judge(folder, weights, network, {"presence": Trust(0.98, 0.01, 0.02)})
+
+
+def test_a_judge_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
+    judge = load_judge(small_judge(tmp_path / "judge"))
+    torch.manual_seed(0)
+    original = Detector(nano(SIZES))
+    for name, tensor in judge.detector.state_dict().items():
+        assert torch.allclose(tensor, original.state_dict()[name], atol=0.02), name
+    assert judge.calibration == {"presence": Trust(0.98, 0.01, 0.02)}
+    assert len(judge.look(torch.rand(20, 3, 128, 128))) == 20
+
+
+def test_a_damaged_judge_is_refused(tmp_path: Path) -> None:
+    folder = small_judge(tmp_path / "judge")
+    data = bytearray((folder / "judge.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "judge.safetensors").write_bytes(data)
+    with pytest.raises(BadFile, match=r"is damaged.*darkroom train judge"):
+        load_judge(folder)
+    (folder / "judge.json").write_text("{")
+    with pytest.raises(BadFile, match="cannot be opened"):
+        load_judge(folder)
+    with pytest.raises(BadFile, match="holds no judge"):
+        load_judge(tmp_path)
