@@ -29,15 +29,18 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The first queued leg of docs/training-plan.md, for nine minutes, on a GPU. A bare machine needs PyTorch, numpy, Pillow,
-# rich and safetensors; the other packages travel as wheels, fetched beforehand with `make gpu-wheels`.
+# The first queued leg of docs/training-plan.md (or LEG=name), for nine minutes, on a GPU. A bare machine needs PyTorch,
+# numpy, Pillow, rich and safetensors; the other packages travel as wheels, fetched beforehand with `make gpu-wheels`, and
+# the pictures as runs/pack, made by `darkroom data excerpt`.
 WHEELS := .wheels
 WHEELS_PYTHON ?= 3.12
 SITE := /tmp/darkroom-site
 gpu-leg:
 	if ls $(WHEELS)/*.whl >/dev/null 2>&1 && ! [ -d $(SITE) ]; then $(PYTHON) -m pip install -q --no-index --no-deps \
 		--target $(SITE) $(WHEELS)/*.whl; fi
-	PYTHONPATH=src:$(SITE) $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli train next $(GPU_LEG)
+	[ -e runs/data ] || ! [ -d runs/pack ] || $(GPU_RUN) data build --source runs/pack --out runs/data
+	$(GPU_RUN) train next $(if $(LEG),--leg $(LEG)) $(GPU_LEG)
+GPU_RUN = PYTHONPATH=src:$(SITE) $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli
 GPU_LEG ?= --device cuda --minutes 9
 
 gpu-wheels:

@@ -13,7 +13,8 @@ from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import read_ledger
 from darkroom.data import built
 from darkroom.data.built import Built
-from darkroom.data.pack import PackError
+from darkroom.data.excerpt import excerpt
+from darkroom.data.pack import Pack, PackError
 from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject
 from darkroom.wording.vocabulary import Concept
 from tests.tiny_pack import drawing, row, write_pack
@@ -164,3 +165,21 @@ def test_the_composer_paints_the_photos(pack: Path, tmp_path: Path) -> None:
     without = made(pack, tmp_path / "bare", with_photos=False).composer()
     with pytest.raises(KeyError, match=r"photo .* is asked for, but the data was built without photos"):
         without.render([one(kind="photo", photo=found.stock.photos[0])])
+
+
+def test_an_excerpt_builds_as_its_pack_does(pack: Path, tmp_path: Path) -> None:
+    counts = excerpt(Pack(pack), tmp_path / "excerpt", 1000)
+    from_pack, from_excerpt = (built.build(source, tmp_path / f"built-{i}") for i, source in
+                               enumerate((pack, tmp_path / "excerpt")))  # fmt: skip
+    assert sum(counts.values()) == len(from_pack.drawings.sprites) + len(from_pack.photos.photos)  # type: ignore[union-attr]
+    assert from_excerpt.drawings.sprites == from_pack.drawings.sprites
+    assert torch.equal(from_excerpt.drawings.pixels, from_pack.drawings.pixels)
+    assert from_excerpt.photos is not None and from_pack.photos is not None
+    assert torch.equal(from_excerpt.photos.pixels, from_pack.photos.pixels)
+    ledgers = [(tmp_path / f"built-{i}" / "ledger.jsonl").read_bytes() for i in (0, 1)]
+    assert ledgers[0] == ledgers[1]
+
+
+def test_an_excerpt_holds_at_most_so_many_photos(pack: Path, tmp_path: Path) -> None:
+    assert excerpt(Pack(pack), tmp_path / "one", 1)["photos"] == 1
+    assert "photos" not in excerpt(Pack(pack), tmp_path / "none", 0)

@@ -35,6 +35,9 @@ def test_blocks_are_read_in_order() -> None:
 def test_the_next_leg_is_the_first_queued_one(tmp_path: Path) -> None:
     (tmp_path / "plan.md").write_text(TEXT)
     assert next_leg(tmp_path / "plan.md").name == "second"
+    assert next_leg(tmp_path / "plan.md", "second").name == "second"
+    with pytest.raises(BadFile, match="no queued leg 'first'; take one of second"):
+        next_leg(tmp_path / "plan.md", "first")
     (tmp_path / "plan.md").write_text(TEXT.replace("queued", "done"))
     with pytest.raises(BadFile, match="no queued leg; add one"):
         next_leg(tmp_path / "plan.md")

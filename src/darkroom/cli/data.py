@@ -49,6 +49,31 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
     print(f"{len(drawings)} drawings of {concepts} concepts{pictures} in {out}, ledger in {out / 'ledger.jsonl'}")
 
 
+@data_app.command(name="excerpt")
+def data_excerpt(*, source: Path, out: Path, photos: int = 2000) -> None:
+    """Copy what training reads out of the data pack, to take it to another machine.
+
+    Examples:
+
+        darkroom data excerpt --source PACK --out runs/pack
+
+    Parameters
+    ----------
+    source
+        The data pack's folder.
+    out
+        Folder to write: a small data pack, for `darkroom data build --source`.
+    photos
+        At most so many photos.
+    """
+    from darkroom.data.excerpt import excerpt
+    from darkroom.data.pack import Pack
+
+    found = excerpt(Pack(source), out, photos)
+    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    print(f"{', '.join(f'{count} {table}' for table, count in found.items())} in {out}, {size:.1f} MB")
+
+
 @data_app.command(name="check")
 def data_check(folder: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Report broken, tiny, duplicate and captionless pictures of a folder; the exit code says whether it is clean.

@@ -211,20 +211,26 @@ def train_next(
     data: Path = Path("runs/data"),
     minutes: Minutes = None,
     device: str | None = None,
+    leg: str | None = None,
 ) -> None:
     """Run the first queued leg of a training plan; its run folder goes under $OUT where that is set, else under runs.
 
     Examples:
 
         darkroom train next --minutes 9 --device cuda
+
+    Parameters
+    ----------
+    leg
+        Another queued leg than the first, by name.
     """
     from darkroom.training.plan import next_leg
 
-    leg = next_leg(plan)
-    arguments = leg.arguments(Path(os.environ.get("OUT", "runs")) / leg.name, data)
+    planned = next_leg(plan, leg)
+    arguments = planned.arguments(Path(os.environ.get("OUT", "runs")) / planned.name, data)
     arguments += ["--minutes", str(minutes)] if minutes is not None else []
     arguments += ["--device", device] if device is not None else []
-    print(f"leg {leg.name}: darkroom {shlex.join(arguments)}", file=sys.stderr)
+    print(f"leg {planned.name}: darkroom {shlex.join(arguments)}", file=sys.stderr)
     train_app(arguments[1:], exit_on_error=False, print_error=False)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -106,17 +107,10 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
 
     Raises PackError when the pack is unreadable or holds none of them.
     """
-    wanted = {concept.drawing: concept for concept in (core() if concepts is None else concepts)}
-    style_of = {pair: style for style, pairs in STYLES.items() for pair in pairs}
     sprites: list[Sprite] = []
     planes: list[np.ndarray] = []
     ledger: list[LedgerRow] = []
-    toned = pack.rows("sprites_tones") if pack.has("sprites_tones") else []
-    for row in (*pack.rows("sprites"), *toned):
-        name, tone = _toned(row)
-        style, concept = style_of.get((row["source"], row["style"])), wanted.get(name)
-        if style is None or concept is None:
-            continue
+    for row, concept, style, tone in wanted_rows(pack, concepts):
         rgba = pack.picture(row)
         if rgba.shape[:2] != (SIDE, SIDE):
             raise PackError(f"{row['id']} is {rgba.shape[1]}x{rgba.shape[0]}; sprites are {SIDE}x{SIDE}")
@@ -130,6 +124,20 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
     if not sprites:
         raise PackError(f"{pack.root} holds no drawing of the wanted concepts; check --source")
     return SpriteTable(tuple(sprites), torch.from_numpy(np.stack(planes))), ledger
+
+
+def wanted_rows(
+    pack: Pack, concepts: tuple[Concept, ...] | None = None
+) -> Iterator[tuple[dict[str, Any], Concept, str, str | None]]:
+    """The pack's rows that are drawings of ``concepts`` (None: the core vocabulary), with concept, style and tone."""
+    wanted = {concept.drawing: concept for concept in (core() if concepts is None else concepts)}
+    style_of = {pair: style for style, pairs in STYLES.items() for pair in pairs}
+    for table in ("sprites", "sprites_tones"):
+        for row in pack.rows(table) if table == "sprites" or pack.has(table) else ():
+            name, tone = _toned(row)
+            style, concept = style_of.get((row["source"], row["style"])), wanted.get(name)
+            if style is not None and concept is not None:
+                yield row, concept, style, tone
 
 
 def _toned(row: dict[str, Any]) -> tuple[str, str | None]:

@@ -35,12 +35,17 @@ def legs(text: str) -> list[PlannedLeg]:
     return [PlannedLeg(m["name"], m["state"] == "queued", m["command"].strip()) for m in _BLOCK.finditer(text)]
 
 
-def next_leg(path: Path = PLAN) -> PlannedLeg:
-    """The first queued leg. Raises BadFile when the plan is missing or nothing is queued."""
+def next_leg(path: Path = PLAN, name: str | None = None) -> PlannedLeg:
+    """The first queued leg, or the queued one of that name. Raises BadFile when there is none, or no plan."""
     try:
         queued = [leg for leg in legs(path.read_text(encoding="utf-8")) if leg.queued]
     except OSError as error:
         raise BadFile(f"{path}", f"cannot be read ({error.strerror})", "run from the repository's root") from error
     if not queued:
         raise BadFile(f"{path}", "has no queued leg", "add one")
-    return queued[0]
+    if name is None:
+        return queued[0]
+    for leg in queued:
+        if leg.name == name:
+            return leg
+    raise BadFile(f"{path}", f"has no queued leg {name!r}", f"take one of {', '.join(leg.name for leg in queued)}")
