@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from darkroom.contracts.errors import BadInput, DarkroomError
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
 from darkroom.generate import Moment, picture, run
@@ -38,6 +39,10 @@ class DrawingModel:
         function = None if sampler is None or isinstance(sampler, str) else sampler
         request = Request.model_validate({"prompt": {"text": prompt, "negative": negative}, "sampler": named, **asked})
         recipe = self.model.resolve(request)
+        if request.judged:
+            if function is not None:
+                raise BadInput("a sampler as a function", "cannot be tried again by the judge", "name a sampler")
+            return self._selected(request)
         if function is not None:  # said in the recipe, so that nobody draws it again with another sampler
             recipe = recipe.model_copy(
                 update={"sampler": f"function {getattr(function, '__name__', 'without a name')}"}
@@ -45,10 +50,29 @@ class DrawingModel:
         return run(picture(recipe, self.model, on_moment, function), self.model.evaluate)
 
     def generate_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Image | Exception]]:
-        """Draws many pictures together, step by step; yields (position, picture or the error it alone caused)."""
+        """Draws many pictures together, step by step; yields (position, picture or the error it alone caused).
+
+        Those the judge has a say in come first, one after the other.
+        """
+        requests = list(requests)
+        judged = [i for i, request in enumerate(requests) if request.judged]
+        for i in judged:
+            try:
+                yield i, self._selected(requests[i])
+            except DarkroomError as error:
+                yield i, error
+        requests = [request for request in requests if not request.judged]
+        places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
         tasks = (picture(self.model.resolve(request), self.model) for request in requests)
         for outcome in Engine[Image](self.model.evaluate).run(tasks):
-            yield outcome.index, outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
+            yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
+
+    def _selected(self, request: Request) -> Image:
+        """A picture the judge has a say in."""
+        from darkroom.selection import embedded_judge, selected  # the judge is opened only when it is asked
+
+        recipe = self.model.resolve(request)
+        return selected(self.model, embedded_judge(), recipe, best_of=request.best_of, retry=request.retry)
 
 
 def open_model(name: str = "default") -> DrawingModel:

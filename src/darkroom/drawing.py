@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, DarkroomError
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
@@ -53,15 +53,18 @@ def draw(
     say = Speaker(quiet=as_json)
     say.interpreted(opened, recipes[0])
     drawn, failures, pixels = [], [], []
-    for recipe, result in _results(opened, recipes, say):
+    judged = any(request.judged for request in requests)
+    results = _selected(opened, requests, recipes) if judged else _results(opened, recipes, say)
+    for recipe, result in results:
         if isinstance(result, Exception):
             failures.append(result)
             say.failed(recipe, result)
             continue
-        path = write_new(result.pixels, out, recipe)
-        drawn.append(Drawn(path, recipe))
+        path = write_new(result.pixels, out, result.recipe)
+        drawn.append(Drawn(path, result.recipe))
         pixels.append(result.pixels)
         say.saved(path, as_json)
+        say.judged(result.recipe)
     if sheet and drawn:
         captions = [f"{d.recipe.prompt.text}  {d.recipe.seed}" for d in drawn]
         path = write(contact_sheet(pixels, captions, columns=min(4, len(pixels))), out / "sheet.png")
@@ -85,6 +88,20 @@ def _results(model: Model, recipes: Sequence[Recipe], say: Speaker) -> Iterator[
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         yield recipes[outcome.index], ended
+
+
+def _selected(
+    model: Model, requests: Sequence[Request], recipes: Sequence[Recipe]
+) -> Iterator[tuple[Recipe, Image | Exception]]:
+    """Pictures the judge has a say in, one after the other."""
+    from darkroom.selection import embedded_judge, selected  # the judge is opened only when it is asked
+
+    judge = embedded_judge()
+    for request, recipe in zip(requests, recipes, strict=True):
+        try:
+            yield recipe, selected(model, judge, recipe, best_of=request.best_of, retry=request.retry)
+        except DarkroomError as error:
+            yield recipe, error
 
 
 def _again(model: Model, path: Path) -> Recipe:
@@ -133,6 +150,18 @@ class Speaker:
         """Where a picture is; paths are data and go to stdout."""
         if not as_json:
             print(path, flush=True)
+
+    def judged(self, recipe: Recipe) -> None:
+        """What the judge said, fact by fact."""
+        verdict = recipe.verdict
+        if verdict is None:
+            return
+        if not verdict.facts:
+            self._line("verdict", "nothing in this prompt can be checked")
+            return
+        said = "   ".join(f"{fact.text}: {fact.answer}" for fact in verdict.facts)
+        tried = f"   (after {verdict.tried} candidates)" if verdict.tried > 1 else ""
+        self._line("verdict", f"{'holds' if verdict.holds else 'does not hold'}   {said}{tried}")
 
     def failed(self, recipe: Recipe, error: Exception) -> None:
         """A picture that could not be made; the others go on."""

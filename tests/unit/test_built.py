@@ -12,8 +12,7 @@ import torch
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import read_ledger
 from darkroom.data import built
-from darkroom.data.built import Built
-from darkroom.data.excerpt import excerpt
+from darkroom.data.built import Built, excerpt
 from darkroom.data.pack import Pack, PackError
 from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject
 from darkroom.wording.vocabulary import Concept

@@ -24,7 +24,12 @@ def test_a_text_is_a_prompt() -> None:
 
 def test_nothing_but_the_prompt_is_decided() -> None:
     request = Request(prompt=Prompt(text="a fox"))
-    assert {name for name, value in request if value is not None} == {"prompt", "model"}
+    untouched = {"verify": False, "best_of": 1, "retry": 0}  # the judge is not asked
+    assert {name: value for name, value in request if value is not None and name != "prompt"} == {
+        "model": "default",
+        **untouched,
+    }
+    assert not request.judged
 
 
 def test_requests_are_frozen() -> None:
@@ -55,7 +60,7 @@ def test_requests_are_frozen() -> None:
         (
             {"widht": 64},
             "unknown Request field 'widht'; did you mean 'width'? "
-            "known: guidance, height, model, prompt, sampler, seed, steps, style, width",
+            "known: best_of, guidance, height, model, prompt, retry, sampler, seed, steps, style, verify, width",
         ),
         ({"steps": 0, "seed": -1}, "seed -1 is below 0; try 0. Also: steps 0 is below 1; try 1"),
     ],

@@ -66,7 +66,7 @@ def data_excerpt(*, source: Path, out: Path, photos: int = 2000) -> None:
     photos
         At most so many photos.
     """
-    from darkroom.data.excerpt import excerpt
+    from darkroom.data.built import excerpt
     from darkroom.data.pack import Pack
 
     found = excerpt(Pack(source), out, photos)

@@ -22,6 +22,9 @@ def generate(
     guidance: float | None = None,
     sampler: str | None = None,
     style: str | None = None,
+    verify: bool = False,
+    best_of: int = 1,
+    retry: int = 0,
     model: str = "default",
     recipe: Path | None = None,
     out: Path = Path("pictures"),
@@ -57,6 +60,12 @@ def generate(
         euler, heun, dpmpp-2m or euler-a. Without it the model's own.
     style
         A style of the model: see `darkroom models show`.
+    verify
+        Say fact by fact whether the picture holds what was asked for.
+    best_of
+        Draw so many candidates of each picture; the judge keeps the best.
+    retry
+        Draw up to so many more until the judge finds every fact right.
     model
         A model's name, or the folder that holds its card.json.
     recipe
@@ -90,6 +99,9 @@ def generate(
             "sampler": sampler,
             "style": style,
             "model": model,
+            "verify": verify,
+            "best_of": best_of,
+            "retry": retry,
         }
     )
     requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]

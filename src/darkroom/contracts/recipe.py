@@ -11,6 +11,7 @@ from darkroom.contracts.card import Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.request import AnyPrompt, Guidance, Request, Seed, Side, Steps
+from darkroom.contracts.verdict import Verdict
 
 SCHEMA_VERSION = 1  # raised when an older darkroom could misread a recipe
 CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
@@ -51,6 +52,7 @@ class Recipe(Contract):
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
     darkroom: Name = Field(description="Version of darkroom that made the picture.")
     environment: Environment = Field(description="What it ran on.")
+    verdict: Verdict | None = Field(None, description="What the judge said. None: it was not asked.")
     schema_version: Annotated[Whole, Field(ge=1, le=SCHEMA_VERSION, description="Version of this format.")] = (
         SCHEMA_VERSION
     )
@@ -70,7 +72,7 @@ class Recipe(Contract):
     @classmethod
     def resolve(cls, request: Request, card: Card, *, darkroom: str, environment: Environment) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none."""
-        asked = {name: value for name, value in request if value is not None}
+        asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
         chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
         return cls(
             **{**dict(card.defaults), **asked, **chosen, "model": card.name},
@@ -81,4 +83,4 @@ class Recipe(Contract):
 
     def request(self) -> Request:
         """The request that makes this picture again."""
-        return Request(**{name: getattr(self, name) for name in Request.model_fields})
+        return Request(**{name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields})

@@ -49,6 +49,8 @@ Side = Annotated[Whole, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_STEP), 
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 Steps = Annotated[Whole, Field(ge=1, le=MAX_STEPS)]
 Guidance = Annotated[Number, Field(ge=0, le=MAX_GUIDANCE)]
+Candidates = Annotated[Whole, Field(ge=1, le=64)]
+Retries = Annotated[Whole, Field(ge=0, le=64)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
 
@@ -69,6 +71,14 @@ class Request(Contract):
     )
     style: Name | None = Field(None, description="A style the model knows, by name. None: no style is added.")
     model: Name = Field("default", description="The model, by name.")
+    verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
+    best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")
+    retry: Retries = Field(0, description="Further candidates to draw until the judge finds every fact right.")
+
+    @property
+    def judged(self) -> bool:
+        """Whether the judge has a part in it."""
+        return self.verify or self.best_of > 1 or self.retry > 0
 
 
 def expand(request: Request, seeds: Iterable[int]) -> list[Request]:

@@ -1,10 +1,19 @@
-"""What ``darkroom data build`` writes of a data pack: drawings, photos, fonts and one ledger of them all."""
+"""What ``darkroom data build`` writes of a data pack: drawings, photos, fonts and one ledger of them all.
+
+And the excerpt of a pack that travels to another machine to be built there.
+"""
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 import shutil
+import tarfile
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -85,3 +94,31 @@ def build(
 def load(folder: Path) -> Built:
     """Reads what :func:`build` wrote. Raises PackError when the folder holds no drawings."""
     return Built(shards.load(folder), photos.load(folder), fonts(folder / "fonts"))
+
+
+def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
+    """Writes a pack of the core vocabulary's drawings and at most so many photos; returns pictures by table.
+
+    Pictures are copied byte for byte; ``darkroom data build --source`` reads the excerpt as it reads the pack.
+    """
+    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row, _, _, tone in shards.wanted_rows(pack):
+        tables["sprites" if tone is None else "sprites_tones"].append(row)
+    if photos and pack.has("photos"):
+        kept = [row for row in pack.rows("photos") if row["split"] != "test"]
+        every = -(-len(kept) // photos)
+        tables["photos"] = kept[::every]
+    out.mkdir(parents=True, exist_ok=True)
+    for table, rows in tables.items():
+        shard = f"{table}.tar"
+        copied = []
+        with tarfile.open(out / shard, "w") as tar:
+            for row in rows:
+                data = pack.encoded(row)
+                info = tarfile.TarInfo(row["member"])
+                info.size = len(data)
+                copied.append({**row, "shard": shard, "offset": tar.offset + tarfile.BLOCKSIZE})
+                tar.addfile(info, io.BytesIO(data))
+        with gzip.open(out / f"{table}.jsonl.gz", "wt", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in copied)
+    return {table: len(rows) for table, rows in tables.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from darkroom.contracts.errors import BadInput
-from darkroom.data.scenes.spec import RELATIONS, Scene
+from darkroom.data.scenes.spec import MEDIA, RELATIONS, Scene
 from darkroom.judge.truth import GRADIENT, WHOLE
 from darkroom.wording.vocabulary import COLOURS, concept_of, core
 
@@ -105,7 +105,7 @@ def expected_of(scene: Scene) -> Expectation:
     if scene.relation is not None and len(words) == 2:
         relations = (Related(words[0], scene.relation, words[1]),)
     whole = {name: str(getattr(scene, name)) for name in ("light", "camera") if getattr(scene, name) is not None}
-    if scene.objects:
+    if scene.objects or scene.style in MEDIA:
         whole["style"] = scene.style
     if scene.photo is None and scene.style != "pencil sketch" and (scene.light is None or scene.ground.place):
         whole["ground"] = GRADIENT if scene.ground.name_to is not None else scene.ground.name

@@ -1,0 +1,88 @@
+"""The picture a judge lets pass: verified, the best of several, or another seed until it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from hashlib import blake2b
+
+import torch
+
+from darkroom.contracts.recipe import CHOSEN_SEEDS, Recipe
+from darkroom.contracts.verdict import Answered, Verdict
+from darkroom.engine import Engine
+from darkroom.generate import picture, styled
+from darkroom.judge.asked import asked
+from darkroom.judge.expect import Expectation
+from darkroom.judge.judge import Judge, load_judge
+from darkroom.judge.sight import Sight
+from darkroom.judge.verdict import Fact, all_right, judged
+from darkroom.model import EMBEDDED, Model
+from darkroom.picture.image import Image
+
+
+@cache
+def embedded_judge() -> Judge:
+    """The judge in the package."""
+    return load_judge(EMBEDDED)
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """The seed of a picture's candidate ``number``; the first is its own."""
+    if number == 0:
+        return seed
+    return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest(), "big") % CHOSEN_SEEDS
+
+
+def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, retry: int = 0) -> Image:
+    """Draws ``best_of`` candidates, and up to ``retry`` more until one has every fact right; returns the best.
+
+    Its recipe carries the candidate's own seed, so it draws the same picture again, and the verdict. Where a prompt
+    asks for nothing the judge can check the first candidate is returned. An error is raised only if all failed.
+    """
+    expected = asked(styled(recipe.prompt.text, recipe.style))
+    best: tuple[tuple[bool, int, float], Image, tuple[Fact, ...]] | None = None
+    failure: Exception | None = None
+    tried = 0
+    while tried < best_of + retry:
+        lot = range(tried, min(best_of + retry, tried + best_of))
+        recipes = [recipe.model_copy(update={"seed": candidate_seed(recipe.seed, number)}) for number in lot]
+        tried = lot.stop
+        for image in _drawn(model, recipes):
+            if isinstance(image, Exception):
+                failure = image
+                continue
+            sight = judge.look(_pixels(image))[0]
+            facts = judged(sight, expected)
+            rank = (all_right(facts), sum(fact.answer == "yes" for fact in facts), _surety(sight, expected))
+            if best is None or rank > best[0]:
+                best = rank, image, facts
+        if best is not None and (best[0][0] or not best[2]):
+            break
+    if best is None:
+        assert failure is not None
+        raise failure
+    _, image, facts = best
+    answers = tuple(Answered(kind=fact.kind, text=fact.text, answer=fact.answer) for fact in facts)
+    verdict = Verdict(judge=judge.sha256, facts=answers, tried=tried)
+    return Image(image.pixels, image.recipe.model_copy(update={"verdict": verdict}))
+
+
+def _drawn(model: Model, recipes: Sequence[Recipe]) -> list[Image | Exception]:
+    """The pictures of recipes, in their order."""
+    found: dict[int, Image | Exception] = {}
+    for outcome in Engine[Image](model.evaluate).run(picture(recipe, model) for recipe in recipes):
+        ended = outcome.error if outcome.result is None else outcome.result
+        assert ended is not None
+        found[outcome.index] = ended
+    return [found[i] for i in range(len(recipes))]
+
+
+def _pixels(image: Image) -> torch.Tensor:
+    return torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _surety(sight: Sight, expected: Expectation) -> float:
+    """How sure the judge is of the things asked for."""
+    scores = [max((t.score for t in sight.things if t.word == w.word), default=0.0) for w in expected.objects]
+    return sum(scores) / max(1, len(scores))

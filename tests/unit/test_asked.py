@@ -1,0 +1,86 @@
+"""Reading a sentence for what can be checked: the composer's own captions give back their scenes' facts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from darkroom.judge.asked import asked
+from darkroom.judge.expect import Expectation, Related, Wanted
+
+_WORK = """
+import json
+from dataclasses import replace
+from darkroom.data.scenes.captions import tell
+from darkroom.data.scenes.layout import draw_scene
+from darkroom.data.scenes.spec import FULL, scene_seed
+from darkroom.judge.asked import asked
+from darkroom.judge.expect import expected_of
+kinds = {kind: FULL.kinds[kind] for kind in ("single", "count", "pair", "wearing", "word")}
+config = replace(FULL, kinds=kinds, colour_share=0.5)
+found = []
+for i in range(4000):
+    scene = draw_scene(scene_seed("preview", 9, i), config)
+    told, truth = tell(scene), expected_of(scene)
+    whole = {fact: value for fact, value in truth.whole.items() if fact in told.facts}
+    found.append([told.text, asked(told.text).told(), replace(truth, whole=whole).told()])
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def read() -> list[tuple[str, Expectation, Expectation]]:
+    """Captions, what is read out of them, and the told part of the truth."""
+    done = subprocess.run([sys.executable, "-c", _WORK], stdout=subprocess.PIPE, text=True, check=True)
+    return [(text, Expectation.of(found), Expectation.of(truth)) for text, found, truth in json.loads(done.stdout)]
+
+
+def test_things_and_colours_are_read_out_of_every_caption(read: list[tuple[str, Expectation, Expectation]]) -> None:
+    for text, found, truth in read:
+        assert {(w.word, w.colour) for w in found.objects} == {(w.word, w.colour) for w in truth.objects}, text
+
+
+def test_numbers_are_read_where_they_are_said(read: list[tuple[str, Expectation, Expectation]]) -> None:
+    counted = 0
+    for text, found, truth in read:
+        right = {w.word: w.count for w in truth.objects}
+        for wanted in found.objects:
+            assert wanted.count in (None, right[wanted.word]), text
+            counted += wanted.count is not None
+    assert counted > 3000
+
+
+def test_relations_are_read_unless_only_and_stands_between(read: list[tuple[str, Expectation, Expectation]]) -> None:
+    for text, found, truth in read:
+        loose = [r for r in truth.relations if r.relation == "next to"] and " and " in text
+        assert found.relations == truth.relations or (loose and not found.relations), text
+
+
+def test_the_whole_picture_s_facts_are_read(read: list[tuple[str, Expectation, Expectation]]) -> None:
+    for text, found, truth in read:
+        assert found.whole == truth.whole, text
+        assert found.letters == truth.letters, text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Two purple CATS  on a book", Expectation((Wanted("cat", 2, "purple"), Wanted("book", 1)),
+                                                   (Related("cat", "on", "book"),))),
+        ("a fox wearing a crown in the snow at night, oil painting",
+         Expectation((Wanted("fox", 1), Wanted("crown", 1)), (Related("fox", "wearing", "crown"),),
+                     {"style": "oil painting", "ground": "snow", "light": "night"})),
+        ("cats", Expectation((Wanted("cat"),))),
+        ("three tiny red apples", Expectation((Wanted("apple", 3, "red"),))),
+        ("a kitten is to the left of a puppy",
+         Expectation((Wanted("cat", 1), Wanted("dog", 1)), (Related("cat", "left of", "dog"),))),
+        ('a sign that says "open"', Expectation(letters="OPEN")),
+        ("something nice, please", Expectation()),
+        ("a wombat on a hill", Expectation()),
+    ],
+)  # fmt: skip
+def test_sentences_of_people(text: str, expected: Expectation) -> None:
+    assert asked(text) == expected

@@ -1,0 +1,111 @@
+"""Verified, the best of several, another seed until it holds: what the judge says decides, and the recipe keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import Request
+from darkroom.contracts.verdict import Answered, Verdict
+from darkroom.generate import picture, run
+from darkroom.judge.judge import Judge
+from darkroom.judge.sight import Sight, Thing
+from darkroom.model import Model
+from darkroom.picture.metadata import read_recipe
+from darkroom.selection import candidate_seed, selected
+from tests.tiny import tiny_model
+
+
+class Scripted(Judge):
+    """A judge that sees a cat in the pictures of some seeds only; it knows a picture by its bytes."""
+
+    def __init__(self, model: Model, recipe: Recipe, seen: dict[int, float]) -> None:
+        object.__setattr__(self, "sha256", "a" * 64)
+        scores = {}
+        for number in range(12):
+            seed = candidate_seed(recipe.seed, number)
+            made = run(picture(recipe.model_copy(update={"seed": seed}), model), model.evaluate)
+            scores[made.pixels.tobytes()] = seen.get(number, 0.0)
+        object.__setattr__(self, "scores", scores)
+
+    def look(self, pixels: object) -> list[Sight]:  # type: ignore[override]
+        bytes_ = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy().tobytes()  # type: ignore[index]
+        score = self.scores[bytes_]  # type: ignore[attr-defined]
+        things = (Thing("cat", score, "own", (0.2, 0.2, 0.8, 0.8), 0.0),) if score else ()
+        return [Sight(things, {}, "")]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def recipe(model: Model) -> Recipe:
+    return model.resolve(Request.model_validate({"prompt": "a cat", "seed": 5, "width": 64, "height": 64, "steps": 2}))
+
+
+def test_verifying_changes_nothing_but_the_recipe(model: Model, recipe: Recipe) -> None:
+    plain = run(picture(recipe, model), model.evaluate)
+    verified = selected(model, Scripted(model, recipe, {0: 0.9}), recipe)
+    assert np.array_equal(verified.pixels, plain.pixels)
+    assert verified.recipe.verdict is not None and verified.recipe.verdict.holds
+    assert verified.recipe.model_copy(update={"verdict": None}) == plain.recipe
+
+
+def test_the_best_of_several_is_kept_and_draws_itself_again(model: Model, recipe: Recipe) -> None:
+    best = selected(model, Scripted(model, recipe, {1: 0.5, 2: 0.9, 3: 0.6}), recipe, best_of=4)
+    assert best.recipe.seed == candidate_seed(5, 2)
+    assert best.recipe.verdict is not None and best.recipe.verdict.tried == 4
+    assert np.array_equal(run(picture(best.recipe, model), model.evaluate).pixels, best.pixels)
+
+
+def test_retrying_ends_with_the_first_that_holds(model: Model, recipe: Recipe) -> None:
+    found = selected(model, Scripted(model, recipe, {3: 0.8, 4: 0.99}), recipe, retry=8)
+    assert found.recipe.seed == candidate_seed(5, 3)
+    assert found.recipe.verdict == Verdict(
+        judge="a" * 64, facts=(Answered(kind="presence", text="cat", answer="yes"),
+                               Answered(kind="count", text="1 cat", answer="yes")), tried=4
+    )  # fmt: skip
+
+
+def test_when_none_holds_the_budget_ends_and_the_verdict_says_so(model: Model, recipe: Recipe) -> None:
+    found = selected(model, Scripted(model, recipe, {}), recipe, retry=3)
+    assert found.recipe.verdict is not None
+    assert found.recipe.verdict.tried == 4 and not found.recipe.verdict.holds
+
+
+def test_a_prompt_nothing_can_be_checked_of_is_drawn_once(model: Model, recipe: Recipe) -> None:
+    dull = recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": "something nice"})})
+    found = selected(model, Scripted(model, dull, {}), dull, retry=5)
+    assert found.recipe.seed == 5 and found.recipe.verdict == Verdict(judge="a" * 64, facts=(), tried=1)
+    assert not found.recipe.verdict.holds
+
+
+def test_the_verdict_is_read_back_out_of_the_picture(model: Model, recipe: Recipe, tmp_path: Path) -> None:
+    kept = selected(model, Scripted(model, recipe, {0: 0.9}), recipe)
+    assert read_recipe(kept.save(tmp_path / "cat.png")) == kept.recipe
+
+
+def test_candidates_have_seeds_of_their_own() -> None:
+    seeds = {candidate_seed(seed, number) for seed in range(50) for number in range(20)}
+    assert len(seeds) == 1000 and all(0 <= seed < 2**32 for seed in seeds)
+    assert candidate_seed(7, 0) == 7
+
+
+@pytest.mark.parametrize(("field", "value"), [("best_of", 0), ("best_of", 65), ("retry", -1), ("retry", 65)])
+def test_numbers_out_of_bounds_are_refused(field: str, value: int) -> None:
+    with pytest.raises(ValueError, match=field):
+        Request.model_validate({"prompt": "a cat", field: value})
+
+
+def test_a_sampler_as_a_function_cannot_be_retried(model: Model) -> None:
+    from darkroom.door import DrawingModel
+    from darkroom.synthesis.samplers import euler
+
+    with pytest.raises(BadInput, match="name a sampler"):
+        DrawingModel(model).generate("a cat", sampler=euler, retry=2)
