@@ -124,7 +124,8 @@ def test_a_bad_prompt_file_says_which_line(tmp_path: Path, text: str, message: s
 
 
 def outcome(prompt: str, seed: int, *answers: tuple[str, str], group: str = "count", seen: bool = True) -> Outcome:
-    return Outcome(prompt, group, seen, seed, tuple(Fact(kind, kind, answer) for kind, answer in answers))  # type: ignore[arg-type]
+    taught = prompt != "a wombat"
+    return Outcome(prompt, group, seen, taught, seed, tuple(Fact(kind, kind, answer) for kind, answer in answers))  # type: ignore[arg-type]
 
 
 OUTCOMES = [
@@ -142,6 +143,7 @@ def test_overall_is_the_share_of_pictures_with_all_facts_right() -> None:
     overall = tables["overall"]
     assert overall["all"].value == pytest.approx((0.5 + 0 + 1) / 3) and overall["all"].prompts == 3
     assert overall["seen pairs"].value == pytest.approx(0.75) and overall["held-out pairs"].value == 0
+    assert overall["things it was taught"].value == pytest.approx(0.25) and overall["others"].value == 1
     assert tables["group"]["single object"].value == pytest.approx(0.5)
     assert tables["fact"]["presence"].value == pytest.approx(2 / 3) and tables["fact"]["count"].value == 0.5
     assert "unknown" not in tables["fact"]

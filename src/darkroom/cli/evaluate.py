@@ -16,8 +16,9 @@ def evaluate(
     out: Path | None = None,
     limit: int | None = None,
     judge: Path | None = None,
+    report: bool = False,
     calibration: bool = False,
-    data: Path = Path("runs/data"),
+    data: Path | None = None,
     count: int = 1000,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -43,10 +44,12 @@ def evaluate(
         Take only so many prompts.
     judge
         Folder of another judge than the one in the package.
+    report
+        Also write a page with everything to --out: curves, costs, distances, best and worst cases, the sheet.
     calibration
         Measure the judge instead of a model, on scenes composed of --data.
     data
-        Built data, for --calibration.
+        Built data: for --calibration, and for the report's comparison with real scenes.
     count
         Scenes of --calibration.
     json_
@@ -55,6 +58,6 @@ def evaluate(
     from darkroom.evaluation import command
 
     if calibration:
-        command.calibration(data, judge, count, as_data=json_)
+        command.calibration(data or Path("runs/data"), judge, count, as_data=json_)
     else:
-        command.evaluate(model, set_, prompts, out, judge, limit, as_data=json_)
+        command.evaluate(model, set_, prompts, out, judge, limit, data=data, report=report, as_data=json_)

@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Outcome:
     prompt: str
     group: str
     seen: bool
+    taught: bool  # whether the model's card names every thing asked for
     seed: int
     facts: tuple[Fact, ...]
 
@@ -74,10 +76,11 @@ def evaluated(
     seeds: Sequence[int],
     out: Path | None = None,
     report: Callable[[int, int], None] = lambda done, of: None,
+    steps: int | None = None,
 ) -> list[Outcome]:
-    """Draws every prompt with every seed and judges it. ``out`` (a folder) keeps outcomes, and goes on from them.
+    """Draws every prompt with every seed and judges it. ``out`` (a folder) keeps both: it goes on there.
 
-    ``report`` is told how many pictures of how many are done.
+    ``report`` is told how many pictures of how many are done; ``steps`` None takes the model's own.
     """
     kept = out / "outcomes.jsonl" if out is not None else None
     done = {(o.prompt, o.seed): o for o in _kept(kept, model, judge)} if kept is not None else {}
@@ -85,7 +88,7 @@ def evaluated(
     missing = [(row, seed) for row, seed in wanted if (row.prompt, seed) not in done]
     for start in range(0, len(missing), AT_ONCE):
         lot = missing[start : start + AT_ONCE]
-        outcomes = list(_judged(model, judge, lot))
+        outcomes = list(_judged(model, judge, lot, steps, out))
         if kept is not None:
             with open(kept, "a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes)
@@ -94,8 +97,16 @@ def evaluated(
     return [done[row.prompt, seed] for row, seed in wanted]
 
 
-def _judged(model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]]) -> Iterator[Outcome]:
-    requests = [Request(prompt=Prompt(text=row.prompt), seed=seed) for row, seed in lot]
+def picture_path(out: Path, prompt: str, seed: int) -> Path:
+    """Where a run keeps the picture of a prompt and seed."""
+    return out / "pictures" / f"{blake2b(f'{prompt}/{seed}'.encode(), digest_size=8).hexdigest()}.webp"
+
+
+def _judged(
+    model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]], steps: int | None, out: Path | None
+) -> Iterator[Outcome]:
+    requests = [Request(prompt=Prompt(text=row.prompt), seed=seed, steps=steps) for row, seed in lot]
+    vocabulary = set(model.card.vocabulary)
     drawn: dict[int, Image] = {}
     for outcome in Engine[Image](model.evaluate).run(picture(model.resolve(r), model) for r in requests):
         if outcome.error is not None:
@@ -103,8 +114,12 @@ def _judged(model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]]) ->
         assert outcome.result is not None
         drawn[outcome.index] = outcome.result
     pixels = torch.stack([torch.from_numpy(drawn[i].pixels.copy()).permute(2, 0, 1) for i in range(len(lot))])
-    for (row, seed), sight in zip(lot, judge.look(pixels.float() / 255), strict=True):
-        yield Outcome(row.prompt, row.group, row.seen, seed, judged(sight, row.expected))
+    for i, ((row, seed), sight) in enumerate(zip(lot, judge.look(pixels.float() / 255), strict=True)):
+        if out is not None:
+            (out / "pictures").mkdir(parents=True, exist_ok=True)
+            drawn[i].save(picture_path(out, row.prompt, seed))
+        taught = all(wanted.word in vocabulary for wanted in row.expected.objects)
+        yield Outcome(row.prompt, row.group, row.seen, taught or not vocabulary, seed, judged(sight, row.expected))
 
 
 def _kept(path: Path, model: Model, judge: Judge) -> Iterator[Outcome]:
@@ -144,9 +159,13 @@ def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dic
         return score(OVERALL, ((o.prompt, o.right) for o in some))
 
     tables: dict[str, dict[str, Score]] = {"overall": {"all": right(outcomes)}, "group": {}, "fact": {}}
-    for name, seen in (("seen pairs", True), ("held-out pairs", False)):
-        if some := [o for o in outcomes if o.seen == seen]:
-            tables["overall"][name] = right(some)
+    parts = {
+        "things it was taught": [o for o in outcomes if o.taught],
+        "others": [o for o in outcomes if not o.taught],
+        "seen pairs": [o for o in outcomes if o.seen],
+        "held-out pairs": [o for o in outcomes if not o.seen],
+    }
+    tables["overall"] |= {name: right(some) for name, some in parts.items() if 0 < len(some) < len(outcomes)}
     for group in dict.fromkeys(o.group for o in outcomes):
         tables["group"][group] = right(o for o in outcomes if o.group == group)
     kinds = dict.fromkeys(f.kind for o in outcomes for f in o.facts if f.kind != "unknown")

@@ -10,10 +10,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from darkroom.contracts.errors import BadFile
+from darkroom.contracts.errors import BadFile, BadInput
+from darkroom.contracts.files import publish
 from darkroom.data import built
 from darkroom.evaluation.accuracy import as_json, evaluated, scores, table_lines
 from darkroom.evaluation.calibration import Calibration, calibrate
+from darkroom.evaluation.measuring import reported
 from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set
 from darkroom.judge.judge import Trust, load_judge, save_judge
 from darkroom.model import EMBEDDED, load
@@ -27,17 +29,26 @@ def evaluate(
     judge: Path | None,
     limit: int | None,
     *,
+    data: Path | None = None,
+    report: bool = False,
     as_data: bool,
 ) -> None:
     """Prints the scores of a model on a prompt set (``prompts`` None) or on a file of prompts.
 
     ``out`` None keeps nothing, ``judge`` None is the judge in the package, ``limit`` None takes every prompt.
+    ``report`` also writes ``out/report.html``, with distances from scenes of ``data`` (None: without them).
     """
+    if report and out is None:
+        raise BadInput("--report", "has nowhere to be written", "give a folder with --out")
     rows = prompt_set(name) if prompts is None else own_prompts(prompts)
     opened, trusted = load(model), load_judge(judge or EMBEDDED)
     outcomes = evaluated(opened, trusted, rows[:limit], SEEDS, out, _progress)
     print(file=sys.stderr)
     tables = scores(outcomes, trusted.calibration)
+    if report and out is not None:
+        whose = f"{name} set" if prompts is None else prompts.name
+        page = reported(opened, trusted, rows[:limit], outcomes, out, data, whose)
+        print(publish(page.html().encode(), out / "report.html"), file=sys.stderr if as_data else sys.stdout)
     unknown = sorted({fact.text for outcome in outcomes for fact in outcome.facts if fact.kind == "unknown"})
     if as_data:
         told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}

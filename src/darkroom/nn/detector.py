@@ -112,15 +112,12 @@ class Detector(nn.Module):
     def forward(self, pixels: Float[Tensor, "b 3 128 128"]) -> Seen:
         """What is in sRGB pixels in [0, 1]."""
         c = self.config
-        near = self.eighth(self.quarter(self.stem(pixels * 2 - 1)))  # (B, eighth, 16, 16)
-        far = self.sixteenth(near)  # (B, sixteenth, 8, 8)
-        both = self.joined(near + F.interpolate(self.around(far), scale_factor=2.0, mode="nearest"))
+        far, both = self._maps(pixels)
         where = self.where(both)
         concept, colour = self.what(both).split((c.concepts, c.colours), 1)
         read = self.letters(both)
         rows = read[:, -1:].float().softmax(2).to(read.dtype)
         letters = (read[:, :-1] * rows).sum(2).transpose(1, 2)  # (B, 16, letters)
-        pooled = torch.cat([far.mean((2, 3)), both.mean((2, 3))], 1)
         return Seen(
             where[:, 0],
             concept,
@@ -128,10 +125,24 @@ class Detector(nn.Module):
             F.softplus(where[:, 2:]),
             where[:, 1],
             letters,
-            self.whole(pooled),
+            self.whole(_pooled(far, both)),
         )
+
+    def gist(self, pixels: Float[Tensor, "b 3 128 128"]) -> Float[Tensor, "b width"]:
+        """The vector that the facts of the whole picture are read from."""
+        return _pooled(*self._maps(pixels))
+
+    def _maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, sixteenth, 8, 8) and (B, eighth, 16, 16)."""
+        near = self.eighth(self.quarter(self.stem(pixels * 2 - 1)))
+        far = self.sixteenth(near)
+        return far, self.joined(near + F.interpolate(self.around(far), scale_factor=2.0, mode="nearest"))
 
     def facts(self, whole: Float[Tensor, "b values"]) -> dict[str, Tensor]:
         """The logits of each fact of the whole picture, (B, values of it)."""
         sizes = self.config.whole
         return dict(zip(sizes, whole.split(list(sizes.values()), 1), strict=True))
+
+
+def _pooled(far: Tensor, both: Tensor) -> Tensor:
+    return torch.cat([far.mean((2, 3)), both.mean((2, 3))], 1)

@@ -1,0 +1,117 @@
+"""Everything a report shows, measured: the curve over evaluations, the cost, distances from real scenes, neighbours."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.request import Request
+from darkroom.data import built
+from darkroom.data.loader import SceneBatch, Scenes
+from darkroom.data.scenes.spec import FULL
+from darkroom.evaluation.accuracy import Outcome, Score, evaluated, picture_path, scores
+from darkroom.evaluation.distances import Distances, distances, latent_features, plain_features, seen_features
+from darkroom.evaluation.prompts import SEEDS, PromptRow
+from darkroom.evaluation.report import CASES, Cost, Neighbour, Report
+from darkroom.evaluation.sheet import draw_sheet
+from darkroom.generate import picture, run
+from darkroom.judge.judge import Judge
+from darkroom.latent.codec import AutoencoderCodec
+from darkroom.model import Model
+from darkroom.picture.read import read
+from darkroom.picture.write import encode
+
+EVALUATIONS = (1, 2, 4, 8, 16)  # of the curve
+CURVE_PROMPTS = 100
+REAL = 1000  # training scenes the pictures are compared with
+
+
+def reported(
+    model: Model,
+    judge: Judge,
+    rows: Sequence[PromptRow],
+    outcomes: Sequence[Outcome],
+    out: Path,
+    data: Path | None,
+    prompts: str,
+) -> Report:
+    """Measures what outcomes alone do not say; ``data`` None leaves the comparison with scenes out."""
+    some = rows[:: max(1, len(rows) // CURVE_PROMPTS)][:CURVE_PROMPTS]
+    curve: dict[int, Score] = {}
+    for n in EVALUATIONS:
+        drawn = evaluated(model, judge, some, SEEDS[:1], out / f"steps-{n}", steps=n)
+        curve[n] = scores(drawn, judge.calibration)["overall"]["all"]
+    found, neighbours = ({}, []) if data is None else _compared(model, judge, outcomes, out, data)
+    return Report(
+        title=f"{model.card.name}: how often it draws what it was asked for",
+        model_hash=model.card.model_hash,
+        prompts=prompts,
+        tables=scores(outcomes, judge.calibration),
+        calibration=judge.calibration,
+        curve=curve,
+        cost=_cost(model),
+        distances=found,
+        outcomes=outcomes,
+        folder=out,
+        neighbours=neighbours,
+        sheet=draw_sheet(model, out / "sheet.png").read_bytes(),
+    )
+
+
+def _cost(model: Model, pictures: int = 5) -> Cost:
+    took = []
+    for seed in range(pictures + 1):
+        start = time.perf_counter()
+        run(picture(model.resolve(Request(prompt=Prompt(text="a red apple"), seed=seed)), model), model.evaluate)
+        took.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+    return Cost(statistics.median(took[1:]), peak)  # the first also warms
+
+
+def _compared(
+    model: Model, judge: Judge, outcomes: Sequence[Outcome], out: Path, data: Path
+) -> tuple[Mapping[str, Distances], list[Neighbour]]:
+    """Distances from training scenes in three spaces, and the scene nearest to some of the pictures."""
+    stock = built.load(data)
+    real = Scenes(stock.composer(), replace(FULL, stock=stock.stock), 0)(0, REAL)
+    kept = [o for o in outcomes if picture_path(out, o.prompt, o.seed).exists()][:REAL]
+    made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed))) for o in kept])
+    assert isinstance(model.codec, AutoencoderCodec)
+    detector, codec, both = judge.detector, model.codec, (real.composed.pixels, made)
+    seen_real, seen_made = (seen_features(detector, pixels) for pixels in both)
+    latent_real, latent_made = (latent_features(codec, pixels) for pixels in both)
+    plain_real, plain_made = (plain_features(pixels) for pixels in both)
+    found = {
+        "what the judge sees": distances(seen_real, seen_made),
+        "latents": distances(latent_real, latent_made),
+        "colours and edges, no network": distances(plain_real, plain_made),
+    }
+    return found, _nearest(seen_real, seen_made, real, made, kept)
+
+
+def _nearest(
+    scenes: Tensor, pictures: Tensor, real: SceneBatch, made: Tensor, kept: Sequence[Outcome]
+) -> list[Neighbour]:
+    chosen = list(range(0, len(kept), max(1, len(kept) // CASES)))[:CASES]
+    nearest = torch.cdist(pictures[chosen], scenes).argmin(1).tolist()
+    return [
+        Neighbour(kept[i].prompt, _png(made[i]), _png(real.composed.pixels[j]), real.captions[j])
+        for i, j in zip(chosen, nearest, strict=True)
+    ]
+
+
+def _pixels(rgb: np.ndarray) -> Tensor:
+    return torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
+
+
+def _png(pixels: Tensor) -> bytes:
+    return encode((pixels * 255).round().byte().permute(1, 2, 0).numpy(), None, "png")
