@@ -30,6 +30,20 @@ def pair_held_out(kind: str, concept: str, other: str) -> bool:
     return _fraction(kind, concept, other) < PAIR_SHARE
 
 
+TURNED = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "on": "under",
+    "in front of": "behind",
+    "behind": "in front of",
+    "next to": "next to",
+}
+"""What the second of two things is to the first. A picture is held out, not a phrase: where no cat may be right of
+anything, no dog may be left of a cat."""
+
+
 def only_style(concept: str) -> str | None:
     """The one style a concept is trained in, for the five percent that get one only; None for the others.
 

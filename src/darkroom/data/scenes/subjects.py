@@ -25,7 +25,7 @@ from darkroom.data.scenes.spec import (
     Shape,
     SpecObject,
 )
-from darkroom.data.split import pair_held_out, style_trained
+from darkroom.data.split import TURNED, pair_held_out, style_trained
 from darkroom.wording.vocabulary import COLOURS, Concept, core
 
 
@@ -39,7 +39,7 @@ def _concept(
     *,
     any_pair: bool = False,
 ) -> int:
-    """A concept, not ``other``, that this style (and relation) may show under the config's split.
+    """A concept, not ``other``, that this style (and its part in a relation) may show under the config's split.
 
     ``among`` None allows any; ``any_pair`` leaves relation and style out of the split's asking for held-out ones only.
     """
@@ -138,7 +138,7 @@ def _count(random: Random, config: ComposerConfig, style: str, ground: Ground, s
 def _pair(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
     relation = random.choice(PLACED)
     first = _concept(random, config, style, relation)
-    second = _concept(random, config, style, relation, other=first)
+    second = _concept(random, config, style, TURNED[relation], other=first)
     colours = [_colour(random, config, style, concept) for concept in (first, second)]
     size = random.uniform(0.42, 0.5)
     jitter = random.uniform(-0.03, 0.03)
