@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from darkroom.contracts.errors import BadInput, DarkroomError
+from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
 from darkroom.generate import Moment, picture, run
@@ -32,6 +32,7 @@ class DrawingModel:
     ) -> Image:
         """Draws one picture. ``asked`` are further fields of Request (seed, width, height, steps, guidance, style).
 
+        ``on_moment`` watches it, unless the judge has a say (verify, best_of, retry).
         ``sampler`` is a name, or a function ``(denoise, x, levels, noise)``; None takes the card's default.
         Raises BadInput (a ValueError) for anything out of bounds.
         """
@@ -59,7 +60,7 @@ class DrawingModel:
         for i in judged:
             try:
                 yield i, self._selected(requests[i])
-            except DarkroomError as error:
+            except Exception as error:  # the others go on
                 yield i, error
         requests = [request for request in requests if not request.judged]
         places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]

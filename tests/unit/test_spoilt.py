@@ -74,8 +74,10 @@ def test_an_unknown_way_is_an_error(picture: Tensor) -> None:
 
 def test_what_lies_within_a_spoilt_thing_is_gone_with_it(composer: Composer) -> None:
     cat, dog = SpecObject(index("cat"), None, 0.5, 0.5, 0.8), SpecObject(index("dog"), None, 0.5, 0.5, 0.3)
-    assert spoilt_with(one(objects=(cat, dog)), composer, 0) == {0, 1}
-    assert spoilt_with(one(objects=(cat, dog)), composer, 1) == {1}
+    assert spoilt_with(one(objects=(cat, dog)), composer, 0, "melted") == {0, 1}
+    assert spoilt_with(one(objects=(cat, dog)), composer, 1, "melted") == {1}
+    assert spoilt_with(one(objects=(cat, dog)), composer, 0, "half erased") == {0}  # the dog is painted over it again
+    assert spoilt_with(one(objects=(cat, dog)), composer, 1, "half erased") == {0, 1} - {0}
 
 
 def test_lessons_repeat_and_join(composer: Composer) -> None:

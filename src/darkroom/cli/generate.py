@@ -81,8 +81,10 @@ def generate(
     """
     if recipe is not None:
         given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
-        given |= {"guidance": guidance, "sampler": sampler, "style": style}
-        if clash := [name for name, value in given.items() if value] + (["count"] if count != 1 else []):
+        given |= {"guidance": guidance, "sampler": sampler, "style": style, "verify": verify or None}
+        given |= {"count": count if count != 1 else None, "best-of": best_of if best_of != 1 else None}
+        given["retry"] = retry or None
+        if clash := [name for name, value in given.items() if value not in (None, "")]:
             raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
         _draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return

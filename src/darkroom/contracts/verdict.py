@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from darkroom.contracts.contract import Contract, Name, Sha256, Whole
+from darkroom.contracts.contract import Contract, Name, Sha256, Text, Whole
 
 
 class Answered(Contract):
     """One fact the prompt asked for, and the judge's answer."""
 
     kind: Name = Field(description="Presence, count, colour, binding, relation, style, ground, light, camera, letters.")
-    text: Name = Field(description="The fact, in words.")
+    text: Text = Field(max_length=2000, description="The fact, in words.")
     answer: Literal["yes", "no", "cannot tell"] = Field(description="What the judge says.")
 
 
@@ -21,7 +21,9 @@ class Verdict(Contract):
     """The judge's answers to everything a prompt asked for that it can check."""
 
     judge: Sha256 = Field(description="SHA-256 of the judge's weights.")
-    facts: tuple[Answered, ...] = Field((), max_length=64, description="The answers. Empty: nothing could be checked.")
+    facts: tuple[Answered, ...] = Field(
+        (), max_length=1000, description="The answers. Empty: nothing could be checked."
+    )
     tried: Annotated[Whole, Field(ge=1, le=10_000, description="Pictures drawn before this one was kept.")] = 1
 
     @property

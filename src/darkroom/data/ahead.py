@@ -36,6 +36,7 @@ class Ahead(Generic[T]):
         self._jobs: dict[tuple[int, int], Future[T]] = {}
         context = torch.multiprocessing.get_context("fork")
         self._pool = ProcessPoolExecutor(workers, context, _begin, (make, os.getpid()))
+        self._pool.submit(_nothing).result()  # forks them now
 
     def __call__(self, first: int, count: int) -> T:
         """The batch of samples first .. first + count - 1; an error of the source is raised here."""
@@ -71,6 +72,10 @@ def _begin(make: Callable[[int, int], object], parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _nothing() -> None:
+    """What the first job of a pool does."""
 
 
 def _work(first: int, count: int) -> object:

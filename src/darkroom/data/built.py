@@ -24,7 +24,7 @@ from darkroom.data.pack import Pack
 from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.letters import fonts
-from darkroom.data.scenes.spec import ComposerConfig, Stock
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Stock
 from darkroom.data.shards import SIDE, SpriteTable
 from darkroom.wording.vocabulary import Concept
 
@@ -41,6 +41,12 @@ class Built:
     def stock(self) -> Stock:
         """What scenes can be composed of."""
         return replace(self.drawings.stock, photos=self.photos.photos if self.photos is not None else ())
+
+    def everything(self, **changes: Any) -> ComposerConfig:
+        """All that the composer can do, in the styles there are drawings in; ``changes`` are other settings."""
+        drawn = {sprite.style for sprite in self.drawings.sprites}
+        styles = {style: share for style, share in FULL.styles.items() if style in drawn}
+        return replace(FULL, **{"styles": styles, "stock": self.stock, **changes})
 
     def composer(self, side: int = SIDE) -> Composer:
         """What paints scenes of it."""
@@ -106,8 +112,7 @@ def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
         tables["sprites" if tone is None else "sprites_tones"].append(row)
     if photos and pack.has("photos"):
         kept = [row for row in pack.rows("photos") if row["split"] != "test"]
-        every = -(-len(kept) // photos)
-        tables["photos"] = kept[::every]
+        tables["photos"] = kept[:: max(1, -(-len(kept) // photos))]
     out.mkdir(parents=True, exist_ok=True)
     for table, rows in tables.items():
         shard = f"{table}.tar"
@@ -117,8 +122,9 @@ def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
                 data = pack.encoded(row)
                 info = tarfile.TarInfo(row["member"])
                 info.size = len(data)
-                copied.append({**row, "shard": shard, "offset": tar.offset + tarfile.BLOCKSIZE})
                 tar.addfile(info, io.BytesIO(data))
+                blocks = -(-len(data) // tarfile.BLOCKSIZE)
+                copied.append({**row, "shard": shard, "offset": tar.offset - blocks * tarfile.BLOCKSIZE})
         with gzip.open(out / f"{table}.jsonl.gz", "wt", encoding="utf-8") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in copied)
     return {table: len(rows) for table, rows in tables.items()}

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from darkroom.contracts.errors import BadInput, DarkroomError
+from darkroom.contracts.files import publish
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
-from darkroom.evaluation.calibration import OVERALL
+from darkroom.evaluation.calibration import GROUP, OVERALL
 from darkroom.evaluation.prompts import PromptRow
 from darkroom.generate import picture
 from darkroom.judge.judge import Judge, Trust
@@ -43,6 +44,12 @@ class Outcome:
     taught: bool  # whether the model's card names every thing asked for
     seed: int
     facts: tuple[Fact, ...]
+    key: str  # of the prompt, its expectations and the seed
+
+    @property
+    def told(self) -> bool:
+        """Whether there was anything the judge could tell."""
+        return any(fact.answer != "cannot tell" for fact in self.facts)
 
     @property
     def right(self) -> bool:
@@ -83,18 +90,24 @@ def evaluated(
     ``report`` is told how many pictures of how many are done; ``steps`` None takes the model's own.
     """
     kept = out / "outcomes.jsonl" if out is not None else None
-    done = {(o.prompt, o.seed): o for o in _kept(kept, model, judge)} if kept is not None else {}
-    wanted = [(row, seed) for row in rows for seed in seeds]
-    missing = [(row, seed) for row, seed in wanted if (row.prompt, seed) not in done]
+    done = {o.key: o for o in _kept(kept, model, judge, steps)} if kept is not None else {}
+    wanted = {_key(row, seed): (row, seed) for row in rows for seed in seeds}
+    missing = [asked for key, asked in wanted.items() if key not in done]
     for start in range(0, len(missing), AT_ONCE):
         lot = missing[start : start + AT_ONCE]
         outcomes = list(_judged(model, judge, lot, steps, out))
         if kept is not None:
             with open(kept, "a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes)
-        done |= {(outcome.prompt, outcome.seed): outcome for outcome in outcomes}
+        done |= {outcome.key: outcome for outcome in outcomes}
         report(len(done), len(wanted))
-    return [done[row.prompt, seed] for row, seed in wanted]
+    return [done[key] for key in wanted]
+
+
+def _key(row: PromptRow, seed: int) -> str:
+    """What an outcome is kept under: the same prompt with other expectations is another one."""
+    asked = json.dumps([row.prompt, row.expected.told(), seed], sort_keys=True)
+    return blake2b(asked.encode(), digest_size=8).hexdigest()
 
 
 def picture_path(out: Path, prompt: str, seed: int) -> Path:
@@ -119,29 +132,42 @@ def _judged(
             (out / "pictures").mkdir(parents=True, exist_ok=True)
             drawn[i].save(picture_path(out, row.prompt, seed))
         taught = all(wanted.word in vocabulary for wanted in row.expected.objects)
-        yield Outcome(row.prompt, row.group, row.seen, taught or not vocabulary, seed, judged(sight, row.expected))
+        facts = judged(sight, row.expected)
+        taught = taught or not vocabulary
+        yield Outcome(row.prompt, row.group, row.seen, taught, seed, facts, _key(row, seed))
 
 
-def _kept(path: Path, model: Model, judge: Judge) -> Iterator[Outcome]:
+def _kept(path: Path, model: Model, judge: Judge, steps: int | None) -> Iterator[Outcome]:
     """Outcomes of an earlier call with the same model and judge; begins the file where there is none."""
-    whose = {"model": {c: f.sha256 for c, f in model.card.files.items()}, "judge": judge.sha256}
+    whose = {
+        "model": model.card.model_hash,
+        "defaults": json.loads(model.card.defaults.to_json()),
+        "steps": steps,
+        "judge": judge.sha256,
+    }
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(whose) + "\n", encoding="utf-8")
+        publish((json.dumps(whose) + "\n").encode(), path)
         return
-    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):  # half a line, left by a kill: that lot is drawn again
+        text = text[: text.rfind("\n") + 1]
+        publish(text.encode(), path)
+    first, *lines = text.splitlines()
     if json.loads(first) != whose:
         raise BadInput(f"folder {path.parent}", "holds outcomes of another model or judge", "give another --out")
     for line in lines:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue  # half a line, left by a kill: that lot is drawn again
+        told = json.loads(line)
         yield Outcome(**{**told, "facts": tuple(Fact(**fact) for fact in told["facts"])})
 
 
 def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dict[str, dict[str, Score]]:
-    """Scores in three tables: "overall" (with seen and held-out pairs apart), by group and by kind of fact."""
+    """Scores in three tables: "overall" (with seen and held-out pairs apart), by group and by kind of fact.
+
+    Pictures the judge could tell nothing of are left out. Raises DarkroomError when none is left.
+    """
+    outcomes = [outcome for outcome in outcomes if outcome.told]
+    if not outcomes:
+        raise DarkroomError('no prompt asks for anything the judge knows; give prompts an "expect"')
 
     def score(kind: str, answers: Iterable[tuple[str, bool]]) -> Score:
         by_prompt: dict[str, list[bool]] = defaultdict(list)
@@ -155,8 +181,8 @@ def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dic
             raise DarkroomError(f"the judge is not calibrated for {kind}; run `darkroom evaluate --calibration`")
         return Score(float(means.mean()), float(low), float(high), len(means), calibration[kind])
 
-    def right(some: Iterable[Outcome]) -> Score:
-        return score(OVERALL, ((o.prompt, o.right) for o in some))
+    def right(some: Iterable[Outcome], kind: str = OVERALL) -> Score:
+        return score(kind, ((o.prompt, o.right) for o in some))
 
     tables: dict[str, dict[str, Score]] = {"overall": {"all": right(outcomes)}, "group": {}, "fact": {}}
     parts = {
@@ -167,7 +193,8 @@ def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dic
     }
     tables["overall"] |= {name: right(some) for name, some in parts.items() if 0 < len(some) < len(outcomes)}
     for group in dict.fromkeys(o.group for o in outcomes):
-        tables["group"][group] = right(o for o in outcomes if o.group == group)
+        kind = GROUP + group if GROUP + group in calibration else OVERALL
+        tables["group"][group] = right((o for o in outcomes if o.group == group), kind)
     kinds = dict.fromkeys(f.kind for o in outcomes for f in o.facts if f.kind != "unknown")
     for kind in kinds:
         tables["fact"][kind] = score(

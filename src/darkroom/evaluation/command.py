@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -41,13 +42,16 @@ def evaluate(
     if report and out is None:
         raise BadInput("--report", "has nowhere to be written", "give a folder with --out")
     rows = prompt_set(name) if prompts is None else own_prompts(prompts)
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit {limit}", "leaves no prompt", "take 1 or more")
+    rows = rows[:: max(1, len(rows) // limit)][:limit] if limit is not None else rows  # from all over the set
     opened, trusted = load(model), load_judge(judge or EMBEDDED)
-    outcomes = evaluated(opened, trusted, rows[:limit], SEEDS, out, _progress)
+    outcomes = evaluated(opened, trusted, rows, SEEDS, out, _progress)
     print(file=sys.stderr)
     tables = scores(outcomes, trusted.calibration)
     if report and out is not None:
         whose = f"{name} set" if prompts is None else prompts.name
-        page = reported(opened, trusted, rows[:limit], outcomes, out, data, whose)
+        page = reported(opened, trusted, rows, outcomes, out, data, whose)
         print(publish(page.html().encode(), out / "report.html"), file=sys.stderr if as_data else sys.stdout)
     unknown = sorted({fact.text for outcome in outcomes for fact in outcome.facts if fact.kind == "unknown"})
     if as_data:
@@ -75,8 +79,9 @@ def pack_judge(handover: Path, data: Path, out: Path, count: int) -> Path:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         fix = "give the handover folder of a `darkroom train judge` run"
         raise BadFile(f"{handover}", f"is no judge's hand-over ({error})", fix) from error
-    opened = load_judge(save_judge(out, weights, network, {}))
-    found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
+    with TemporaryDirectory() as folder:  # measured before anything under ``out`` changes
+        opened = load_judge(save_judge(Path(folder), weights, network, {}))
+        found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
     print("\n".join(_lines(found)), file=sys.stderr)
     return save_judge(out, weights, network, found.trust)
 

@@ -6,7 +6,6 @@ import resource
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
 from darkroom.data import built
 from darkroom.data.loader import SceneBatch, Scenes
-from darkroom.data.scenes.spec import FULL
 from darkroom.evaluation.accuracy import Outcome, Score, evaluated, picture_path, scores
 from darkroom.evaluation.distances import Distances, distances, latent_features, plain_features, seen_features
 from darkroom.evaluation.prompts import SEEDS, PromptRow
@@ -82,8 +80,9 @@ def _compared(
 ) -> tuple[Mapping[str, Distances], list[Neighbour]]:
     """Distances from training scenes in three spaces, and the scene nearest to some of the pictures."""
     stock = built.load(data)
-    real = Scenes(stock.composer(), replace(FULL, stock=stock.stock), 0)(0, REAL)
-    kept = [o for o in outcomes if picture_path(out, o.prompt, o.seed).exists()][:REAL]
+    real = Scenes(stock.composer(), stock.everything(), 0)(0, REAL)
+    kept = [o for o in outcomes if picture_path(out, o.prompt, o.seed).exists()]
+    kept = kept[:: max(1, len(kept) // REAL)][:REAL]  # from all over the set
     made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed))) for o in kept])
     assert isinstance(model.codec, AutoencoderCodec)
     detector, codec, both = judge.detector, model.codec, (real.composed.pixels, made)

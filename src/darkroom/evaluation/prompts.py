@@ -7,7 +7,7 @@ files of the package since. The dev set is for every day. The test set is for a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.data.scenes.captions import Told, tell
 from darkroom.data.scenes.layout import draw_scene
-from darkroom.data.scenes.spec import FULL, ComposerConfig, Scene, scene_seed
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Scene, Stock, scene_seed
 from darkroom.judge.expect import Expectation, expected_of
 
 SETS = ("dev", "test")
@@ -77,31 +77,47 @@ def _groups() -> list[_Group]:
 
 def written(name: str) -> list[PromptRow]:
     """A set, made anew from its seeds; equal to the file."""
-    rows: list[PromptRow] = []
-    taken: set[str] = set()
-    if name == "test":
-        taken = {row.prompt for row in written("dev")}
+    taken = {row.prompt for row in written("dev")} if name == "test" else set()
+    return [row for row, _ in described(name, _RUN, taken=taken)]
+
+
+def described(
+    stream: str, run: int, stock: Stock | None = None, share: float = 1.0, taken: Iterable[str] = ()
+) -> Iterator[tuple[PromptRow, Scene]]:
+    """Prompts, each once, with the scenes they were told of; half of those with pairs are of pairs never trained.
+
+    ``stock`` None draws on every drawing there might be; ``share`` makes each group so much smaller or larger.
+    """
+    told = set(taken)
     number = 0
     for group in _groups():
-        unseen = group.count // 2 if group.name in _PAIRED else 0
-        halves: tuple[tuple[Literal["exclude", "only"], int], ...] = (
-            ("exclude", group.count - unseen),
-            ("only", unseen),
-        )
-        for held_out, count in halves:
-            every = group.name != "style" and held_out == "only"  # there only the pair is new, not the drawing
-            config = replace(group.config, held_out=held_out, every_drawing=every)
+        count = max(2, round(group.count * share))
+        unseen = count // 2 if group.name in _PAIRED else 0
+        halves: tuple[tuple[Literal["exclude", "only"], int], ...] = (("exclude", count - unseen), ("only", unseen))
+        for held_out, wanted in halves:
+            config = _drawn_from(stock, group, held_out)
             found = 0
-            while found < count:
+            while found < wanted:
                 everyday = replace(config, vocabulary="everyday")  # every other one
-                scene = draw_scene(scene_seed(name, _RUN, number), everyday if found % 2 else config)
+                scene = draw_scene(scene_seed(stream, run, number), everyday if found % 2 else config)
                 number += 1
                 row = _row(group, scene, held_out == "exclude")
-                if row is not None and row.prompt not in taken:
-                    rows.append(row)
-                    taken.add(row.prompt)
+                if row is not None and row.prompt not in told:
+                    yield row, scene
+                    told.add(row.prompt)
                     found += 1
-    return rows
+
+
+def _drawn_from(stock: Stock | None, group: _Group, held_out: Literal["exclude", "only"]) -> ComposerConfig:
+    """The group's scenes as far as there are drawings."""
+    only = held_out == "only"
+    config = replace(group.config, held_out=held_out, every_drawing=only and group.name != "style")
+    if only and group.name == "style":
+        config = replace(config, medium_share=0.0)  # what is held out is a drawn style
+    if stock is None:
+        return config
+    drawn = {style for _, style in stock.shapes} if stock.shapes is not None else set(config.styles)
+    return replace(config, stock=stock, styles={s: share for s, share in config.styles.items() if s in drawn})
 
 
 def _row(group: _Group, scene: Scene, seen: bool) -> PromptRow | None:
@@ -122,7 +138,9 @@ def _row(group: _Group, scene: Scene, seen: bool) -> PromptRow | None:
 def _said(expected: Expectation, told: Told) -> Expectation:
     """Only what the caption says."""
     whole = {fact: value for fact, value in expected.whole.items() if fact in told.facts}
-    return replace(expected, whole=whole)
+    beside = any(words in told.text for words in ("next to", "beside"))  # "a cat and a dog" says no relation
+    relations = tuple(r for r in expected.relations if r.relation != "next to" or beside)
+    return replace(expected, whole=whole, relations=relations)
 
 
 def prompt_set(name: str) -> list[PromptRow]:

@@ -63,8 +63,9 @@ class Report:
             f"<h2>Scores</h2><p>{_LEGEND}</p>",
             *(_table(name, table) for name, table in self.tables.items()),
             f"<h2>How far the judge can be trusted</h2>{_trust(self.calibration)}",
-            f"<h2>Score by evaluations</h2>{_curve(self.curve)}",
-            f"<h2>Cost</h2><p>{self.cost.seconds:.2f} s a picture alone, {self.cost.megabytes:.0f} MB at most.</p>",
+            f"<h2>Score by steps</h2>{_curve(self.curve)}",
+            f"<h2>Cost</h2><p>{self.cost.seconds:.2f} s a picture alone; {self.cost.megabytes:.0f} MB at most while "
+            "this page was made.</p>",
             f"<h2>Distance from real scenes</h2>{_distances(self.distances)}",
             f"<h2>Best cases</h2>{_cases([o for o in self.outcomes if o.right], self.folder)}",
             f"<h2>Worst cases</h2>{_cases(_worst(self.outcomes), self.folder)}",
@@ -133,7 +134,7 @@ def _curve(curve: Mapping[int, Score]) -> str:
     return (
         f"<svg viewBox='0 0 {wide} {high}' width={wide} height={high}>{axis}"
         f"<polyline points='{line}' fill=none stroke='#3b6ea8' stroke-width=2 />{marks}</svg>"
-        f"<p>Share of {prompts} prompts with all facts right, by network evaluations.</p>"
+        f"<p>Share of {prompts} prompts with all facts right, by steps of the model's sampler.</p>"
     )
 
 

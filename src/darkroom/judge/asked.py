@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
+from darkroom.data.scenes.anchors import wearables
 from darkroom.data.scenes.captions import NUMBERS
 from darkroom.data.scenes.spec import GROUNDS
 from darkroom.judge.expect import Expectation, Related, Wanted
@@ -118,7 +119,9 @@ def _mentions(said: str) -> list[_Mention]:
     for match in _names().finditer(said):
         concept = concept_of(match.group())
         assert concept is not None
-        before = re.findall(r"[\w-]+", said[: match.start()])[-3:]
+        before = re.findall(r"[\w-]+", said[: match.start()])[-4:]
+        if {"no", "without"} & set(before[-2:]):
+            continue
         count, colour, start = None, None, match.start()
         while before:
             word = before.pop()
@@ -144,10 +147,15 @@ def _relations(said: str, mentions: list[_Mention]) -> tuple[Related, ...]:
         between = said[one.end : other.start].strip(" ,")
         for pattern, relation in _BETWEEN:
             if re.fullmatch(rf"(?:is |are )?(?:{pattern})", between):
-                if relation != "wearing" or between != "in" or other.concept.group == "thing":
+                if between != "in" or other.concept.index in _worn():  # "a cat in a box" wears nothing
                     found.append(Related(one.concept.word, relation, other.concept.word))
                 break
     return tuple(found)
+
+
+@cache
+def _worn() -> frozenset[int]:
+    return frozenset(concept for concept, _ in wearables())
 
 
 @cache

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from darkroom.contracts.errors import BadFile
+from darkroom.contracts.files import publish
 from darkroom.judge.expect import Expectation
 from darkroom.judge.sight import Sight, look
 from darkroom.judge.verdict import Fact, judged
@@ -86,9 +87,8 @@ def save_judge(
         "bytes": len(data),
         "calibration": {kind: vars(trust) for kind, trust in calibration.items()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(data)
-    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    publish(data, folder / WEIGHTS)
+    publish((json.dumps(card, indent=1) + "\n").encode(), folder / CARD)  # last: it names the weights' hash
     return folder
 
 

@@ -16,7 +16,22 @@ from torch import Tensor
 from darkroom.data.scenes.looks import blurred, grain
 
 Picture = Float[Tensor, "3 side side"]
-WAYS = ("melted", "scrambled", "half erased", "blob")
+ERASED = "half erased"
+WAYS = ("melted", "scrambled", ERASED, "blob")
+SMALLEST = 6  # pixels a side of what can be spoilt visibly
+
+
+def _corners(box: tuple[float, float, float, float], side: int) -> tuple[int, int, int, int]:
+    """The box in pixels, two wider on every side, within the picture."""
+    x0, y0 = (max(0, round(v * side) - 2) for v in box[:2])
+    x1, y1 = (min(side, round(v * side) + 2) for v in box[2:])
+    return x0, y0, x1, y1
+
+
+def spoilable(box: tuple[float, float, float, float], side: int) -> bool:
+    """Whether enough of a thing is in the picture to be spoilt."""
+    x0, y0, x1, y1 = _corners(box, side)
+    return x1 - x0 >= SMALLEST and y1 - y0 >= SMALLEST
 
 
 def spoil(
@@ -24,16 +39,15 @@ def spoil(
 ) -> Picture:
     """The picture with the thing in ``box`` (x0, y0, x1, y1, fractions of the side) spoilt; ``behind`` lacks it."""
     side = picture.shape[-1]
-    x0, y0 = (max(0, round(v * side) - 2) for v in box[:2])
-    x1, y1 = (min(side, round(v * side) + 2) for v in box[2:])
-    if x1 - x0 < 6 or y1 - y0 < 6:
+    x0, y0, x1, y1 = _corners(box, side)
+    if not spoilable(box, side):
         return picture
     part = picture[:, y0:y1, x0:x1]
     if way == "melted":
         part = warped(part, random.uniform(0.14, 0.22), 4, random)
     elif way == "scrambled":
         part = _scrambled(part, random)
-    elif way == "half erased":
+    elif way == ERASED:
         part = _half_erased(part, behind[:, y0:y1, x0:x1], random)
     elif way == "blob":
         part = blurred(picture, random.uniform(0.10, 0.14) * max(x1 - x0, y1 - y0) / side)[:, y0:y1, x0:x1]

@@ -36,6 +36,7 @@ class Truth(NamedTuple):
     """Targets of a batch; what holds at a middle is given for each thing that has one."""
 
     heat: Float[Tensor, "b 16 16"]  # 1 at middles, falling off around them
+    known: Float[Tensor, " b"]  # 0 where what stands where is not known: photos
     at: Int[Tensor, "things 3"]  # picture, row and column of each middle
     concept: Int[Tensor, " things"]
     colour: Int[Tensor, " things"]
@@ -98,6 +99,7 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
     whole = {name: torch.tensor([_fact(scene, name) for scene in scenes], device=device) for name in WHOLE}
     return Truth(
         heat.to(device),
+        torch.tensor([float(scene.photo is None) for scene in scenes], device=device),
         torch.tensor(at, dtype=torch.long, device=device).view(-1, 3),
         torch.tensor([v[0] for v in values], dtype=torch.long, device=device),
         torch.tensor([v[1] for v in values], dtype=torch.long, device=device),

@@ -30,18 +30,21 @@ def judged(sight: Sight, expected: Expectation) -> tuple[Fact, ...]:
         facts.append(Fact(kind, text, "yes" if holds else "no"))
 
     there = [thing for thing in sight.things if thing.score >= SURE]
-    for wanted in expected.objects:
-        own = [thing for thing in there if thing.word == wanted.word]
-        say("presence", wanted.word, bool(own))
-        if wanted.count is not None:
-            say("count", f"{wanted.count} {wanted.word}", len(own) == wanted.count)
-        if wanted.colour is not None:
-            say("colour", f"{wanted.colour} {wanted.word}", bool(own) and all(t.colour == wanted.colour for t in own))
-    painted = [wanted for wanted in expected.objects if wanted.colour is not None]
-    if len(painted) > 1:
-        text = ", ".join(f"{wanted.colour} {wanted.word}" for wanted in painted)
-        bound = [_surest([t for t in there if t.word == w.word]) for w in painted]
-        say("binding", text, all(t is not None and t.colour == w.colour for t, w in zip(bound, painted, strict=True)))
+    for word in dict.fromkeys(wanted.word for wanted in expected.objects):
+        own = [thing for thing in there if thing.word == word]
+        say("presence", word, bool(own))
+        same = [wanted for wanted in expected.objects if wanted.word == word]  # "a red apple and a green apple"
+        if any(wanted.count is not None for wanted in same):
+            number = sum(wanted.count or 1 for wanted in same)
+            say("count", f"{number} {word}", len(own) == number)
+        for wanted in same:
+            if wanted.colour is not None:
+                painted = sum(thing.colour == wanted.colour for thing in own)
+                enough = wanted.count or 1 if len(same) > 1 else max(1, len(own))
+                say("colour", f"{wanted.colour} {word}", painted >= enough)
+    if sum(wanted.colour is not None for wanted in expected.objects) > 1:
+        colours = [fact for fact in facts if fact.kind == "colour"]
+        say("binding", ", ".join(fact.text for fact in colours), all(fact.answer == "yes" for fact in colours))
     for related in expected.relations:
         one = _surest([thing for thing in there if thing.word == related.first])
         other = _surest([thing for thing in there if thing.word == related.second and thing is not one])

@@ -57,10 +57,10 @@ JUDGED_KINDS = {
     "wearing": 0.06,
     "word": 0.06,
     "figure": 0.02,
-    "boxes": 0.01,
-    "photo": 0.01,
+    "photo": 0.02,
 }
-"""Kinds of scene the judge learns from: more counts and pairs than the generator, for they are what it must tell."""
+"""Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them; no box
+rooms, for a box is a parcel to whoever asks for one."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def autoencoder_leg(
 ) -> Trainer:
     """A trainer of the autoencoder on scenes of every style and on photos; ``start`` None begins from zero."""
     data = _data(place)
-    scenes = _everything(data, photo=0.2)
+    scenes = data.everything(kinds={**FULL.kinds, "photo": 0.2})
     composer = data.composer()
     held_out = Scenes(composer, scenes, config.seed, stream="held-out")(0, 256).composed.pixels
 
@@ -117,7 +117,7 @@ def text_leg(
     ``network`` None is the default model's; its vocabulary is the tokenizer's in any case.
     """
     data = _data(place)
-    scenes = replace(_everything(data), colour_share=0.3)
+    scenes = data.everything(colour_share=0.3)
     tokenizer = _tokenizer(place.out, scenes, start)
     network = replace(network or TextConfig(), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
@@ -182,7 +182,7 @@ def judge_leg(
 ) -> Trainer:
     """A trainer of the judge's detector, on its own stream of scenes; ``network`` None is the default judge's."""
     data = _data(place)
-    scenes = replace(_everything(data), kinds=JUDGED_KINDS, every_drawing=True)
+    scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True)
     torch.manual_seed(config.seed)
     settings = JudgeObjectiveConfig(network=network or detector_config())
     source = JudgedScenes(Scenes(data.composer(), scenes, config.seed, stream="judge"), settings)
@@ -249,13 +249,6 @@ def _data(place: Place) -> Built:
     return built.load(place.data).to(place.composes_on)
 
 
-def _everything(data: Built, photo: float = 0.02) -> ComposerConfig:
-    """Every kind of scene, in the styles the data has drawings in; ``photo`` is the share of photos."""
-    drawn = {sprite.style for sprite in data.drawings.sprites}
-    styles = {style: share for style, share in FULL.styles.items() if style in drawn}
-    return replace(FULL, styles=styles, kinds={**FULL.kinds, "photo": photo}, stock=data.stock)
-
-
 def _tokenizer(out: Path, scenes: ComposerConfig, start: Path | None) -> Tokenizer:
     """The run's tokenizer: read back, taken from the leg before, or trained on captions and all words of concepts."""
     path = out / "tokenizer.json"
@@ -294,6 +287,6 @@ def scene_sheet(data: Path, out: Path, count: int, seed: int) -> Path:
     from darkroom.picture.write import write
 
     found = built.load(data)
-    batch = Scenes(found.composer(), _everything(found), seed, stream="preview")(0, count)
+    batch = Scenes(found.composer(), found.everything(), seed, stream="preview")(0, count)
     pictures = [(p * 255).round().byte().permute(1, 2, 0).numpy() for p in batch.composed.pixels]
     return write(contact_sheet(pictures, batch.captions, columns=8), out)

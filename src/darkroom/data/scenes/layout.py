@@ -156,8 +156,7 @@ def _flawed(random: Random, scene: Scene, quality: str) -> Scene:
     if scene.kind != "single" or scene.camera is not None or scene.motion is not None:
         return scene
     thing = scene.objects[0]
-    beside = random.choice((-1, 1)) * random.uniform(0.34, 0.42) * thing.size + 0.5
-    edge = 0.5 + (0.5 if beside > 0.5 else -0.5) * random.uniform(0.84, 1.0)
+    edge = random.choice((random.uniform(0.0, 0.08), random.uniform(0.92, 1.0)))
     across = random.random() < 0.7
     thing = replace(thing, x=edge if across else thing.x, y=thing.y if across else edge)
     return replace(scene, quality=quality, objects=(thing,))

@@ -19,7 +19,7 @@ from torch import Tensor
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
-from darkroom.judge.spoilt import WAYS, spoil, worn
+from darkroom.judge.spoilt import ERASED, WAYS, spoil, spoilable, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, overlap, truth_of
 from darkroom.nn.detector import Detector, DetectorConfig, Seen
 from darkroom.training.compiled import compiled
@@ -126,24 +126,29 @@ def seen_worn(
         random = Random(f"{scene.seed}/wear")
         lost: frozenset[int] = frozenset()
         if scene.objects and random.random() < config.spoilt_share:
-            which = random.randrange(len(scene.objects))
-            pixels[i] = spoilt(scene, composer, pixels[i], which, random.choice(WAYS), random)
-            lost = spoilt_with(scene, composer, which)
+            which, way = random.randrange(len(scene.objects)), random.choice(WAYS)
+            if spoilable(composer.visible_box(scene, scene.objects[which]), composer.side):
+                pixels[i] = spoilt(scene, composer, pixels[i], which, way, random)
+                lost = spoilt_with(scene, composer, which, way)
         if random.random() < config.worn_share:
             pixels[i] = worn(pixels[i], random)
         gone.append(lost)
     return pixels, gone
 
 
-def spoilt_with(scene: Scene, composer: Composer, which: int) -> frozenset[int]:
-    """The objects that are gone when one is spoilt: it, and what lies within its box to a good part."""
+def spoilt_with(scene: Scene, composer: Composer, which: int, way: str) -> frozenset[int]:
+    """The objects that are gone when one is spoilt: it, and what lies within its box to a good part.
+
+    Erasing leaves what was painted over it whole.
+    """
     boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
-    return frozenset(i for i, box in enumerate(boxes) if i == which or overlap(box, boxes[which]) > 0.3)
+    within = {i for i, box in enumerate(boxes) if overlap(box, boxes[which]) > 0.3 and (way != ERASED or i < which)}
+    return frozenset({which, *within})
 
 
 def spoilt(scene: Scene, composer: Composer, picture: Tensor, which: int, way: str, random: Random) -> Tensor:
     """A scene's picture with one of its things spoilt."""
-    behind = composer.without(scene, which) if way == "half erased" else picture
+    behind = composer.without(scene, which) if way == ERASED else picture
     return spoil(picture, behind, composer.visible_box(scene, scene.objects[which]), way, random)
 
 
@@ -158,18 +163,20 @@ def detection_losses(
     focal = -torch.where(hit, (1 - p).square() * p.log(), weight * p.square() * (1 - p).log())
     things = max(1, len(truth.at))
     around = max(1, len(truth.around))
-    losses = {"heat": focal.sum() / things}
+    losses = {"heat": (focal * truth.known[:, None, None]).sum() / things}
     picture, row, column = truth.at.T
     concept, colour = (
         m[truth.around[:, 0], :, truth.around[:, 1], truth.around[:, 2]].float() for m in (seen.concept, seen.colour)
     )
     losses["concept"] = F.cross_entropy(concept, truth.concept[truth.whose], reduction="sum") / around
     losses["colour"] = F.cross_entropy(colour, truth.colour[truth.whose], reduction="sum") / around
-    losses["box"] = F.smooth_l1_loss(seen.box[picture, :, row, column].float(), truth.box, beta=0.05)
+    reach = seen.box[picture, :, row, column].float()
+    losses["box"] = F.smooth_l1_loss(reach, truth.box, beta=0.05, reduction="sum") / (4 * things)
     covered = seen.covered[picture, row, column].float()
     losses["covered"] = F.binary_cross_entropy_with_logits(covered, truth.covered, reduction="sum") / things
     losses["letters"] = _reading(seen.letters.float(), truth.letters)
-    right = {"concept right": (seen.concept[picture, :, row, column].argmax(1) == truth.concept).float().mean()}
+    named = seen.concept[picture, :, row, column].argmax(1)
+    right = {"concept right": (named == truth.concept).float().sum() / things}
     for name, wanted in truth.whole.items():
         if (wanted != IGNORED).any():
             losses[name] = F.cross_entropy(facts[name].float(), wanted, ignore_index=IGNORED)
