@@ -1,8 +1,9 @@
 """Scenes a second of the composer, on sprites made here: drawing the specs is not counted, painting them is.
 
-    python benchmarks/compose.py [--runs 9] [--threads 1] [--json]
+    python benchmarks/compose.py [--runs 9] [--threads 1] [--device cuda] [--json]
 
-Medians of several runs over the default mix of scenes (70 % one object, 15 % counts, 15 % pairs; 20 % recoloured).
+Medians of several runs over two mixes of scenes: plain (70 % one object, 15 % counts, 15 % pairs; 20 % recoloured), and
+full, all that the composer can do, photos aside.
 Wall-clock time, and the processor time it took, which other jobs on the machine disturb less.
 """
 
@@ -12,22 +13,22 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.layout import draw_scene
-from darkroom.data.scenes.spec import ComposerConfig, scene_seed
+from darkroom.data.scenes.spec import FULL, ComposerConfig, scene_seed
 from darkroom.data.shards import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
 
 BATCHES = (64, 256)
 SIDES = (64, 128)
 
 
-def sprites() -> SpriteTable:
+def sprites(config: ComposerConfig) -> SpriteTable:
     """A soft, shaded ellipse for each concept and style, as large and as slim as real drawings are."""
-    config = ComposerConfig()
     random = np.random.default_rng(7)
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5 - SIDE / 2
     table, planes = [], []
@@ -44,17 +45,20 @@ def sprites() -> SpriteTable:
     return SpriteTable(tuple(table), torch.from_numpy(np.stack(planes)))
 
 
-def measured(composer: Composer, batch: int, runs: int) -> dict[str, list[float]]:
+def measured(composer: Composer, config: ComposerConfig, batch: int, runs: int) -> dict[str, list[float]]:
     """Milliseconds a scene of each run, by the clock on the wall and by the processor's."""
-    config = ComposerConfig()
+    device = composer.table.pixels.device
     batches = [
         [draw_scene(scene_seed("preview", 0, run * batch + i), config) for i in range(batch)] for run in range(runs + 1)
     ]
-    composer.render(batches.pop())  # warm
+    for scenes in batches:  # warm: places are painted once
+        composer.render(scenes)
     found: dict[str, list[float]] = {"wall": [], "processor": []}
     for scenes in batches:
         wall, processor = time.perf_counter(), time.process_time()
         composer.render(scenes)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         found["wall"].append((time.perf_counter() - wall) / batch * 1e3)
         found["processor"].append((time.process_time() - processor) / batch * 1e3)
     return found
@@ -65,25 +69,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    table = sprites()
     rows = []
-    for side in SIDES:
-        composer = Composer(table, side)
-        for batch in BATCHES:
-            found = measured(composer, batch, asked.runs)
-            median = {clock: statistics.median(values) for clock, values in found.items()}
-            rows.append({"side": side, "batch": batch, "ms a scene": median, "runs": found})
+    for name, config in (("plain", ComposerConfig()), ("full", FULL)):
+        table = sprites(config).to(torch.device(asked.device))
+        config = replace(config, stock=table.stock)
+        for side in SIDES:
+            composer = Composer(table, side)
+            for batch in BATCHES:
+                found = measured(composer, config, batch, asked.runs)
+                median = {clock: statistics.median(values) for clock, values in found.items()}
+                rows.append({"scenes": name, "side": side, "batch": batch, "ms a scene": median, "runs": found})
     if asked.json:
         print(json.dumps({"threads": asked.threads, "torch": torch.__version__, "rows": rows}))
         return
     print(f"{asked.threads} thread(s), medians of {asked.runs} runs")
-    print(f"{'side':>6}{'batch':>7}{'scenes/s':>10}{'ms/scene':>10}{'processor ms/scene':>20}")
+    print(f"{'scenes':<7}{'side':>6}{'batch':>7}{'scenes/s':>10}{'ms/scene':>10}{'processor ms/scene':>20}")
     for row in rows:
         wall, processor = row["ms a scene"]["wall"], row["ms a scene"]["processor"]
-        print(f"{row['side']:>6}{row['batch']:>7}{1000 / wall:>10.0f}{wall:>10.3f}{processor:>20.3f}")
+        print(f"{row['scenes']:<7}{row['side']:>6}{row['batch']:>7}{1000 / wall:>10.0f}{wall:>10.3f}{processor:>20.3f}")
 
 
 if __name__ == "__main__":
