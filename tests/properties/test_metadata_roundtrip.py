@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import AdapterUse, Environment, Recipe
 from darkroom.contracts.request import MAX_SEED
+from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.picture.infotext import infotext, parse_infotext
 from darkroom.picture.metadata import read_infotext, read_recipe
 from darkroom.picture.write import encode
@@ -33,6 +34,14 @@ HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 SIDES = st.integers(4, 128).map(lambda n: 16 * n)
 ADAPTERS = st.builds(AdapterUse, name=NAMES, sha256=HASHES, scale=st.floats(-10, 10))
 
+VERDICTS = st.builds(
+    Verdict,
+    judge=HASHES,
+    facts=st.lists(
+        st.builds(Answered, kind=NAMES, text=TEXT, answer=st.sampled_from(["yes", "no", "cannot tell"])), max_size=3
+    ).map(tuple),
+    tried=st.integers(1, 10_000),
+)
 RECIPES = st.builds(
     Recipe,
     prompt=st.builds(Prompt, text=TEXT.filter(lambda s: bool(s.strip())), negative=TEXT),
@@ -47,6 +56,7 @@ RECIPES = st.builds(
     model_hash=HASHES,
     adapters=st.lists(ADAPTERS, max_size=2).map(tuple),
     darkroom=NAMES,
+    verdict=st.none() | VERDICTS,
     environment=st.builds(
         Environment,
         torch=NAMES,
@@ -65,7 +75,9 @@ def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> N
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(recipe.to_json(ascii_only=True)) == recipe
     assert json.loads(recipe.to_json()) == json.loads(recipe.to_json(ascii_only=True))
-    assert {name: getattr(recipe, name) for name, _ in recipe.request()} == dict(recipe.request())
+    again = {name: value for name, value in recipe.request() if name in Recipe.model_fields}
+    assert {name: getattr(recipe, name) for name in again} == again
+    assert not recipe.request().judged  # the picture is drawn again, not judged again
 
 
 @pytest.mark.parametrize("format", ["png", "jpg", "webp"])
