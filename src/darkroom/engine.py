@@ -68,6 +68,11 @@ class Engine(Generic[T]):
                 continue
             yield from self._pass(running)
 
+    def ended(self, tasks: Iterable[Task[T]]) -> list[T | Exception]:
+        """What each task came to, or the error that ended it, in the order of the tasks."""
+        outcomes = sorted(self.run(tasks), key=lambda outcome: outcome.index)
+        return [outcome.error if outcome.error is not None else outcome.result for outcome in outcomes]  # type: ignore[misc]
+
     def _pass(self, running: list[_Running[T]]) -> Iterator[Outcome[T]]:
         """One evaluation for the oldest waiting call and its like."""
         pending = [(one, i) for one in running for i, answer in enumerate(one.answers) if answer is None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
 
@@ -49,7 +48,7 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
         lot = range(tried, min(best_of + retry, tried + best_of))
         recipes = [recipe.model_copy(update={"seed": candidate_seed(recipe.seed, number)}) for number in lot]
         tried = lot.stop
-        for image in _drawn(model, recipes):
+        for image in Engine[Image](model.evaluate).ended(picture(candidate, model) for candidate in recipes):
             if isinstance(image, Exception):
                 failure = image
                 continue
@@ -67,16 +66,6 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
     answers = tuple(Answered(kind=fact.kind, text=fact.text, answer=fact.answer) for fact in facts)
     verdict = Verdict(judge=judge.sha256, facts=answers, tried=tried)
     return Image(image.pixels, image.recipe.model_copy(update={"verdict": verdict}))
-
-
-def _drawn(model: Model, recipes: Sequence[Recipe]) -> list[Image | Exception]:
-    """The pictures of recipes, in their order."""
-    found: dict[int, Image | Exception] = {}
-    for outcome in Engine[Image](model.evaluate).run(picture(recipe, model) for recipe in recipes):
-        ended = outcome.error if outcome.result is None else outcome.result
-        assert ended is not None
-        found[outcome.index] = ended
-    return [found[i] for i in range(len(recipes))]
 
 
 def _pixels(image: Image) -> torch.Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import SpecObject
-from darkroom.judge.spoilt import WAYS, spoil, warped, worn
-from darkroom.training.objectives.judge import JudgedScenes, JudgeObjectiveConfig, joined_lessons, spoilt_with
+from darkroom.judge.spoilt import WAYS, spoil, spoilt_with, warped, worn
+from darkroom.training.objectives.judge import JudgedScenes, JudgeObjectiveConfig, joined_lessons
 from tests.wardrobe import everything, full_composer, full_table, index, one
 
 BOX = (0.25, 0.25, 0.75, 0.75)

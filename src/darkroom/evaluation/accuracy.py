@@ -120,13 +120,12 @@ def _judged(
 ) -> Iterator[Outcome]:
     requests = [Request(prompt=Prompt(text=row.prompt), seed=seed, steps=steps) for row, seed in lot]
     vocabulary = set(model.card.vocabulary)
-    drawn: dict[int, Image] = {}
-    for outcome in Engine[Image](model.evaluate).run(picture(model.resolve(r), model) for r in requests):
-        if outcome.error is not None:
-            raise outcome.error
-        assert outcome.result is not None
-        drawn[outcome.index] = outcome.result
-    pixels = torch.stack([torch.from_numpy(drawn[i].pixels.copy()).permute(2, 0, 1) for i in range(len(lot))])
+    drawn: list[Image] = []
+    for image in Engine[Image](model.evaluate).ended(picture(model.resolve(request), model) for request in requests):
+        if isinstance(image, Exception):
+            raise image
+        drawn.append(image)
+    pixels = torch.stack([torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) for image in drawn])
     for i, ((row, seed), sight) in enumerate(zip(lot, judge.look(pixels.float() / 255), strict=True)):
         if out is not None:
             (out / "pictures").mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from darkroom.evaluation.prompts import PromptRow, described
 from darkroom.judge.expect import foils
 from darkroom.judge.judge import Judge, Trust, answers
 from darkroom.judge.sight import SURE, Sight
-from darkroom.judge.spoilt import WAYS, spoil, spoilable
+from darkroom.judge.spoilt import WAYS, spoilable, spoilt
 from darkroom.judge.truth import overlap
 from darkroom.judge.verdict import all_right, judged
 from darkroom.wording.vocabulary import core
@@ -50,7 +50,7 @@ def calibrate(
 ) -> Calibration:
     """Measures the judge on about ``count`` scenes of the stream kept for it."""
     said: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    spoilt: dict[str, list[bool]] = defaultdict(list)
+    fooled: dict[str, list[bool]] = defaultdict(list)
     composer = data.composer()
     pairs = list(described("held-out", RUN, data.stock, count / 500))
     before: Sight | None = None
@@ -63,13 +63,13 @@ def calibrate(
             _ask(said, row, sight, before)
             before = sight
         for way, answer in _spoilings(judge, scenes, sights, pixels, composer):
-            spoilt[way].append(answer)
+            fooled[way].append(answer)
         report(start + len(lot))
     trust = {
         kind: Trust(_share(rows["ceiling"]), _share(rows["floor"]), _share(rows["foil"]) if rows["foil"] else None)
         for kind, rows in said.items()
     }
-    return Calibration(trust, {way: _share(found) for way, found in spoilt.items()}, len(pairs))
+    return Calibration(trust, {way: _share(found) for way, found in fooled.items()}, len(pairs))
 
 
 def _ask(said: dict[str, dict[str, list[bool]]], row: PromptRow, sight: Sight, elsewhere: Sight | None) -> None:
@@ -109,10 +109,9 @@ def _spoilings(
         which, way = random.randrange(max(1, len(scene.objects))), random.choice(WAYS)
         if not scene.objects or not sees(sight, scene, which):
             continue
-        box = composer.visible_box(scene, scene.objects[which])
-        if spoilable(box, composer.side):
+        if spoilable(composer.visible_box(scene, scene.objects[which]), composer.side):
             jobs.append((scene, which, way))
-            worse.append(spoil(pixels[i], composer.without(scene, which), box, way, random))
+            worse.append(spoilt(scene, composer, pixels[i], which, way, random))
     if jobs:
         for (scene, which, way), sight in zip(jobs, judge.look(torch.stack(worse)), strict=True):
             yield way, sees(sight, scene, which)

@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.looks import blurred, grain
+from darkroom.data.scenes.spec import Scene
+from darkroom.judge.truth import overlap
 
 Picture = Float[Tensor, "3 side side"]
 ERASED = "half erased"
@@ -56,6 +59,22 @@ def spoil(
     found = picture.clone()
     found[:, y0:y1, x0:x1] += (part - found[:, y0:y1, x0:x1]) * _feathered(y1 - y0, x1 - x0, picture.device)
     return found
+
+
+def spoilt_with(scene: Scene, composer: Composer, which: int, way: str) -> frozenset[int]:
+    """The objects that are gone when one is spoilt: it, and what lies within its box to a good part.
+
+    Erasing leaves what was painted over it whole.
+    """
+    boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
+    within = {i for i, box in enumerate(boxes) if overlap(box, boxes[which]) > 0.3 and (way != ERASED or i < which)}
+    return frozenset({which, *within})
+
+
+def spoilt(scene: Scene, composer: Composer, picture: Tensor, which: int, way: str, random: Random) -> Tensor:
+    """A scene's picture with one of its things spoilt."""
+    behind = composer.without(scene, which) if way == ERASED else picture
+    return spoil(picture, behind, composer.visible_box(scene, scene.objects[which]), way, random)
 
 
 def _feathered(height: int, width: int, device: torch.device) -> Float[Tensor, "height width"]:

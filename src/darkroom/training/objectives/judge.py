@@ -19,8 +19,8 @@ from torch import Tensor
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
-from darkroom.judge.spoilt import ERASED, WAYS, spoil, spoilable, worn
-from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, overlap, truth_of
+from darkroom.judge.spoilt import WAYS, spoilable, spoilt, spoilt_with, worn
+from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
 from darkroom.nn.detector import Detector, DetectorConfig, Seen
 from darkroom.training.compiled import compiled
 from darkroom.training.objectives.text import composer_settings
@@ -134,22 +134,6 @@ def seen_worn(
             pixels[i] = worn(pixels[i], random)
         gone.append(lost)
     return pixels, gone
-
-
-def spoilt_with(scene: Scene, composer: Composer, which: int, way: str) -> frozenset[int]:
-    """The objects that are gone when one is spoilt: it, and what lies within its box to a good part.
-
-    Erasing leaves what was painted over it whole.
-    """
-    boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
-    within = {i for i, box in enumerate(boxes) if overlap(box, boxes[which]) > 0.3 and (way != ERASED or i < which)}
-    return frozenset({which, *within})
-
-
-def spoilt(scene: Scene, composer: Composer, picture: Tensor, which: int, way: str, random: Random) -> Tensor:
-    """A scene's picture with one of its things spoilt."""
-    behind = composer.without(scene, which) if way == ERASED else picture
-    return spoil(picture, behind, composer.visible_box(scene, scene.objects[which]), way, random)
 
 
 def detection_losses(
