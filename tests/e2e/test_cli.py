@@ -173,6 +173,7 @@ def test_other_verbs_refuse_in_one_sentence(refused: Callable[..., str], argumen
 )
 def test_a_process_of_its_own_says_the_same(here: Path, arguments: tuple[str, ...]) -> None:
     done = call(here, *arguments)
+    assert done.returncode != 0 and done.stderr.startswith("error: ")
     only_sentence(here, done.returncode, done.stdout, done.stderr)
 
 
