@@ -12,9 +12,7 @@ from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.engine import Engine
 from darkroom.generate import picture, styled
 from darkroom.judge.asked import asked
-from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, load_judge
-from darkroom.judge.sight import Sight
 from darkroom.judge.verdict import Fact, all_right, judged
 from darkroom.model import EMBEDDED, Model
 from darkroom.picture.image import Image
@@ -38,9 +36,11 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
     """Draws ``best_of`` candidates, and up to ``retry`` more until one has every fact right; returns the best.
 
     Its recipe carries the candidate's own seed, so it draws the same picture again, and the verdict. Where a prompt
-    asks for nothing the judge can check the first candidate is returned. An error is raised only if all failed.
+    asks for nothing the judge can check, no more than ``best_of`` are drawn. Candidates that hold equally many facts
+    are ranked by how well the sentence fits them. An error is raised only if all failed.
     """
-    expected = asked(styled(parse(recipe.prompt.text).text, recipe.style))
+    sentence = styled(parse(recipe.prompt.text).text, recipe.style)
+    expected = asked(sentence)
     best: tuple[tuple[bool, int, float], Image, tuple[Fact, ...]] | None = None
     failure: Exception | None = None
     tried = 0
@@ -54,7 +54,8 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
                 continue
             sight = judge.look(_pixels(image))[0]
             facts = judged(sight, expected)
-            rank = (all_right(facts), sum(fact.answer == "yes" for fact in facts), _surety(sight, expected))
+            fit = judge.fit([sight], [sentence]).item()
+            rank = (all_right(facts), sum(fact.answer == "yes" for fact in facts), fit)
             if best is None or rank > best[0]:
                 best = rank, image, facts
         if best is not None and (best[0][0] or not best[2]):
@@ -70,9 +71,3 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
 
 def _pixels(image: Image) -> torch.Tensor:
     return torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def _surety(sight: Sight, expected: Expectation) -> float:
-    """How sure the judge is of the things asked for."""
-    scores = [max((t.score for t in sight.things if t.word == w.word), default=0.0) for w in expected.objects]
-    return sum(scores) / max(1, len(scores))

@@ -16,7 +16,10 @@ import darkroom
 from darkroom.data import photos, shards
 from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
-from darkroom.nn import autoencoder, text
+from darkroom.evaluation.command import pack_judge
+from darkroom.judge.judge import load_judge
+from darkroom.judge.truth import WHOLE
+from darkroom.nn import autoencoder, detector, text
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder
@@ -219,3 +222,30 @@ def test_what_is_no_hand_over_is_refused_in_a_sentence(data: Path, tmp_path: Pat
         opened_autoencoder(tmp_path)
     with pytest.raises(TrainingError, match="is no hand-over"):
         diffusion_trainer(data, tmp_path / "out", tmp_path, tmp_path)
+
+
+# --- the judge ---------------------------------------------------------------------------------------------------
+
+
+def judge_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
+    out.mkdir(exist_ok=True)
+    captions = [f"a {c.word} on a white background" for c in everyday()]
+    (out / "judge-tokenizer.json").write_text(Tokenizer.train(captions, 512).to_json(), encoding="utf-8")
+    network = detector.nano({name: len(values) for name, values in WHOLE.items()})
+    reader = replace(text.nano(), width=32)
+    return legs.judge_leg(Place(data, out, CPU), config(8), start, network=network, reader=reader, compiled=False)
+
+
+def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_path: Path) -> None:
+    folder = trained(judge_trainer(data, tmp_path / "judge"))
+    assert {p.name for p in folder.iterdir()} == {"judge.safetensors", "judge-tokenizer.json", "leg.json"}
+    packed = pack_judge(folder, data, tmp_path / "packed", 26)
+    judge = load_judge(packed)
+    assert judge.calibration["presence"].ceiling <= 1 and judge.calibration["ranking"].floor < 0.5
+    average = load_file(folder / "judge.safetensors")
+    weight = judge.matching.reader.embed.weight
+    assert torch.allclose(weight, average["matching.reader.embed.weight"].float(), atol=0.01)
+    for start in (folder, packed):  # both open the next leg
+        after = judge_trainer(data, tmp_path / f"from-{start.name}", start)
+        name = "detector.what.weight"
+        assert torch.allclose(after.masters.masters[name].flatten(1), average[name].float().flatten(1), atol=0.02)

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -233,7 +233,7 @@ def test_a_stopped_run_goes_on_and_draws_nothing_twice(judge: Judge, tmp_path: P
 
 def test_outcomes_of_another_judge_are_not_mixed(judge: Judge, tmp_path: Path) -> None:
     evaluated(tiny_model(), judge, rows(1), (1,), tmp_path)
-    other = Judge(judge.detector, judge.calibration, "another")
+    other = replace(judge, sha256="another")
     with pytest.raises(BadInput, match="holds outcomes of another model or judge"):
         evaluated(tiny_model(), other, rows(1), (1,), tmp_path)
     torch.manual_seed(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,9 @@ from darkroom.judge.sight import Sight, Thing, look
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, joined, truth_of
 from darkroom.judge.verdict import all_right, judged
 from darkroom.nn.detector import CELLS, Detector, Seen, nano
+from darkroom.nn.text import TextConfig
+from darkroom.training.objectives.judge import JudgeTraining
+from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
 from tests.wardrobe import everything, full_composer, full_table, index, one, photos
 
@@ -164,7 +167,8 @@ def seen_at(row: int, column: int, word: str, letters: str = "") -> Seen:
     colour = torch.zeros(1, 12, CELLS, CELLS)
     colour[0, COLOUR_NAMES.index("red")] = 4.0
     box = torch.full((1, 4, CELLS, CELLS), 0.25)
-    return Seen(heat, concept, colour, box, heat * 0 - 3, read, torch.zeros(1, sum(SIZES.values())))
+    whole = torch.zeros(1, sum(SIZES.values()))
+    return Seen(heat, concept, colour, box, heat * 0 - 3, read, whole, torch.zeros(1, 16))
 
 
 def test_a_peak_becomes_a_thing_with_its_box() -> None:
@@ -255,19 +259,33 @@ def test_colours_on_the_wrong_things_are_not_bound() -> None:
 
 def small_judge(folder: Path) -> Path:
     torch.manual_seed(0)
-    network = {"concepts": len(core()), "whole": SIZES, "widths": [8, 16, 16, 24], "blocks": [0, 1, 1, 1]}
-    weights = Detector(nano(SIZES)).state_dict()
-    return save_judge(folder, weights, network, {"presence": Trust(0.98, 0.01, 0.02)})
+    training = JudgeTraining(nano(SIZES), TextConfig(512, 32, 1, 16, spelling_width=8))
+    networks = {"detector": asdict(training.detector.config), "reader": asdict(training.matching.reader.config)}
+    calibration = {"presence": Trust(0.98, 0.01, 0.02)}
+    return save_judge(folder, training.state_dict(), networks, Tokenizer(), calibration)
 
 
 def test_a_judge_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     judge = load_judge(small_judge(tmp_path / "judge"))
     torch.manual_seed(0)
-    original = Detector(nano(SIZES))
-    for name, tensor in judge.detector.state_dict().items():
-        assert torch.allclose(tensor, original.state_dict()[name], atol=0.02), name
+    original = JudgeTraining(nano(SIZES), TextConfig(512, 32, 1, 16, spelling_width=8))
+    for part in ("detector", "matching"):
+        expected = getattr(original, part).state_dict()
+        for name, tensor in getattr(judge, part).state_dict().items():
+            assert torch.allclose(tensor, expected[name], atol=0.02), name
     assert judge.calibration == {"presence": Trust(0.98, 0.01, 0.02)}
     assert len(judge.look(torch.rand(20, 3, 128, 128))) == 20
+
+
+def test_a_sentence_fits_a_picture_the_same_whatever_stands_beside_them(tmp_path: Path) -> None:
+    judge = load_judge(small_judge(tmp_path / "judge"))
+    sights = judge.look(torch.rand(3, 3, 128, 128))
+    sentences = ["a cat", 'a much longer sentence with the word "HELLO" in it', "a dog left of a cat"]
+    fits = judge.fit(sights, sentences)
+    assert fits.shape == (3, 3) and len(set(fits.flatten().tolist())) == 9
+    for i, sight in enumerate(sights):
+        for j, sentence in enumerate(sentences):
+            assert judge.fit([sight], [sentence]).item() == pytest.approx(fits[i, j].item(), abs=1e-5)
 
 
 def test_a_damaged_judge_is_refused(tmp_path: Path) -> None:
@@ -276,6 +294,11 @@ def test_a_damaged_judge_is_refused(tmp_path: Path) -> None:
     data[-1] ^= 1
     (folder / "judge.safetensors").write_bytes(data)
     with pytest.raises(BadFile, match=r"is damaged.*darkroom train judge"):
+        load_judge(folder)
+    small_judge(folder)
+    words = folder / "judge-tokenizer.json"
+    words.write_text(Tokenizer([(70, 71)]).to_json())
+    with pytest.raises(BadFile, match=r"judge-tokenizer.json.*is damaged"):
         load_judge(folder)
     (folder / "judge.json").write_text("{")
     with pytest.raises(BadFile, match="cannot be opened"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
@@ -36,7 +37,10 @@ class Scripted(Judge):
         bytes_ = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy().tobytes()  # type: ignore[index]
         score = self.scores[bytes_]  # type: ignore[attr-defined]
         things = (Thing("cat", score, "own", (0.2, 0.2, 0.8, 0.8), 0.0),) if score else ()
-        return [Sight(things, {}, "")]
+        return [Sight(things, {}, "", torch.tensor([score]))]
+
+    def fit(self, sights: object, sentences: object) -> torch.Tensor:  # type: ignore[override]
+        return torch.stack([sight.vector for sight in sights])  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,12 @@ def test_a_prompt_nothing_can_be_checked_of_is_drawn_once(model: Model, recipe: 
     found = selected(model, Scripted(model, dull, {}), dull, retry=5)
     assert found.recipe.seed == 5 and found.recipe.verdict == Verdict(judge="a" * 64, facts=(), tried=1)
     assert not found.recipe.verdict.holds
+
+
+def test_of_pictures_nothing_can_be_checked_of_the_best_fitting_is_kept(model: Model, recipe: Recipe) -> None:
+    dull = recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": "something nice"})})
+    found = selected(model, Scripted(model, dull, {0: 0.1, 1: 0.2, 2: 0.7, 3: 0.4}), dull, best_of=4)
+    assert found.recipe.seed == candidate_seed(5, 2)
 
 
 def test_the_verdict_is_read_back_out_of_the_picture(model: Model, recipe: Recipe, tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from darkroom.data.loader import Scenes
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import SpecObject
 from darkroom.judge.spoilt import WAYS, spoil, spoilt_with, warped, worn
+from darkroom.nn.matching import reader_config
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjectiveConfig, joined_lessons
 from tests.wardrobe import everything, full_composer, full_table, index, one
 
 BOX = (0.25, 0.25, 0.75, 0.75)
+READER = reader_config(512)
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +84,14 @@ def test_what_lies_within_a_spoilt_thing_is_gone_with_it(composer: Composer) -> 
 
 def test_lessons_repeat_and_join(composer: Composer) -> None:
     scenes = Scenes(composer, everything(composer.table.stock), 0, "judge")
-    source = JudgedScenes(scenes, JudgeObjectiveConfig(spoilt_share=0.9))
+    source = JudgedScenes(scenes, JudgeObjectiveConfig(READER, spoilt_share=0.9))
     whole = source(0, 24)
     parts = joined_lessons([source(0, 10), source(10, 14)])
     assert torch.equal(whole.pixels, parts.pixels)
     assert torch.equal(whole.truth.heat, parts.truth.heat) and torch.equal(whole.truth.whose, parts.truth.whose)
-    clean = JudgedScenes(scenes, JudgeObjectiveConfig(spoilt_share=0.0, worn_share=0.0))(0, 24)
+    assert whole.captions == parts.captions and whole.mistold == parts.mistold
+    assert torch.equal(whole.fitting, parts.fitting) and not whole.fitting.all()
+    clean = JudgedScenes(scenes, JudgeObjectiveConfig(READER, spoilt_share=0.0, worn_share=0.0))(0, 24)
     assert torch.equal(clean.pixels, composer.render(scenes.specs(0, 24)).pixels)
     assert len(whole.truth.at) < len(clean.truth.at)  # spoilt things are not asked for
+    assert clean.fitting.all()

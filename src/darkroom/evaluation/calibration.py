@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from darkroom.data.built import Built
+from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
 from darkroom.evaluation.prompts import PromptRow, described
 from darkroom.judge.expect import foils
 from darkroom.judge.judge import Judge, Trust, answers
+from darkroom.judge.mistold import mistold
 from darkroom.judge.sight import SURE, Sight
 from darkroom.judge.spoilt import WAYS, spoilable, spoilt
 from darkroom.judge.truth import overlap
@@ -31,6 +33,9 @@ BATCH = 32
 RUN = 1  # of the stream "held-out": the prompt sets have others
 OVERALL = "overall"  # every fact of a picture right
 GROUP = "group: "  # the same, within a group of prompts
+RANKING = "ranking"
+"""How pictures are ranked by how well sentences fit them. Ceiling: a scene's own sentence fits it best of a batch's;
+floor: another scene's fits it better; foil: its own with one fact changed does."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def calibrate(
         scenes = [scene for _, scene in lot]
         pixels = composer.render(scenes).pixels
         sights = judge.look(pixels)
+        _rank(said[RANKING], judge, lot, sights)
         for (row, _), sight in zip(lot, sights, strict=True):
             _ask(said, row, sight, before)
             before = sight
@@ -91,6 +97,20 @@ def _ask(said: dict[str, dict[str, list[bool]]], row: PromptRow, sight: Sight, e
         said[kind]["foil"].append(all(fact.answer == "yes" for fact in changed))
         for whole in (OVERALL, GROUP + row.group):
             said[whole]["foil"].append(all_right(given))
+
+
+def _rank(said: dict[str, list[bool]], judge: Judge, lot: list[tuple[PromptRow, Scene]], sights: list[Sight]) -> None:
+    """Notes whose sentence fits each scene best."""
+    fits = judge.fit(sights, [row.prompt for row, _ in lot])
+    own = fits.diag()
+    said["ceiling"] += (fits.argmax(1) == torch.arange(len(lot))).tolist()
+    said["floor"] += (fits > own[:, None])[~torch.eye(len(lot), dtype=torch.bool)].tolist()
+    for i, (_, scene) in enumerate(lot):
+        wrong = mistold(scene)
+        if wrong is not None:
+            said["foil"].append(
+                bool(judge.fit(sights[i : i + 1], [wrong]) >= judge.fit(sights[i : i + 1], [caption(scene)]))
+            )
 
 
 def _spoilings(

@@ -18,8 +18,9 @@ from darkroom.evaluation.accuracy import as_json, evaluated, scores, table_lines
 from darkroom.evaluation.calibration import Calibration, calibrate
 from darkroom.evaluation.measuring import reported
 from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set
-from darkroom.judge.judge import Trust, load_judge, save_judge
+from darkroom.judge.judge import WEIGHTS, WORDS, Trust, load_judge, save_judge
 from darkroom.model import EMBEDDED, load
+from darkroom.wording.tokenizer import Tokenizer
 
 
 def evaluate(
@@ -74,16 +75,17 @@ def calibration(data: Path, judge: Path | None, count: int, *, as_data: bool) ->
 def pack_judge(handover: Path, data: Path, out: Path, count: int) -> Path:
     """Writes a judge's folder from a training leg's hand-over, with its calibration measured on the packed weights."""
     try:
-        network = json.loads((handover / "leg.json").read_text(encoding="utf-8"))["networks"]["judge"]
-        weights = load_file(handover / "judge.safetensors")
+        networks = json.loads((handover / "leg.json").read_text(encoding="utf-8"))["networks"]
+        weights = load_file(handover / WEIGHTS)
+        tokenizer = Tokenizer.from_json((handover / WORDS).read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         fix = "give the handover folder of a `darkroom train judge` run"
         raise BadFile(f"{handover}", f"is no judge's hand-over ({error})", fix) from error
     with TemporaryDirectory() as folder:  # measured before anything under ``out`` changes
-        opened = load_judge(save_judge(Path(folder), weights, network, {}))
+        opened = load_judge(save_judge(Path(folder), weights, networks, tokenizer, {}))
         found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
     print("\n".join(_lines(found)), file=sys.stderr)
-    return save_judge(out, weights, network, found.trust)
+    return save_judge(out, weights, networks, tokenizer, found.trust)
 
 
 def _rows(calibration: Mapping[str, Trust]) -> dict[str, dict[str, float | None]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from darkroom.contracts.errors import BadInput
-from darkroom.data.scenes.spec import MEDIA, RELATIONS, Scene
+from darkroom.data.scenes.spec import MEDIA, RELATIONS, Relation, Scene
 from darkroom.judge.truth import GRADIENT, WHOLE
 from darkroom.wording.vocabulary import COLOURS, concept_of, core
 
@@ -114,7 +114,7 @@ def expected_of(scene: Scene) -> Expectation:
 
 # --- foils -------------------------------------------------------------------------------------------------------
 
-_OPPOSITES = {
+OPPOSITES: dict[str, Relation] = {
     "left of": "right of",
     "right of": "left of",
     "above": "below",
@@ -124,6 +124,7 @@ _OPPOSITES = {
     "behind": "in front of",
     "next to": "above",
 }
+"""What is never true of two things of which the other is."""
 
 
 def foils(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
@@ -154,8 +155,8 @@ def foils(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
             swapped = _with(expected, painted[0], replace(one, colour=two.colour))
             yield "binding", _with(swapped, painted[1], replace(two, colour=one.colour))
     for i, related in enumerate(expected.relations):
-        if related.relation in _OPPOSITES:
-            turned = replace(related, relation=_OPPOSITES[related.relation])
+        if related.relation in OPPOSITES:
+            turned = replace(related, relation=OPPOSITES[related.relation])
             yield (
                 "relation",
                 replace(expected, relations=(*expected.relations[:i], turned, *expected.relations[i + 1 :])),

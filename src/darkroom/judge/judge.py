@@ -1,4 +1,4 @@
-"""The judge as it ships: the detector's weights, what it knows, and how far it can be trusted."""
+"""The judge as it ships: its networks' weights, what it knows, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from darkroom.contracts.errors import BadFile
 from darkroom.contracts.files import publish
@@ -23,9 +23,13 @@ from darkroom.judge.sight import Sight, look
 from darkroom.judge.verdict import Fact, judged
 from darkroom.nn.config import read_config
 from darkroom.nn.detector import Detector, DetectorConfig
+from darkroom.nn.matching import Matching
 from darkroom.nn.storage import packed, unpacked
+from darkroom.nn.text import TextConfig
+from darkroom.prompt.encoders import batched
+from darkroom.wording.tokenizer import Tokenizer
 
-WEIGHTS, CARD = "judge.safetensors", "judge.json"
+WEIGHTS, CARD, WORDS = "judge.safetensors", "judge.json", "judge-tokenizer.json"
 AT_ONCE = 16  # pictures looked at together
 
 
@@ -43,6 +47,8 @@ class Judge:
     """Says what is in pictures. ``calibration`` holds the Trust of every kind of fact."""
 
     detector: Detector
+    matching: Matching
+    tokenizer: Tokenizer
     calibration: Mapping[str, Trust]
     sha256: str  # of the weights file
 
@@ -54,6 +60,14 @@ class Judge:
         """The answer to each fact expected of a picture."""
         return judged(self.look(pixels[None])[0], expected)
 
+    @torch.no_grad()
+    def fit(self, sights: Sequence[Sight], sentences: Sequence[str]) -> Float[Tensor, "pictures sentences"]:
+        """How well each sentence fits each picture seen: a logit, for ranking; facts are for verdicts."""
+        read = [
+            self.matching(*batched([self.tokenizer.tokens(text)]))[0] for text in sentences
+        ]  # each alone: a sentence's vector must not depend on its neighbours'
+        return self.matching.fit(torch.stack([sight.vector for sight in sights]), torch.stack(read))
+
 
 def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
     """Opens a judge. Raises BadFile that says what is missing or damaged, and the fix."""
@@ -63,8 +77,14 @@ def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
         data = (folder / WEIGHTS).read_bytes()
         if sha256(data).hexdigest() != card["sha256"]:
             raise BadFile(f"{folder / WEIGHTS}", "is damaged: it is not the file its card names", fix)
-        detector = Detector(read_config(DetectorConfig, card["network"]))
-        detector.load_state_dict(unpacked(load_tensors(data)))
+        network = read_config(DetectorConfig, card["networks"]["detector"])
+        detector = Detector(network)
+        matching = Matching(read_config(TextConfig, card["networks"]["reader"]), network.shared)
+        networks = nn.ModuleDict({"detector": detector, "matching": matching})
+        networks.load_state_dict(unpacked(load_tensors(data)))
+        tokenizer = Tokenizer.from_json((folder / WORDS).read_text(encoding="utf-8"))
+        if tokenizer.sha256 != card["tokenizer"]:
+            raise BadFile(f"{folder / WORDS}", "is damaged: it is not the file its card names", fix)
         calibration = {kind: Trust(**row) for kind, row in card["calibration"].items()}
     except OSError as error:
         raise BadFile(f"{folder}", f"holds no judge ({error})", fix) from error
@@ -72,23 +92,30 @@ def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
         if isinstance(error, BadFile):
             raise
         raise BadFile(f"{folder / CARD}", f"cannot be opened ({error})", fix) from error
-    detector = detector.eval().requires_grad_(False).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Judge(detector, calibration, card["sha256"])
+    networks.eval().requires_grad_(False)
+    detector = detector.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Judge(detector, matching, tokenizer, calibration, card["sha256"])
 
 
 def save_judge(
-    folder: Path, weights: Mapping[str, Tensor], network: Mapping[str, Any], calibration: Mapping[str, Trust]
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    networks: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    calibration: Mapping[str, Trust],
 ) -> Path:
-    """Writes a judge's two files."""
+    """Writes a judge's three files; ``weights`` are those of "detector." and "matching."."""
     data = save(packed(weights, kernels=True))
     card = {
-        "network": dict(network),
+        "networks": dict(networks),
         "sha256": sha256(data).hexdigest(),
         "bytes": len(data),
+        "tokenizer": tokenizer.sha256,
         "calibration": {kind: vars(trust) for kind, trust in calibration.items()},
     }
     publish(data, folder / WEIGHTS)
-    publish((json.dumps(card, indent=1) + "\n").encode(), folder / CARD)  # last: it names the weights' hash
+    publish(tokenizer.to_json().encode(), folder / WORDS)
+    publish((json.dumps(card, indent=1) + "\n").encode(), folder / CARD)  # last: it names the others' hashes
     return folder
 
 

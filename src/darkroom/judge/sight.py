@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ class Sight:
     things: tuple[Thing, ...]  # surest first
     whole: dict[str, dict[str, float]]  # fact of the whole picture -> value -> probability
     word: str  # "" where none is read
+    vector: Tensor = field(default_factory=lambda: torch.zeros(0), compare=False, repr=False)  # (shared,), for ranking
 
     def most(self, fact: str) -> str:
         """The likeliest value of a fact of the whole picture."""
@@ -61,7 +62,7 @@ def look(detector: Detector, pixels: Float[Tensor, "b 3 h w"]) -> list[Sight]:
             for row, column in (peaks[i] >= SURE / 2).nonzero().tolist()
         ]
         facts = {name: dict(zip(WHOLE[name], p[i].tolist(), strict=True)) for name, p in whole.items()}
-        found.append(Sight(_apart(things), facts, _word(read[i].tolist())))
+        found.append(Sight(_apart(things), facts, _word(read[i].tolist()), seen.vector[i].float()))
     return found
 
 

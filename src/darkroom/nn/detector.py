@@ -2,7 +2,8 @@
 
 One 16 x 16 map of a 128 px picture: at each cell whether something has its middle there, what it is, which colour it
 was painted, its box, whether something stands before it (in the manner of arXiv:1904.07850, with one heat map for all
-concepts). Beside it the facts of the whole picture, and the letters of a word read from left to right.
+concepts). Beside it the facts of the whole picture, the letters of a word read from left to right, and a vector to be
+compared with those of sentences (matching.py).
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class DetectorConfig:
     colours: int = 12  # its own, and the colour words
     letters: int = 27  # none, and A to Z
     whole: Mapping[str, int] = field(default_factory=dict)  # facts of the whole picture: name and number of values
+    shared: int = 128  # width of the vectors that pictures and sentences are compared by
     widths: tuple[int, int, int, int] = (32, 64, 144, 256)
     blocks: tuple[int, int, int, int] = (1, 2, 3, 2)
 
 
 def nano(whole: Mapping[str, int] | None = None, concepts: int = 357) -> DetectorConfig:
     """A toy for tests."""
-    return DetectorConfig(concepts, whole=whole or {}, widths=(8, 16, 16, 24), blocks=(0, 1, 1, 1))
+    return DetectorConfig(concepts, whole=whole or {}, shared=16, widths=(8, 16, 16, 24), blocks=(0, 1, 1, 1))
 
 
 class Seen(NamedTuple):
@@ -47,6 +49,7 @@ class Seen(NamedTuple):
     covered: Float[Tensor, "b 16 16"]  # logit: something stands before it
     letters: Float[Tensor, "b 16 letters"]  # logits of the letters in each column; the first is none
     whole: Float[Tensor, "b values"]  # logits of the facts of the whole picture, one fact after the other
+    vector: Float[Tensor, "b shared"]  # of the whole picture, where things stand included
 
 
 class Normal(nn.Module):
@@ -105,6 +108,7 @@ class Detector(nn.Module):
         self.what = nn.Conv2d(eighth, c.concepts + c.colours, 1)
         self.letters = nn.Conv2d(eighth, c.letters + 1, (3, 1), padding=(1, 0))  # and how much each row counts
         self.whole = nn.Linear(sixteenth + eighth, sum(c.whole.values()))
+        self.vector = nn.Linear(4 * sixteenth + eighth, c.shared)
         assert self.where.bias is not None
         with torch.no_grad():
             self.where.bias[0] = -4.0  # most cells are the middle of nothing
@@ -126,6 +130,7 @@ class Detector(nn.Module):
             where[:, 1],
             letters,
             self.whole(_pooled(far, both)),
+            self.vector(torch.cat([F.avg_pool2d(far, 4).flatten(1), both.mean((2, 3))], 1)),  # far: its four quarters
         )
 
     def gist(self, pixels: Float[Tensor, "b 3 128 128"]) -> Float[Tensor, "b width"]:

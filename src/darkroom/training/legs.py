@@ -24,11 +24,13 @@ from darkroom.data.loader import Scenes, joined
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, ComposerConfig, scene_seed
+from darkroom.judge.judge import WORDS as JUDGE_WORDS
 from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
-from darkroom.nn.detector import Detector, DetectorConfig
+from darkroom.nn.detector import DetectorConfig
 from darkroom.nn.dit import sized
+from darkroom.nn.matching import reader_config
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig
 from darkroom.training.checkpoint import replace_folder
@@ -39,6 +41,7 @@ from darkroom.training.objectives.judge import (
     JudgedScenes,
     JudgeObjective,
     JudgeObjectiveConfig,
+    JudgeTraining,
     detector_config,
     joined_lessons,
 )
@@ -47,6 +50,7 @@ from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import Concept, core
 
 HANDOVER = "handover"
+WORDS = "tokenizer.json"
 SHORT, LONG = 28, 48  # tokens captions are padded to: of plain scenes, and of all that the composer can do
 
 
@@ -118,7 +122,7 @@ def text_leg(
     """
     data = _data(place)
     scenes = data.everything(colour_share=0.3)
-    tokenizer = _tokenizer(place.out, scenes, start)
+    tokenizer = _tokenizer(place.out / WORDS, scenes, start and start / WORDS, "text")
     network = replace(network or TextConfig(), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
     settings = TextObjectiveConfig(network=network, length=LONG)
@@ -146,7 +150,7 @@ def diffusion_leg(
     source = Scenes(data.composer(), scenes, run)
     batches = Ahead(source, joined, place.workers) if place.workers else None
     codec = opened_autoencoder(autoencoder)
-    tokenizer = Tokenizer.from_json((text / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = Tokenizer.from_json((text / WORDS).read_text(encoding="utf-8"))
     text_config = read_config(TextConfig, leg_of(text)["networks"]["text"])
     network = replace(sized(size, codec.config.channels), text_width=text_config.width)
     torch.manual_seed(config.seed)
@@ -177,18 +181,22 @@ def judge_leg(
     start: Path | None,
     *,
     network: DetectorConfig | None = None,
+    reader: TextConfig | None = None,
     compiled: bool = True,
     force: bool = False,
 ) -> Trainer:
-    """A trainer of the judge's detector, on its own stream of scenes; ``network`` None is the default judge's."""
+    """A trainer of the judge's networks, on their own stream of scenes; ``network`` and ``reader`` None are the default
+    judge's. ``start`` is a hand-over of such a leg, or a packed judge."""
     data = _data(place)
     scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True)
+    tokenizer = _tokenizer(place.out / JUDGE_WORDS, scenes, start and start / JUDGE_WORDS, "judge")
+    reader = replace(reader or reader_config(0), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
-    settings = JudgeObjectiveConfig(network=network or detector_config())
+    settings = JudgeObjectiveConfig(reader, network or detector_config())
     source = JudgedScenes(Scenes(data.composer(), scenes, config.seed, stream="judge"), settings)
     batches = Ahead(source, joined_lessons, place.workers) if place.workers else None
-    module = Detector(settings.network).to(place.device)
-    objective = JudgeObjective(module, settings, source, compiled=compiled, batches=batches)
+    module = JudgeTraining(settings.network, settings.reader).to(place.device)
+    objective = JudgeObjective(module, settings, source, tokenizer, compiled=compiled, batches=batches)
     return _started(Trainer(objective, config, place.out, force=force), start, "judge", "")
 
 
@@ -196,29 +204,29 @@ def hand_over(trainer: Trainer) -> Path:
     """Writes the averaged weights in bf16 and ``leg.json`` into the run folder's ``handover``: all of it or none."""
     objective = trainer.objective
     files: dict[str, bytes] = {}
-    parts: dict[str, tuple[str, Any]]
+    parts: dict[str, str]  # file -> prefix of its weights
+    networks: dict[str, Any]
     if isinstance(objective, AutoencoderObjective):
-        parts = {"autoencoder": ("", objective.settings.network)}
+        parts, networks = {"autoencoder": ""}, {"autoencoder": objective.settings.network}
     elif isinstance(objective, TextObjective):
-        parts = {"text": ("encoder.", objective.settings.network)}
-        files["tokenizer.json"] = objective.tokenizer.to_json().encode()
+        parts, networks = {"text": "encoder."}, {"text": objective.settings.network}
+        files[WORDS] = objective.tokenizer.to_json().encode()
     elif isinstance(objective, DiffusionObjective):
-        parts = {
-            "denoiser": ("denoiser.", objective.settings.network),
-            "text": ("text.", objective.settings.text),
-            "oracle": ("oracle.", None),
-        }
-        files["tokenizer.json"] = objective.tokenizer.to_json().encode()
+        parts = {"denoiser": "denoiser.", "text": "text.", "oracle": "oracle."}
+        networks = {"denoiser": objective.settings.network, "text": objective.settings.text}
+        files[WORDS] = objective.tokenizer.to_json().encode()
     elif isinstance(objective, JudgeObjective):
-        parts = {"judge": ("", objective.settings.network)}
+        parts = {"judge": ""}
+        networks = {"detector": objective.settings.network, "reader": objective.settings.reader}
+        files[JUDGE_WORDS] = objective.tokenizer.to_json().encode()
     else:
         raise TrainingError(f"{objective.name} has no hand-over")
     weights = trainer.finished()
-    for part, (prefix, _) in parts.items():
+    for part, prefix in parts.items():
         tensors = {k.removeprefix(prefix): v.bfloat16() for k, v in weights.items() if k.startswith(prefix)}
         files[f"{part}.safetensors"] = save(tensors)
     leg: dict[str, Any] = {"name": objective.name, "step": trainer.step, "samples": trainer.samples}
-    leg["networks"] = {part: asdict(network) for part, (_, network) in parts.items() if network is not None}
+    leg["networks"] = {part: asdict(network) for part, network in networks.items()}
     leg["config"] = objective.config()
     files["leg.json"] = json.dumps(leg, indent=1).encode()
     replace_folder(trainer.folder / HANDOVER, files)
@@ -249,16 +257,14 @@ def _data(place: Place) -> Built:
     return built.load(place.data).to(place.composes_on)
 
 
-def _tokenizer(out: Path, scenes: ComposerConfig, start: Path | None) -> Tokenizer:
+def _tokenizer(path: Path, scenes: ComposerConfig, earlier: Path | None, stream: str) -> Tokenizer:
     """The run's tokenizer: read back, taken from the leg before, or trained on captions and all words of concepts."""
-    path = out / "tokenizer.json"
-    if not path.exists() and start is not None:
-        path = start / "tokenizer.json"
-    if path.exists():
-        return Tokenizer.from_json(path.read_text(encoding="utf-8"))
-    captions = (caption(draw_scene(scene_seed("text", 0xFFFF, i), scenes)) for i in range(100_000))
+    for known in (path, earlier):
+        if known is not None and known.exists():
+            return Tokenizer.from_json(known.read_text(encoding="utf-8"))
+    captions = (caption(draw_scene(scene_seed(stream, 0xFFFF, i), scenes)) for i in range(100_000))
     tokenizer = Tokenizer.train([*captions, *(name for concept in core() for name in _names(concept))], 4096)
-    out.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(".staged")  # half a vocabulary, left by a kill, would bar the run from starting again
     staged.write_text(tokenizer.to_json(), encoding="utf-8")
     os.replace(staged, path)

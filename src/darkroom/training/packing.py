@@ -13,7 +13,7 @@ from darkroom.data.scenes.captions import GROUND_TEMPLATES, NUMBERS, PLAIN_TEMPL
 from darkroom.data.scenes.spec import GROUNDS
 from darkroom.model import read_card, with_file, write_card
 from darkroom.nn.storage import packed
-from darkroom.training.legs import leg_of
+from darkroom.training.legs import WORDS, leg_of
 from darkroom.wording.vocabulary import COLOURS, core, everyday
 
 
@@ -26,8 +26,8 @@ def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path |
     for component, folder in (("autoencoder", autoencoder), ("text", base), ("denoiser", base)):
         save_file(packed(load_file(folder / f"{component}.safetensors")), out / f"{component}.safetensors")
         card = with_file(card, out, component, f"{component}.safetensors")
-    shutil.copyfile(base / "tokenizer.json", out / "tokenizer.json")
-    card = with_file(card, out, "tokenizer", "tokenizer.json")
+    shutil.copyfile(base / WORDS, out / WORDS)
+    card = with_file(card, out, "tokenizer", WORDS)
     networks = {**legs["base"]["networks"], **legs["autoencoder"]["networks"]}
     concepts = everyday() if scenes["vocabulary"] == "everyday" else core()
     card = card.model_copy(

@@ -1,7 +1,9 @@
-"""Training the judge's detector on composed scenes, spoilt things among them.
+"""Training the judge's networks on composed scenes, spoilt things among them.
 
-Middles are learned with the penalty-reduced focal loss of arXiv:1904.07850 (eq. 1); what is at them with cross-entropy;
-boxes with the smooth L1 distance; letters with CTC (Graves et al., 2006).
+The detector: middles are learned with the penalty-reduced focal loss of arXiv:1904.07850 (eq. 1); what is at them with
+cross-entropy; boxes with the smooth L1 distance; letters with CTC (Graves et al., 2006). Beside it the matching of
+pictures and sentences, with the pairwise sigmoid loss: each picture has its caption, the captions of the others, and
+captions with one fact changed.
 """
 
 from __future__ import annotations
@@ -14,17 +16,26 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from darkroom.data.loader import Scenes
+from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
+from darkroom.judge.mistold import mistold
 from darkroom.judge.spoilt import WAYS, spoilable, spoilt, spoilt_with, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
 from darkroom.nn.detector import Detector, DetectorConfig, Seen
+from darkroom.nn.matching import Matching
+from darkroom.nn.text import TextConfig
+from darkroom.prompt.encoders import tokenised
 from darkroom.training.compiled import compiled
+from darkroom.training.objectives.pairs import pair_loss
 from darkroom.training.objectives.text import composer_settings
+from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
+
+LENGTH = 48  # tokens captions are padded to
 
 
 def detector_config() -> DetectorConfig:
@@ -32,10 +43,20 @@ def detector_config() -> DetectorConfig:
     return DetectorConfig(len(core()), len(COLOUR_NAMES), whole={name: len(values) for name, values in WHOLE.items()})
 
 
+class JudgeTraining(nn.Module):
+    """The judge's two networks."""
+
+    def __init__(self, detector: DetectorConfig, reader: TextConfig) -> None:
+        super().__init__()
+        self.detector = Detector(detector).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.matching = Matching(reader, detector.shared)
+
+
 @dataclass(frozen=True)
 class JudgeObjectiveConfig:
     """Weights of the losses, and how much is spoilt."""
 
+    reader: TextConfig
     network: DetectorConfig = field(default_factory=detector_config)
     spoilt_share: float = 0.3  # of the scenes with drawings
     worn_share: float = 0.6  # of the scenes
@@ -45,13 +66,17 @@ class JudgeObjectiveConfig:
     covered: float = 0.3
     whole: float = 0.5
     letters: float = 0.1
+    matching: float = 0.2
 
 
 class Lesson(NamedTuple):
-    """Pictures with their wear, and what should be seen in them."""
+    """Pictures with their wear, what should be seen in them, and what is said of them."""
 
     pixels: Tensor
     truth: Truth
+    captions: list[str]
+    fitting: Tensor  # (B,) bool; false where something was spoilt: the caption is no longer right
+    mistold: list[str]  # captions with one fact changed, of those scenes that have one
 
 
 class JudgedScenes:
@@ -64,12 +89,21 @@ class JudgedScenes:
         """Samples first .. first + count - 1."""
         specs = self.scenes.specs(first, count)
         pixels, gone = seen_worn(specs, self.scenes.composer, self.settings)
-        return Lesson(pixels, truth_of(specs, self.scenes.composer, gone))
+        wrong = [text for text in map(mistold, specs) if text is not None]
+        fitting = torch.tensor([not lost for lost in gone])
+        truth = truth_of(specs, self.scenes.composer, gone)
+        return Lesson(pixels, truth, [caption(spec) for spec in specs], fitting, wrong)
 
 
 def joined_lessons(lessons: Sequence[Lesson]) -> Lesson:
     """Lessons one after the other, as one."""
-    return Lesson(torch.cat([lesson.pixels for lesson in lessons]), joined([lesson.truth for lesson in lessons]))
+    return Lesson(
+        torch.cat([lesson.pixels for lesson in lessons]),
+        joined([lesson.truth for lesson in lessons]),
+        [text for lesson in lessons for text in lesson.captions],
+        torch.cat([lesson.fitting for lesson in lessons]),
+        [text for lesson in lessons for text in lesson.mistold],
+    )
 
 
 class JudgeObjective:
@@ -79,35 +113,47 @@ class JudgeObjective:
 
     def __init__(
         self,
-        module: Detector,
+        module: JudgeTraining,
         config: JudgeObjectiveConfig,
         source: JudgedScenes,
+        tokenizer: Tokenizer,
         *,
         compiled: bool = False,
         batches: Callable[[int, int], Lesson] | None = None,
     ) -> None:
         """``batches`` gives the lessons of ``source`` in another way (made ahead); None asks ``source`` itself."""
-        self.module: Detector = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings, self.source, self.batches = config, source, batches or source
-        self._forward: Callable[..., Any] | None = None if compiled else module
+        self.module, self.settings, self.source, self.tokenizer = module, config, source, tokenizer
+        self.batches = batches or source
+        self._forward: Callable[..., Any] | None = None if compiled else module.detector
 
     def config(self) -> dict[str, Any]:
-        return {**asdict(self.settings), "composer": composer_settings(self.source.scenes)}
+        told = {"tokenizer": self.tokenizer.sha256, "composer": composer_settings(self.source.scenes)}
+        return {**asdict(self.settings), **told}
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        pixels, truth = self.batches(first, count)
-        weight = self.module.what.weight
-        x = pixels.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        lesson = self.batches(first, count)
+        detector = self.module.detector
+        weight = detector.what.weight
+        x = lesson.pixels.to(weight.device, weight.dtype, memory_format=torch.channels_last)
         if self._forward is None:
-            self._forward = compiled(self.module, x)
+            self._forward = compiled(detector, x)
         seen = Seen(*self._forward(x))
-        losses, right = detection_losses(seen, self.module.facts(seen.whole), truth.to(x.device))
+        losses, right = detection_losses(seen, detector.facts(seen.whole), lesson.truth.to(x.device))
+        losses["matching"] = self._matching(seen.vector, lesson)
         settings = self.settings
-        weights = {"heat": 1.0, **{n: getattr(settings, n) for n in ("concept", "colour", "box", "covered", "letters")}}
+        own = ("concept", "colour", "box", "covered", "letters", "matching")
+        weights = {"heat": 1.0, **{name: getattr(settings, name) for name in own}}
         loss = sum(weights.get(name, settings.whole) * value for name, value in losses.items())
         assert isinstance(loss, Tensor)
         shown = {**losses, **right}
         return loss, {name: torch.stack([v.detach().float(), v.new_ones(()).float()]) for name, v in shown.items()}
+
+    def _matching(self, vector: Tensor, lesson: Lesson) -> Tensor:
+        texts = [*lesson.captions, *lesson.mistold]
+        ids, characters, mask = tokenised(self.tokenizer, texts, LENGTH).to(vector.device)
+        matching = self.module.matching
+        logits = matching.fit(vector, matching(ids, characters, mask))
+        return pair_loss(logits, texts, lesson.captions, lesson.fitting.to(vector.device))
 
     def preview(self, path: Path) -> None:
         """Nothing to look at: the log's numbers say it all."""

@@ -21,6 +21,7 @@ from darkroom.data.pack import STYLES
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, RELATIONS, Scene
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
 from darkroom.prompt.encoders import tokenised
+from darkroom.training.objectives.pairs import pair_loss
 from darkroom.wording.tokenizer import MASK, Tokenizer
 from darkroom.wording.vocabulary import COLOURS, core
 
@@ -119,16 +120,11 @@ class TextObjective:
         return loss, {k: torch.stack([v.detach().float(), v.new_ones(()).float()]) for k, v in metrics.items()}
 
     def _matching(self, vector: Tensor, batch: SceneBatch) -> Tensor:
-        """Pairwise sigmoid loss (arXiv:2303.15343, eq. 1); equal captions are nobody's negatives."""
         pixels = F.interpolate(batch.composed.pixels, size=(64, 64), mode="area").to(vector.dtype)
         image = F.normalize(self.module.tower(pixels).float(), dim=-1)
         text = F.normalize(self.module.match(vector).float(), dim=-1)
-        logits = self.module.temperature.float().exp() * text @ image.T + self.module.bias.float()
-        sign = 2 * torch.eye(len(text), device=text.device) - 1
-        numbers = {caption: i for i, caption in enumerate(batch.captions)}
-        key = torch.tensor([numbers[caption] for caption in batch.captions], device=text.device)
-        counted = (key[:, None] != key[None, :]) | (sign > 0)
-        return -(F.logsigmoid(sign * logits) * counted).sum() / len(text)
+        logits = self.module.temperature.float().exp() * image @ text.T + self.module.bias.float()
+        return pair_loss(logits, batch.captions, batch.captions)
 
     def _facts(self, logits: Tensor, batch: SceneBatch, masked: Tensor) -> tuple[Tensor, Tensor]:
         """Losses of the fact heads, and the share of unmasked captions whose first concept is read right."""
