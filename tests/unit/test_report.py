@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,18 +11,20 @@ import pytest
 
 from darkroom.data import built
 from darkroom.data.built import Built
+from darkroom.data.loader import Scenes
+from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.spec import FULL
 from darkroom.evaluation.accuracy import evaluated
+from darkroom.evaluation.baselines import copies
 from darkroom.evaluation.calibration import OVERALL, calibrate
 from darkroom.evaluation.measuring import reported
 from darkroom.evaluation.prompts import PromptRow
-from darkroom.judge.expect import Expectation, Wanted
+from darkroom.judge.expect import Expectation, Wanted, expected_of
 from darkroom.judge.judge import Judge, Trust, load_judge
 from darkroom.wording.vocabulary import core
 from tests.tiny import tiny_model
 from tests.toys import sprite_table
 from tests.unit.test_judge import small_judge
-from tests.wardrobe import full_table
 
 ROWS = [
     PromptRow(f"{n} <b>cats</b> & {n} dogs", Expectation((Wanted("cat", n), Wanted("dog", n))), "count", n % 2 == 0)
@@ -33,12 +36,13 @@ ROWS = [
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     opened = load_judge(small_judge(tmp_path_factory.mktemp("judge") / "judge"))
     trust = {kind: Trust(0.97, 0.02, None if kind == OVERALL else 0.03) for kind in (OVERALL, "presence", "count")}
-    return Judge(opened.detector, trust, opened.sha256)
+    return replace(opened, calibration=trust)
 
 
 @pytest.fixture(scope="module")
 def stock() -> Built:
-    return Built(full_table(), None, (None,))
+    words = [concept.word for concept in core()[:140]] + ["woman", "man", "sun hat", "pair of glasses"]
+    return Built(sprite_table(tuple(FULL.styles), words=tuple(words)), None, (None,))
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,8 @@ def page(judge: Judge, stock: Built, tmp_path_factory: pytest.TempPathFactory) -
     patch = pytest.MonkeyPatch()
     patch.setattr("darkroom.evaluation.measuring.REAL", 8)
     patch.setattr("darkroom.evaluation.measuring.EVALUATIONS", (1, 2))
+    patch.setattr("darkroom.evaluation.baselines.COPIED", 50)
+    patch.setattr("darkroom.evaluation.baselines.RECONSTRUCTED", 0.02)
     patch.setattr(built, "load", lambda folder: stock)
     patch.setattr("darkroom.evaluation.measuring.draw_sheet", lambda model, path: _sheet(path))
     try:
@@ -90,13 +96,25 @@ def test_every_part_is_there(page: str) -> None:
         assert f"<h2>{heading}" in page
     assert page.count("<td class=n>0.97") >= 3 and page.count("<td class=n>0.02") >= 3
     assert page.count("data:image/webp") >= 4 and "what the judge sees" in page and "not presence: cat" in page
+    assert "real scenes through its autoencoder" in page and "the nearest training scene" in page
 
 
-def test_calibration_counts_every_kind_on_scenes_of_its_own(judge: Judge) -> None:
-    words = [concept.word for concept in core()[:140]] + ["woman", "man", "sun hat", "pair of glasses"]
-    many = Built(sprite_table(tuple(FULL.styles), words=tuple(words)), None, (None,))
+def test_the_copying_model_copies_what_was_asked_for(judge: Judge, stock: Built) -> None:
+    from darkroom.evaluation.baselines import _nearest
+
+    scenes = Scenes(stock.composer(), stock.everything()).specs(0, 200)
+    assert _nearest([caption(scenes[i]) + "!" for i in (7, 150, 3)], scenes) == [7, 150, 3]
+    rows = [PromptRow(caption(scene), expected_of(scene)) for scene in scenes[:40:4] if scene.objects]
+    patch = pytest.MonkeyPatch()
+    patch.setattr("darkroom.evaluation.baselines.COPIED", 200)
+    with patch.context():
+        found = copies(judge, rows, stock)
+    assert [(o.prompt, len(o.facts) > 0) for o in found] == [(row.prompt, True) for row in rows]
+
+
+def test_calibration_counts_every_kind_on_scenes_of_its_own(judge: Judge, stock: Built) -> None:
     told: list[int] = []
-    found = calibrate(judge, many, 60, told.append)
+    found = calibrate(judge, stock, 60, told.append)
     assert found.scenes == told[-1] >= 50
     assert {OVERALL, "group: wearing", "group: long", "presence", "style", "ground", "light"} <= set(found.trust)
     assert not found.spoilt  # what it never saw cannot be spoilt for it

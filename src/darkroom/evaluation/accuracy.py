@@ -159,47 +159,53 @@ def _kept(path: Path, model: Model, judge: Judge, steps: int | None) -> Iterator
         yield Outcome(**{**told, "facts": tuple(Fact(**fact) for fact in told["facts"])})
 
 
+def overall(outcomes: Iterable[Outcome], calibration: Mapping[str, Trust], kind: str = OVERALL) -> Score:
+    """The share of pictures with all their facts right; pictures the judge could tell nothing of are left out.
+
+    Raises DarkroomError when none is left.
+    """
+    return _score(kind, ((o.prompt, o.right) for o in outcomes if o.told), calibration)
+
+
 def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dict[str, dict[str, Score]]:
     """Scores in three tables: "overall" (with seen and held-out pairs apart), by group and by kind of fact.
 
     Pictures the judge could tell nothing of are left out. Raises DarkroomError when none is left.
     """
+    tables: dict[str, dict[str, Score]] = {"overall": {"all": overall(outcomes, calibration)}, "group": {}, "fact": {}}
     outcomes = [outcome for outcome in outcomes if outcome.told]
-    if not outcomes:
-        raise DarkroomError('no prompt asks for anything the judge knows; give prompts an "expect"')
-
-    def score(kind: str, answers: Iterable[tuple[str, bool]]) -> Score:
-        by_prompt: dict[str, list[bool]] = defaultdict(list)
-        for prompt, answer in answers:
-            by_prompt[prompt].append(answer)
-        means = np.array([np.mean(found) for found in by_prompt.values()])
-        random = np.random.default_rng(0)
-        resampled = means[random.integers(0, len(means), (BOOTSTRAPS, len(means)))].mean(1)
-        low, high = np.quantile(resampled, (0.025, 0.975))
-        if kind not in calibration:
-            raise DarkroomError(f"the judge is not calibrated for {kind}; run `darkroom evaluate --calibration`")
-        return Score(float(means.mean()), float(low), float(high), len(means), calibration[kind])
-
-    def right(some: Iterable[Outcome], kind: str = OVERALL) -> Score:
-        return score(kind, ((o.prompt, o.right) for o in some))
-
-    tables: dict[str, dict[str, Score]] = {"overall": {"all": right(outcomes)}, "group": {}, "fact": {}}
     parts = {
         "things it was taught": [o for o in outcomes if o.taught],
         "others": [o for o in outcomes if not o.taught],
         "seen pairs": [o for o in outcomes if o.seen],
         "held-out pairs": [o for o in outcomes if not o.seen],
     }
-    tables["overall"] |= {name: right(some) for name, some in parts.items() if 0 < len(some) < len(outcomes)}
+    tables["overall"] |= {
+        name: overall(some, calibration) for name, some in parts.items() if 0 < len(some) < len(outcomes)
+    }
     for group in dict.fromkeys(o.group for o in outcomes):
         kind = GROUP + group if GROUP + group in calibration else OVERALL
-        tables["group"][group] = right((o for o in outcomes if o.group == group), kind)
+        tables["group"][group] = overall((o for o in outcomes if o.group == group), calibration, kind)
     kinds = dict.fromkeys(f.kind for o in outcomes for f in o.facts if f.kind != "unknown")
     for kind in kinds:
-        tables["fact"][kind] = score(
-            kind, ((o.prompt, f.answer == "yes") for o in outcomes for f in o.facts if f.kind == kind)
-        )
+        answers = ((o.prompt, f.answer == "yes") for o in outcomes for f in o.facts if f.kind == kind)
+        tables["fact"][kind] = _score(kind, answers, calibration)
     return tables
+
+
+def _score(kind: str, answers: Iterable[tuple[str, bool]], calibration: Mapping[str, Trust]) -> Score:
+    by_prompt: dict[str, list[bool]] = defaultdict(list)
+    for prompt, answer in answers:
+        by_prompt[prompt].append(answer)
+    if not by_prompt:
+        raise DarkroomError('no prompt asks for anything the judge knows; give prompts an "expect"')
+    if kind not in calibration:
+        raise DarkroomError(f"the judge is not calibrated for {kind}; run `darkroom evaluate --calibration`")
+    means = np.array([np.mean(found) for found in by_prompt.values()])
+    random = np.random.default_rng(0)
+    resampled = means[random.integers(0, len(means), (BOOTSTRAPS, len(means)))].mean(1)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Score(float(means.mean()), float(low), float(high), len(means), calibration[kind])
 
 
 def table_lines(tables: Mapping[str, Mapping[str, Score]]) -> list[str]:

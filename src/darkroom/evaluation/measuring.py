@@ -15,8 +15,10 @@ from torch import Tensor
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
 from darkroom.data import built
+from darkroom.data.built import Built
 from darkroom.data.loader import SceneBatch, Scenes
-from darkroom.evaluation.accuracy import Outcome, Score, evaluated, picture_path, scores
+from darkroom.evaluation.accuracy import Outcome, Score, evaluated, overall, picture_path, scores
+from darkroom.evaluation.baselines import copies, reconstructions
 from darkroom.evaluation.distances import Distances, distances, latent_features, plain_features, seen_features
 from darkroom.evaluation.prompts import SEEDS, PromptRow
 from darkroom.evaluation.report import CASES, Cost, Neighbour, Report
@@ -47,13 +49,19 @@ def reported(
     curve: dict[int, Score] = {}
     for n in EVALUATIONS:
         drawn = evaluated(model, judge, some, SEEDS[:1], out / f"steps-{n}", steps=n)
-        curve[n] = scores(drawn, judge.calibration)["overall"]["all"]
-    found, neighbours = ({}, []) if data is None else _compared(model, judge, outcomes, out, data)
+        curve[n] = overall(drawn, judge.calibration)
+    tables = scores(outcomes, judge.calibration)
+    found: Mapping[str, Distances] = {}
+    neighbours: list[Neighbour] = []
+    if data is not None:
+        stock = built.load(data)
+        tables["baseline"] = _baselines(model, judge, rows, stock)
+        found, neighbours = _compared(model, judge, outcomes, out, stock)
     return Report(
         title=f"{model.card.name}: how often it draws what it was asked for",
         model_hash=model.card.model_hash,
         prompts=prompts,
-        tables=scores(outcomes, judge.calibration),
+        tables=tables,
         calibration=judge.calibration,
         curve=curve,
         cost=_cost(model),
@@ -75,11 +83,19 @@ def _cost(model: Model, pictures: int = 5) -> Cost:
     return Cost(statistics.median(took[1:]), peak)  # the first also warms
 
 
+def _baselines(model: Model, judge: Judge, rows: Sequence[PromptRow], stock: Built) -> dict[str, Score]:
+    assert isinstance(model.codec, AutoencoderCodec)
+    answers = {
+        "real scenes through its autoencoder": reconstructions(model.codec, judge, stock),
+        "the nearest training scene": copies(judge, rows, stock),
+    }
+    return {name: overall(outcomes, judge.calibration) for name, outcomes in answers.items()}
+
+
 def _compared(
-    model: Model, judge: Judge, outcomes: Sequence[Outcome], out: Path, data: Path
+    model: Model, judge: Judge, outcomes: Sequence[Outcome], out: Path, stock: Built
 ) -> tuple[Mapping[str, Distances], list[Neighbour]]:
     """Distances from training scenes in three spaces, and the scene nearest to some of the pictures."""
-    stock = built.load(data)
     real = Scenes(stock.composer(), stock.everything(), 0)(0, REAL)
     kept = [o for o in outcomes if picture_path(out, o.prompt, o.seed).exists()]
     kept = kept[:: max(1, len(kept) // REAL)][:REAL]  # from all over the set

@@ -79,7 +79,8 @@ class Report:
 
 _LEGEND = """A bar is the share of pictures with the fact right, its whisker the 95 % interval over prompts. The red
 tick is what the judge says of real scenes (the ceiling of any score), the grey part what it says of scenes that are
-something else (the floor)."""
+something else (the floor). Baselines: no model can do better than real scenes through its autoencoder, and one that
+only remembers scores what the nearest training scene does."""
 
 
 def _table(name: str, table: Mapping[str, Score]) -> str:
