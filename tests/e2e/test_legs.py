@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from toys import sprite_table
 
 import darkroom
+from darkroom.contracts.errors import BadInput
 from darkroom.data import photos, shards
 from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
@@ -227,13 +228,14 @@ def test_what_is_no_hand_over_is_refused_in_a_sentence(data: Path, tmp_path: Pat
 # --- the judge ---------------------------------------------------------------------------------------------------
 
 
-def judge_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
+def judge_trainer(data: Path, out: Path, start: Path | None = None, without: str | None = None) -> Trainer:
     out.mkdir(exist_ok=True)
     captions = [f"a {c.word} on a white background" for c in everyday()]
     (out / "judge-tokenizer.json").write_text(Tokenizer.train(captions, 512).to_json(), encoding="utf-8")
     network = detector.nano({name: len(values) for name, values in WHOLE.items()})
     reader = replace(text.nano(), width=32)
-    return legs.judge_leg(Place(data, out, CPU), config(8), start, network=network, reader=reader, compiled=False)
+    place = Place(data, out, CPU)
+    return legs.judge_leg(place, config(8), start, network=network, reader=reader, without=without, compiled=False)
 
 
 def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_path: Path) -> None:
@@ -249,3 +251,12 @@ def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_pa
         after = judge_trainer(data, tmp_path / f"from-{start.name}", start)
         name = "detector.what.weight"
         assert torch.allclose(after.masters.masters[name].flatten(1), average[name].float().flatten(1), atol=0.02)
+
+
+def test_a_judge_can_be_kept_from_a_style(data: Path, tmp_path: Path) -> None:
+    source = judge_trainer(data, tmp_path / "blind", without="flat").objective.source  # type: ignore[attr-defined]
+    specs = source.scenes.specs(0, 300)
+    assert {spec.drawings for spec in specs if spec.objects} == set(FULL.styles) - {"flat"}
+    assert all(sprite.style != "flat" for sprite in source.scenes.composer.table.sprites)
+    with pytest.raises(BadInput, match="'oils' is not one of 3d, "):
+        judge_trainer(data, tmp_path / "oils", without="oils")

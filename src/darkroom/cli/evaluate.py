@@ -20,6 +20,7 @@ def evaluate(
     calibration: bool = False,
     data: Path | None = None,
     count: int = 1000,
+    style: str | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Measure how often a model draws what it was asked for, fact by fact.
@@ -52,12 +53,14 @@ def evaluate(
         Built data: for --calibration, and for the report's comparison with real scenes.
     count
         Scenes of --calibration.
+    style
+        Calibrate on drawings of one style only, as for a judge trained without it.
     json_
         Print one JSON object.
     """
     from darkroom.evaluation import command
 
     if calibration:
-        command.calibration(data or Path("runs/data"), judge, count, as_data=json_)
+        command.calibration(data or Path("runs/data"), judge, count, style, as_data=json_)
     else:
         command.evaluate(model, set_, prompts, out, judge, limit, data=data, report=report, as_data=json_)

@@ -185,14 +185,22 @@ def train_judge(
     workers: Workers = None,
     device: str | None = None,
     compiled: bool = True,
+    without: str | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
     force: bool = False,
 ) -> None:
-    """Train the judge's detector, on scenes of its own.
+    """Train the judge, on scenes of its own.
 
     Examples:
 
         darkroom train judge --data runs/data --samples 1000000
+
+    Parameters
+    ----------
+    without
+        A style of drawings it never sees, to find out how it judges what it was not taught.
+    start
+        Hand-over of an earlier such leg, or a packed judge.
     """
     from darkroom.training.console import train
     from darkroom.training.legs import judge_leg, place_named
@@ -201,7 +209,8 @@ def train_judge(
 
     _prepare(threads)
     config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.4))
-    train(judge_leg(place_named(data, out, device, workers), config, start, compiled=compiled, force=force))
+    place = place_named(data, out, device, workers)
+    train(judge_leg(place, config, start, without=without, compiled=compiled, force=force))
 
 
 @train_app.command(name="next")

@@ -64,10 +64,18 @@ def evaluate(
         print(f"the judge does not know, and did not score: {', '.join(unknown)}")
 
 
-def calibration(data: Path, judge: Path | None, count: int, *, as_data: bool) -> None:
-    """Prints how far a judge can be trusted, measured on ``count`` scenes composed of built data."""
-    opened = load_judge(judge or EMBEDDED)
-    found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
+def calibration(data: Path, judge: Path | None, count: int, style: str | None, *, as_data: bool) -> None:
+    """Prints how far a judge can be trusted, measured on ``count`` scenes composed of built data.
+
+    ``style`` keeps to drawings of one style; None takes all of them.
+    """
+    opened, stock = load_judge(judge or EMBEDDED), built.load(data)
+    if style is not None:
+        styles = stock.everything().styles
+        if style not in styles:
+            raise BadInput(f"style {style!r}", f"is not one of {', '.join(styles)}", "name one there are drawings in")
+        stock = stock.restricted(stock.everything(styles={style: 1.0}))
+    found = calibrate(opened, stock, count, lambda done: _progress(done, count))
     print(file=sys.stderr)
     print(json.dumps({**_rows(found.trust), "spoilt": found.spoilt}) if as_data else "\n".join(_lines(found)))
 

@@ -75,6 +75,9 @@ def _groups() -> list[_Group]:
     ]
 
 
+TRIES = 300  # scenes drawn for one prompt at most
+
+
 def written(name: str) -> list[PromptRow]:
     """A set, made anew from its seeds; equal to the file."""
     taken = {row.prompt for row in written("dev")} if name == "test" else set()
@@ -86,7 +89,8 @@ def described(
 ) -> Iterator[tuple[PromptRow, Scene]]:
     """Prompts, each once, with the scenes they were told of; half of those with pairs are of pairs never trained.
 
-    ``stock`` None draws on every drawing there might be; ``share`` makes each group so much smaller or larger.
+    ``stock`` None draws on every drawing there might be; ``share`` makes each group so much smaller or larger. What
+    cannot be drawn of the stock is left out: nothing is coloured where all drawings are black and white.
     """
     told = set(taken)
     number = 0
@@ -96,8 +100,8 @@ def described(
         halves: tuple[tuple[Literal["exclude", "only"], int], ...] = (("exclude", count - unseen), ("only", unseen))
         for held_out, wanted in halves:
             config = _drawn_from(stock, group, held_out)
-            found = 0
-            while found < wanted:
+            found, last = 0, number + TRIES * wanted
+            while found < wanted and number < last:
                 everyday = replace(config, vocabulary="everyday")  # every other one
                 scene = draw_scene(scene_seed(stream, run, number), everyday if found % 2 else config)
                 number += 1

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from darkroom.contracts.errors import BadInput
 from darkroom.data import built
 from darkroom.data.ahead import Ahead
 from darkroom.data.built import Built
@@ -182,13 +183,19 @@ def judge_leg(
     *,
     network: DetectorConfig | None = None,
     reader: TextConfig | None = None,
+    without: str | None = None,
     compiled: bool = True,
     force: bool = False,
 ) -> Trainer:
     """A trainer of the judge's networks, on their own stream of scenes; ``network`` and ``reader`` None are the default
-    judge's. ``start`` is a hand-over of such a leg, or a packed judge."""
+    judge's. ``start`` is a hand-over of such a leg, or a packed judge; ``without`` a style it shall never see."""
     data = _data(place)
-    scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True)
+    styles = data.everything().styles
+    if without is not None and without not in styles:
+        raise BadInput(f"style {without!r}", f"is not one of {', '.join(styles)}", "name one to leave out")
+    kept = {style: share for style, share in styles.items() if style != without}
+    scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True, styles=kept)
+    data = data.restricted(scenes)
     tokenizer = _tokenizer(place.out / JUDGE_WORDS, scenes, start and start / JUDGE_WORDS, "judge")
     reader = replace(reader or reader_config(0), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
