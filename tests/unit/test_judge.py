@@ -58,7 +58,7 @@ def perfect_sight(scene: Scene, composer: Composer) -> Sight:
     ):
         x, y = (column + 0.5) / CELLS, (row + 0.5) / CELLS
         reach = (x - box[0], y - box[1], x + box[2], y + box[3])
-        things.append(Thing(core()[concept].word, 0.9, COLOUR_NAMES[colour], reach, covered))
+        things.append(Thing(core()[concept].word, 0.9, COLOUR_NAMES[max(0, colour)], reach, covered))
     whole = {
         name: {value: float(i == truth.whole[name].item()) for i, value in enumerate(values)}
         for name, values in WHOLE.items()
@@ -113,6 +113,18 @@ def test_a_spoilt_thing_is_no_longer_in_the_truth(composer: Composer) -> None:
     assert both.concept.tolist() == [index("cat"), index("dog")]
     assert left.concept.tolist() == [index("cat")]
     assert left.heat[0, 8, 11].item() < 0.1 < both.heat[0, 8, 11].item()
+
+
+def test_what_a_thing_looks_like_is_its_colour_told_or_not(composer: Composer) -> None:
+    red = replace(composer.table, sprites=tuple(replace(s, colour="red") for s in composer.table.sprites))
+    drawn = full_composer(red)
+    told, plain, blue = (one(objects=(SpecObject(index("cat"), c, 0.5, 0.5, 0.6),)) for c in ("red", None, "blue"))
+    truth = truth_of([told, plain, blue], drawn, [frozenset()] * 3)
+    assert [COLOUR_NAMES[c] for c in truth.colour.tolist()] == ["red", "red", "blue"]
+    pictures = drawn.render([told, plain, blue]).pixels
+    assert torch.equal(pictures[0], pictures[1]) and not torch.equal(pictures[0], pictures[2])
+    hidden = [replace(plain, light="neon"), replace(plain, style="pencil sketch", drawn="3d")]
+    assert truth_of(hidden, drawn, [frozenset()] * 2).colour.tolist() == [IGNORED, IGNORED]
 
 
 def test_the_one_behind_is_covered(composer: Composer) -> None:

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from darkroom.contracts.ledger import LedgerRow
-from darkroom.data.pack import STYLES, Pack, PackError
+from darkroom.data.colours import colour_word
+from darkroom.data.pack import COLOURLESS, STYLES, Pack, PackError
 from darkroom.data.scenes.spec import Shape, Stock
 from darkroom.wording.vocabulary import Concept, core
 
@@ -38,6 +39,7 @@ class Sprite:
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 of the visible part, pixels
     id: str  # the data pack's id, the key of the ledger
     tone: str | None = None  # the skin tone it is drawn in; None: the drawing's usual one
+    colour: str | None = None  # the word for its own colour; None: none fits it all
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SpriteTable:
         alpha = self.pixels[:, 3].cpu().numpy()
         for sprite in self.sprites:
             if sprite.tone is None:
-                shapes[sprite.concept, sprite.style].append(_shape(alpha[sprite.row], sprite.box))
+                shapes[sprite.concept, sprite.style].append(_shape(alpha[sprite.row], sprite))
             else:
                 tones[sprite.concept, sprite.style].add(sprite.tone)
         return Stock(
@@ -91,15 +93,15 @@ def alpha_box(rgba: np.ndarray) -> tuple[int, int, int, int]:
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
-def _shape(alpha: np.ndarray, box: tuple[int, int, int, int]) -> Shape:
-    """The shape of a drawing with this alpha (H, W)."""
-    x0, y0, x1, y1 = box
+def _shape(alpha: np.ndarray, sprite: Sprite) -> Shape:
+    """The shape and colour of a drawing with this alpha (H, W)."""
+    x0, y0, x1, y1 = sprite.box
     width, height = x1 - x0, y1 - y0
     third = width // 3
     lines = np.flatnonzero((alpha[y0:y1, x0 + third : x1 - third] > 127).any(1))
     top, bottom = (int(lines[0]), int(lines[-1]) + 1) if len(lines) else (0, height)
     longer = max(width, height)
-    return Shape(width / longer, height / longer, top / longer, bottom / longer)
+    return Shape(width / longer, height / longer, top / longer, bottom / longer, sprite.colour)
 
 
 def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[SpriteTable, list[LedgerRow]]:
@@ -118,7 +120,10 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
             box = alpha_box(rgba)
         except ValueError as error:
             raise PackError(f"{row['id']}: {error}") from None
-        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"], tone))
+        # Skin has no colour word, and black and white drawings have no colour.
+        plain = style in COLOURLESS or concept.group == "person"
+        colour = None if plain else colour_word(rgba)
+        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"], tone, colour))
         planes.append(premultiplied(rgba))
         ledger.append(pack.ledger_row(row))
     if not sprites:
@@ -161,7 +166,8 @@ def load(folder: Path) -> SpriteTable:
     try:
         rows = json.loads((folder / "sprites.json").read_text())
         sprites = tuple(
-            Sprite(r["row"], r["concept"], r["style"], tuple(r["box"]), r["id"], r.get("tone")) for r in rows
+            Sprite(r["row"], r["concept"], r["style"], tuple(r["box"]), r["id"], r.get("tone"), r.get("colour"))
+            for r in rows
         )
         with safe_open(folder / "sprites.safetensors", framework="pt") as file:
             pixels = file.get_tensor("pixels")

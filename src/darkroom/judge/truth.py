@@ -13,11 +13,12 @@ from torch import Tensor
 from darkroom.data.pack import STYLES
 from darkroom.data.scenes.anchors import EYEWEAR
 from darkroom.data.scenes.compose import Composer
+from darkroom.data.scenes.layout import GREY
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, Scene, SpecObject
 from darkroom.nn.detector import CELLS
 from darkroom.wording.vocabulary import COLOURS, core
 
-OWN = "own"  # the colours a drawing has by itself
+OWN = "own"  # the colours a drawing has by itself, where no one word says them
 COLOUR_NAMES = (OWN, *COLOURS)
 GRADIENT = "gradient"
 WHOLE: dict[str, tuple[str, ...]] = {
@@ -39,7 +40,7 @@ class Truth(NamedTuple):
     known: Float[Tensor, " b"]  # 0 where what stands where is not known: photos
     at: Int[Tensor, "things 3"]  # picture, row and column of each middle
     concept: Int[Tensor, " things"]
-    colour: Int[Tensor, " things"]
+    colour: Int[Tensor, " things"]  # of COLOUR_NAMES; IGNORED where light or medium hides it
     box: Float[Tensor, "things 4"]  # left, up, right, down from the cell's middle, in sides
     covered: Float[Tensor, " things"]
     around: Int[Tensor, "cells 3"]  # picture, row and column of the middles and the cells next to them
@@ -87,7 +88,7 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
             cx, cy = (column + 0.5) / CELLS, (row + 0.5) / CELLS
             reach = (cx - box[0], cy - box[1], box[2] - cx, box[3] - cy)
             hidden = any(overlap(boxes[i], other) > 0.08 for j, other in enumerate(boxes) if j > i and j not in lost)
-            colour = COLOUR_NAMES.index(thing.colour or OWN)
+            colour = _colour(scene, thing, composer)
             rows[number, row, column] = (thing.concept, colour, reach, float(hidden))
     at = list(rows)
     values = list(rows.values())
@@ -118,6 +119,13 @@ def middle(scene: Scene, thing: SpecObject, box: tuple[float, float, float, floa
     if scene.relation == "wearing" and thing is scene.objects[0] and _is_eyewear(scene.objects[1]):
         y += 0.27 * (box[3] - box[1])
     return min(0.999, max(0.0, x)), min(0.999, max(0.0, y))
+
+
+def _colour(scene: Scene, thing: SpecObject, composer: Composer) -> int:
+    """Which colour word an object looks like: the one it is painted in, or that of the drawing itself."""
+    if scene.style in GREY or scene.light not in (None, "day"):
+        return IGNORED
+    return COLOUR_NAMES.index(thing.colour or composer.sprite(scene, thing).colour or OWN)
 
 
 def overlap(box: tuple[float, ...], other: tuple[float, ...]) -> float:

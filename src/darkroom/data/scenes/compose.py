@@ -50,6 +50,7 @@ class _Placed:
     scene: int
     sprite: Sprite
     thing: SpecObject
+    paint: str | None  # the colour it is painted in; None: its own colours
     level: int  # how often the sprite is halved before it is sampled, so that shrinking does not alias
     affine: tuple[tuple[float, ...], tuple[float, ...]]  # 2 x 3, from output to sprite coordinates, both in [-1, 1]
     window: tuple[int, int, int, int]  # x0, y0, x1, y1 of the patches the drawing may touch
@@ -207,7 +208,8 @@ class Composer:
         down = [scale * (edge - (y0 + y1) / 2) for edge in (top - smear, bottom + smear)]
         xs = self._patches([thing.x * self.side + cos * u + sin * v for u in across for v in down])
         ys = self._patches([thing.y * self.side - sin * u + cos * v for u in across for v in down])
-        return _Placed(number, sprite, thing, level, affine, (xs[0], ys[0], xs[1], ys[1]))
+        paint = None if thing.colour == sprite.colour else thing.colour  # a red apple keeps its leaf
+        return _Placed(number, sprite, thing, paint, level, affine, (xs[0], ys[0], xs[1], ys[1]))
 
     def _patches(self, positions: list[float]) -> tuple[int, int]:
         """The range of patches, at least one, that holds these pixel positions along one axis."""
@@ -221,7 +223,7 @@ class Composer:
             return [[p] for p in placed]
         groups: dict[tuple[int, bool], list[_Placed]] = defaultdict(list)
         for p in placed:
-            groups[p.level, p.thing.colour is not None].append(p)
+            groups[p.level, p.paint is not None].append(p)
         return groups.values()
 
     def _paint(self, group: list[_Placed], canvas: Tensor, cover: Tensor, shares: Tensor) -> None:
@@ -254,9 +256,9 @@ class Composer:
         grid = (across[:, :, None, :] + down[:, :, :, None]).permute(0, 2, 3, 1)
         painted = F.grid_sample(sprites, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         painted = painted.div_(255 * 4 ** group[0].level)
-        if group[0].thing.colour is None:
+        if group[0].paint is None:
             return painted
-        target = torch.stack([self._colours[p.thing.colour] for p in group if p.thing.colour])
+        target = torch.stack([self._colours[p.paint] for p in group if p.paint])
         return recolour(painted, target)
 
 

@@ -55,12 +55,13 @@ MEDIA = ("pencil sketch", "oil painting", "halftone", "watercolour", "pixel art"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a drawing fills its visible box; everything in lengths of the box's longer side."""
+    """How a drawing fills its visible box, in lengths of the box's longer side, and which colour it has."""
 
     width: float = 1.0
     height: float = 1.0
     top: float = 0.0  # where the middle third of it begins, from the box's top: what stands on it rests there
     bottom: float = 1.0  # where the middle third of it ends: what it stands on begins there
+    colour: str | None = None  # the word for its own colour; None: none fits it all
 
 
 SQUARE = Shape()
@@ -101,7 +102,7 @@ class SpecObject:
     """One drawing in the scene. Positions and sizes are fractions of the picture's side."""
 
     concept: int  # index into the core vocabulary
-    colour: str | None  # None: its own colours
+    colour: str | None  # what it is painted in, unless it has that colour by itself; None: its own colours
     x: float  # centre of the drawing's visible box
     y: float
     size: float  # longer side of the visible box

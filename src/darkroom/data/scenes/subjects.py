@@ -28,6 +28,8 @@ from darkroom.data.scenes.spec import (
 from darkroom.data.split import TURNED, pair_held_out, style_trained
 from darkroom.wording.vocabulary import COLOURS, Concept, core
 
+NATURAL_SHARE = 0.25  # of the things told in a colour, where the drawing has one by itself
+
 
 def _concept(
     random: Random,
@@ -71,8 +73,8 @@ def _concept(
     )
 
 
-def _colour(random: Random, config: ComposerConfig, style: str, concept: int) -> str | None:
-    """None (own colours) or a colour word the split allows for the concept."""
+def _colour(random: Random, config: ComposerConfig, style: str, concept: int, seed: int) -> str | None:
+    """None (own colours) or a colour word the split allows for the concept, now and then its drawing's own."""
     if style in COLOURLESS or random.random() >= config.colour_share:
         return None
     word = core()[concept].word
@@ -80,6 +82,9 @@ def _colour(random: Random, config: ComposerConfig, style: str, concept: int) ->
     if config.held_out != "include":
         held = config.held_out == "only"
         colours = [c for c in colours if pair_held_out("colour", word, c) == held]
+    natural = config.stock.shape(concept, style, seed).colour
+    if natural is not None and natural in colours and random.random() < NATURAL_SHARE:
+        return natural
     return random.choice(list(colours)) if colours else None
 
 
@@ -90,7 +95,7 @@ def _single(random: Random, config: ComposerConfig, style: str, ground: Ground, 
     x, y = (0.5 + random.uniform(-1, 1) * min(room, 0.06 if size > 0.6 else room) for _ in "xy")
     thing = SpecObject(
         concept,
-        _colour(random, config, style, concept),
+        _colour(random, config, style, concept, seed),
         x,
         y,
         size,
@@ -124,7 +129,7 @@ _COUNT_WEIGHTS = {2: 0.3, 3: 0.25, 4: 0.2, 5: 0.125, 6: 0.125}
 def _count(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
     count = random.choices(list(_COUNT_WEIGHTS), list(_COUNT_WEIGHTS.values()))[0]
     concept = _concept(random, config, style)
-    colour = _colour(random, config, style, concept)
+    colour = _colour(random, config, style, concept, seed)
     layout = random.choice(LAYOUTS[count])
     size = _COUNT_SIZE[count] * random.uniform(0.9, 1.0)
     flip = random.random() < 0.25
@@ -139,7 +144,7 @@ def _pair(random: Random, config: ComposerConfig, style: str, ground: Ground, se
     relation = random.choice(PLACED)
     first = _concept(random, config, style, relation)
     second = _concept(random, config, style, TURNED[relation], other=first)
-    colours = [_colour(random, config, style, concept) for concept in (first, second)]
+    colours = [_colour(random, config, style, concept, seed) for concept in (first, second)]
     size = random.uniform(0.42, 0.5)
     jitter = random.uniform(-0.03, 0.03)
     shapes = [config.stock.shape(concept, style, seed) for concept in (first, second)]
@@ -191,7 +196,7 @@ def _wearing(random: Random, config: ComposerConfig, style: str, ground: Ground,
     """Somebody with a hat or glasses on. The split holds out who wears, never a hat: it would be worn by nobody."""
     worn = _concept(random, config, style, among=wearables().__contains__, any_pair=True)
     wearer = _concept(random, config, style, "wearing", other=worn, among=lambda head: may_wear(head, (worn, style)))
-    colours = [_colour(random, config, style, concept) for concept in (wearer, worn)]
+    colours = [_colour(random, config, style, concept, seed) for concept in (wearer, worn)]
     size = random.uniform(0.66, 0.8)
     who = SpecObject(wearer, colours[0], 0.5 + random.uniform(-0.05, 0.05), 0.5, size, flip=random.random() < 0.25)
     shapes = [config.stock.shape(concept, style, seed) for concept in (wearer, worn)]
@@ -230,7 +235,7 @@ def _figure(random: Random, config: ComposerConfig, style: str, ground: Ground, 
     concept = _concept(random, config, "3d", "holding")
     hand = keypoints(figure)["right wrist"]
     x, y = (min(0.86, max(0.14, place)) for place in (hand[0], hand[1] - 0.03))  # a raised hand reaches the edge
-    thing = SpecObject(concept, _colour(random, config, "3d", concept), x, y, 0.27)
+    thing = SpecObject(concept, _colour(random, config, "3d", concept, seed), x, y, 0.27)
     return Scene("figure", "3d", (thing,), ground, "holding", named=(0,), seed=seed, figure=figure)
 
 
@@ -269,7 +274,7 @@ def _word(random: Random, config: ComposerConfig, style: str, ground: Ground, se
     things: tuple[SpecObject, ...] = ()
     if how == "under":
         concept = _concept(random, config, style)
-        colour = _colour(random, config, style, concept)
+        colour = _colour(random, config, style, concept, seed)
         things = (SpecObject(concept, colour, 0.5, 0.38, random.uniform(0.56, 0.64), flip=random.random() < 0.25),)
     return Scene("word", style, things, ground, named=tuple(range(len(things))), seed=seed, lettering=word)
 

@@ -199,7 +199,9 @@ def detection_losses(
         m[truth.around[:, 0], :, truth.around[:, 1], truth.around[:, 2]].float() for m in (seen.concept, seen.colour)
     )
     losses["concept"] = F.cross_entropy(concept, truth.concept[truth.whose], reduction="sum") / around
-    losses["colour"] = F.cross_entropy(colour, truth.colour[truth.whose], reduction="sum") / around
+    losses["colour"] = (
+        F.cross_entropy(colour, truth.colour[truth.whose], ignore_index=IGNORED, reduction="sum") / around
+    )
     reach = seen.box[picture, :, row, column].float()
     losses["box"] = F.smooth_l1_loss(reach, truth.box, beta=0.05, reduction="sum") / (4 * things)
     covered = seen.covered[picture, row, column].float()
