@@ -21,7 +21,7 @@ import torch
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, ComposerConfig, scene_seed
-from darkroom.data.shards import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
+from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
 
 BATCHES = (64, 256)
 SIDES = (64, 128)

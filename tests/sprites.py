@@ -10,7 +10,7 @@ from torch import Tensor
 
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import GROUNDS, Ground, Scene, SpecObject
-from darkroom.data.shards import Sprite, SpriteTable, alpha_box, premultiplied
+from darkroom.data.stock.drawings import Sprite, SpriteTable, alpha_box, premultiplied
 from tests.tiny_pack import drawing
 
 SQUARE, WIDE, DISC, SHADED, FINE, RIM = range(6)  # concepts, by what stands for them here

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darkroom.data.shards import SIDE, Sprite, SpriteTable
+from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
 from darkroom.training.loop import TrainConfig, Trainer
 from darkroom.training.optim import OptimConfig
 from darkroom.wording.vocabulary import core, everyday

@@ -7,10 +7,10 @@ from random import Random
 
 import torch
 
-from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Ground, Photo, Scene, Shape, SpecObject, Stock
-from darkroom.data.shards import SpriteTable
+from darkroom.data.stock.drawings import SpriteTable
+from darkroom.data.stock.photos import PhotoTable
 from darkroom.wording.vocabulary import concept_of, core
 from tests.toys import sprite_table
 

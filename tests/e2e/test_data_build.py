@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from darkroom.cli import main
 from darkroom.contracts.ledger import read_ledger
-from darkroom.data.shards import load
+from darkroom.data.stock.built import load
 from darkroom.picture.read import read
 from darkroom.wording.vocabulary import concept_of, core, everyday
 from tests.tiny_pack import drawing, row, write_pack
@@ -51,7 +51,7 @@ def test_build_and_inspect(pack: Path, tmp_path: Path, capsys: pytest.CaptureFix
     out = tmp_path / "data"
     done("data", "build", "--source", str(pack), "--out", str(out))
     assert f"{COUNT} drawings of {COUNT // 3} concepts and 2 photos in {out}" in capsys.readouterr().out
-    assert len(load(out).sprites) == COUNT
+    assert len(load(out).drawings.sprites) == COUNT
     photos = load_file(out / "photos.safetensors")["pixels"]
     assert photos.shape == (2, 3, 128, 128) and [int(p.float().mean()) for p in photos] == [0, 80]
     ledger = list(read_ledger(out / "ledger.jsonl"))

@@ -22,8 +22,9 @@ import torch
 from toys import ToyObjective, same_bits, sprite_table, toy_config
 
 import darkroom
-from darkroom.data import shards
 from darkroom.data.scenes.spec import FULL
+from darkroom.data.stock import tables
+from darkroom.data.stock.built import DRAWINGS
 from darkroom.training import checkpoint
 from darkroom.training.loop import Trainer
 from darkroom.wording.vocabulary import everyday
@@ -158,7 +159,8 @@ def command_line(folder: Path, *arguments: str, largest_file: int | None = None)
 
 def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     words = (*(concept.word for concept in everyday()[:40]), "woman", "lion", "top hat", "crown")
-    shards.save(sprite_table(tuple(FULL.styles), words=words), tmp_path / "data")
+    drawings = sprite_table(tuple(FULL.styles), words=words)
+    tables.save(drawings.sprites, drawings.pixels, tmp_path / "data", DRAWINGS)
     minutes = ("--minutes", "0.01")
 
     first = command_line(tmp_path, *minutes)

@@ -14,9 +14,9 @@ from toys import sprite_table
 
 import darkroom
 from darkroom.contracts.errors import BadInput
-from darkroom.data import photos, shards
-from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
+from darkroom.data.stock import tables
+from darkroom.data.stock.built import DRAWINGS, PHOTOS
 from darkroom.evaluation.command import pack_judge
 from darkroom.judge.judge import load_judge
 from darkroom.judge.truth import WHOLE
@@ -43,10 +43,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawings of forty everyday concepts in every style, and photos. Sixty concepts have no drawing."""
     folder = tmp_path_factory.mktemp("data")
     words = (*(concept.word for concept in everyday()[:40]), *WARDROBE)
-    shards.save(sprite_table(tuple(FULL.styles), words=words), folder)
+    drawings = sprite_table(tuple(FULL.styles), words=words)
+    tables.save(drawings.sprites, drawings.pixels, folder, DRAWINGS)
     pixels = torch.randint(0, 256, (110, 3, 128, 128), generator=torch.Generator().manual_seed(0)).byte()
     shown = tuple(Photo(i, f"photo {i}", (f"a shirt, number {i}",), f"p{i}") for i in range(110))
-    photos.save(PhotoTable(shown, pixels), folder)
+    tables.save(shown, pixels, folder, PHOTOS)
     return folder
 
 

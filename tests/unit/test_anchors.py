@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import pytest
 
-from darkroom.data.pack import COLOURLESS, STYLES
 from darkroom.data.scenes.anchors import EYEWEAR, heads, may_wear, wearables
+from darkroom.data.stock.pack import COLOURLESS, STYLES
 from darkroom.wording.vocabulary import concept_of, core
 
 TEXT = files("darkroom.data.scenes").joinpath("anchors.tsv").read_text(encoding="utf-8")

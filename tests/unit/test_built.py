@@ -11,10 +11,10 @@ import torch
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import read_ledger
-from darkroom.data import built
-from darkroom.data.built import Built, excerpt
-from darkroom.data.pack import Pack, PackError
 from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject
+from darkroom.data.stock import built
+from darkroom.data.stock.built import Built, excerpt
+from darkroom.data.stock.pack import Pack, PackError
 from darkroom.wording.vocabulary import Concept
 from tests.tiny_pack import drawing, row, write_pack
 from tests.wardrobe import index, one

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from darkroom.data.pack import COLOURLESS, STYLES
 from darkroom.data.scenes.captions import (
     GROUND_TEMPLATES,
     NUMBERS,
@@ -17,6 +16,7 @@ from darkroom.data.scenes.captions import (
 )
 from darkroom.data.scenes.spec import GROUNDS, MEDIA, RELATIONS, ComposerConfig, Ground, Scene, SpecObject
 from darkroom.data.split import template_held_out
+from darkroom.data.stock.pack import COLOURLESS, STYLES
 from darkroom.wording.vocabulary import BARE, COLOURS, Concept, concept_of, concepts_in, core
 from tests.drawn import Drawn, drawn
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darkroom.data.colours import colour_word
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import Shape, Stock, scene_seed
 from darkroom.data.split import pair_held_out
+from darkroom.data.stock.colours import colour_word
 from darkroom.wording.vocabulary import COLOURS, core
 from tests.wardrobe import FULL, replace
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from darkroom.data.scenes.compose import Composer, recolour
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import GROUNDS, PLACED, ComposerConfig, Ground, Relation, Shape, Stock
-from darkroom.data.shards import SpriteTable
+from darkroom.data.stock.drawings import SpriteTable
 from darkroom.wording.vocabulary import COLOURS
 from tests.sprites import BLUE, DISC, FINE, RED, RIM, SHADED, SQUARE, WIDE, alone, box, ink, own_table, scene, thing
 

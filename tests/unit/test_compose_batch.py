@@ -14,7 +14,7 @@ from darkroom.data.scenes import compose
 from darkroom.data.scenes.compose import PATCHES, Composed, Composer
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, Scene, SpecObject, scene_seed
-from darkroom.data.shards import Sprite, SpriteTable
+from darkroom.data.stock.drawings import Sprite, SpriteTable
 from tests.sprites import BLUE, DISC, RED, RIM, SQUARE, WIDE, alone, own_table, scene, table, thing
 from tests.tiny_pack import drawing
 

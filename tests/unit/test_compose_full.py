@@ -10,7 +10,7 @@ import torch
 from darkroom.data.scenes.compose import Composed, Composer
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import CAMERAS, LIGHTS, MEDIA, MOTIONS, QUALITIES, Figure, Ground, Scene
-from darkroom.data.shards import SpriteTable
+from darkroom.data.stock.drawings import SpriteTable
 from darkroom.wording.vocabulary import COLOURS
 from tests.wardrobe import everything, full_composer, full_table, index, one
 

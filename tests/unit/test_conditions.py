@@ -17,7 +17,7 @@ from darkroom.data.scenes.figures import BONES, POSES, keypoints
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.rooms import DEPTH, cast
 from darkroom.data.scenes.spec import Box, BoxRoom, Figure, Ground, Scene, SpecObject
-from darkroom.data.shards import Sprite, SpriteTable, alpha_box, premultiplied
+from darkroom.data.stock.drawings import Sprite, SpriteTable, alpha_box, premultiplied
 from darkroom.wording.vocabulary import core
 from tests.tiny_pack import drawing
 from tests.wardrobe import everything, full_composer, full_table

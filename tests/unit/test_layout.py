@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from darkroom.data.pack import COLOURLESS, STYLES
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import (
     GROUNDS,
@@ -24,6 +23,7 @@ from darkroom.data.scenes.spec import (
 )
 from darkroom.data.scenes.subjects import LAYOUTS
 from darkroom.data.split import TURNED, pair_held_out, style_trained
+from darkroom.data.stock.pack import COLOURLESS, STYLES
 from darkroom.wording.vocabulary import COLOURS, core, everyday
 from tests.drawn import drawn
 

@@ -8,7 +8,6 @@ from random import Random
 
 import pytest
 
-from darkroom.data.pack import COLOURLESS
 from darkroom.data.scenes.anchors import heads, put_on, wearables
 from darkroom.data.scenes.backdrops import brightness
 from darkroom.data.scenes.layout import LIGHT_ENOUGH, UNTOLD, draw_scene
@@ -30,6 +29,7 @@ from darkroom.data.scenes.spec import (
     scene_seed,
 )
 from darkroom.data.split import HELD_OUT_CHARACTER, HELD_OUT_STYLE, TURNED, pair_held_out, style_trained
+from darkroom.data.stock.pack import COLOURLESS
 from darkroom.wording.vocabulary import COLOURS, core
 from tests.drawn import drawn
 from tests.wardrobe import TONES, full_stock, random_shape

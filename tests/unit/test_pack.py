@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroom.data.pack import COLOURLESS, STYLES, TABLES, Pack, PackError
+from darkroom.data.stock.pack import COLOURLESS, STYLES, TABLES, Pack, PackError
 from tests.tiny_pack import drawing, row, write_pack
 
 RED, BLUE = (200, 40, 20), (20, 40, 200)

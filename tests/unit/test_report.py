@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.data import built
-from darkroom.data.built import Built
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.spec import FULL
+from darkroom.data.stock import built
+from darkroom.data.stock.built import Built
 from darkroom.evaluation.accuracy import evaluated
 from darkroom.evaluation.baselines import copies
 from darkroom.evaluation.calibration import OVERALL, calibrate

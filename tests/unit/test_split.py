@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from darkroom.data.pack import STYLES
 from darkroom.data.scenes.captions import (
     CAMERA_TEMPLATES,
     GROUND_TEMPLATES,
@@ -29,6 +28,7 @@ from darkroom.data.split import (
     style_trained,
     template_held_out,
 )
+from darkroom.data.stock.pack import STYLES
 from darkroom.wording.vocabulary import COLOURS, concept_of, core
 
 FROZEN = 357  # concepts when the first model was trained

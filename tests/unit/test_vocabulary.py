@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.data.pack import STYLES, Pack
 from darkroom.data.split import BASE_STYLES
+from darkroom.data.stock.pack import STYLES, Pack
 from darkroom.wording.vocabulary import BARE, COLOURS, Concept, article, concept_of, concepts_in, core, everyday
 
 FROZEN = 357  # rows when the first model was trained; later rows are appended

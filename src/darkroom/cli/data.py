@@ -32,8 +32,8 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
     fonts
         Folder of .ttf and .otf files words are drawn in, beside the one font that is always there.
     """
-    from darkroom.data import built
-    from darkroom.data.pack import is_pack
+    from darkroom.data.stock import built
+    from darkroom.data.stock.pack import is_pack
 
     if not is_pack(source):
         from darkroom.data.imported import import_folder
@@ -66,8 +66,8 @@ def data_excerpt(*, source: Path, out: Path, photos: int = 2000) -> None:
     photos
         At most so many photos.
     """
-    from darkroom.data.built import excerpt
-    from darkroom.data.pack import Pack
+    from darkroom.data.stock.built import excerpt
+    from darkroom.data.stock.pack import Pack
 
     found = excerpt(Pack(source), out, photos)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6

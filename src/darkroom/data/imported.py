@@ -17,8 +17,8 @@ from torch import Tensor
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import write_ledger
 from darkroom.data.check import CheckReport, check_folder
-from darkroom.data.shards import SIDE
 from darkroom.data.sources import ledger_of
+from darkroom.data.stock.drawings import SIDE
 from darkroom.picture.read import read
 
 PICTURES, CAPTIONS, LEDGER = "pictures.safetensors", "pictures.jsonl", "ledger.jsonl"

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from darkroom.data.built import Built
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.spec import Scene
+from darkroom.data.stock.built import Built
 from darkroom.evaluation.accuracy import Outcome
 from darkroom.evaluation.calibration import BATCH, RUN
 from darkroom.evaluation.prompts import PromptRow, described

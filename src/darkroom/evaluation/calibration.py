@@ -15,10 +15,10 @@ from random import Random
 import torch
 from torch import Tensor
 
-from darkroom.data.built import Built
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
+from darkroom.data.stock.built import Built
 from darkroom.evaluation.prompts import PromptRow, described
 from darkroom.judge.expect import foils
 from darkroom.judge.judge import Judge, Trust, answers

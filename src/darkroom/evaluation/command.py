@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.contracts.files import publish
-from darkroom.data import built
+from darkroom.data.stock import built
 from darkroom.evaluation.accuracy import as_json, evaluated, scores, table_lines
 from darkroom.evaluation.calibration import Calibration, calibrate
 from darkroom.evaluation.measuring import reported

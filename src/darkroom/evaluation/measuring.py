@@ -14,9 +14,9 @@ from torch import Tensor
 
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
-from darkroom.data import built
-from darkroom.data.built import Built
 from darkroom.data.loader import SceneBatch, Scenes
+from darkroom.data.stock import built
+from darkroom.data.stock.built import Built
 from darkroom.evaluation.accuracy import Outcome, Score, evaluated, overall, picture_path, scores
 from darkroom.evaluation.baselines import copies, reconstructions
 from darkroom.evaluation.distances import Distances, distances, latent_features, plain_features, seen_features

@@ -7,9 +7,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from darkroom.data.pack import STYLES
 from darkroom.data.scenes.captions import NUMBERS, tell
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, Scene, SpecObject
+from darkroom.data.stock.pack import STYLES
 from darkroom.judge.expect import OPPOSITES
 from darkroom.wording.vocabulary import COLOURS, core
 

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from darkroom.data.pack import STYLES
 from darkroom.data.scenes.anchors import EYEWEAR
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.layout import GREY
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, Scene, SpecObject
+from darkroom.data.stock.pack import STYLES
 from darkroom.nn.detector import CELLS
 from darkroom.wording.vocabulary import COLOURS, core
 

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from darkroom.contracts.errors import BadInput
-from darkroom.data import built
 from darkroom.data.ahead import Ahead
-from darkroom.data.built import Built
 from darkroom.data.loader import Scenes, joined
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, ComposerConfig, scene_seed
+from darkroom.data.stock import built
+from darkroom.data.stock.built import Built
 from darkroom.judge.judge import WORDS as JUDGE_WORDS
 from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig

@@ -7,15 +7,18 @@ place and a CPU and a GPU paint the same pixels.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from darkroom.data.scenes.spec import GROUNDS, Ground, Scene
+from darkroom.data.stock.scenery import SceneryTable
 
 Number = int | float
 Colour = tuple[Number, Number, Number]  # sRGB, 0 to 255
@@ -102,11 +105,18 @@ class Canvas:
 
 
 class Backdrops:
-    """Paints grounds; places are painted once in each of their variants and kept."""
+    """Paints grounds; places are painted once in each of their variants and kept.
 
-    def __init__(self, side: int, device: torch.device) -> None:
+    Where there are drawings of a place in a scene's own style, every other scene of it shows one.
+    """
+
+    def __init__(self, side: int, device: torch.device, sceneries: SceneryTable | None = None) -> None:
         self.side, self.device = side, device
         self._kept: dict[tuple[str, int], Tensor] = {}
+        self._drawn: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        for scenery in sceneries.sceneries if sceneries is not None else ():
+            assert sceneries is not None
+            self._drawn[scenery.place, scenery.style].append(_fitted(sceneries.pixels[scenery.row], side))
 
     def paint(self, scene: Scene) -> Float[Tensor, "3 side side"]:
         """The background of a scene."""
@@ -114,7 +124,11 @@ class Backdrops:
         variant = random.randrange(VARIANTS)
         canvas = Canvas(self.side, self.device)
         if scene.ground.place:
-            canvas.pixels[:] = self.place(scene.ground.name, variant)
+            drawn = self._drawn.get((scene.ground.name, scene.drawings)) if scene.light is None else None
+            if drawn and variant % 2:  # a drawing has its own light
+                canvas.pixels[:] = drawn[variant // 2 % len(drawn)]
+            else:
+                canvas.pixels[:] = self.place(scene.ground.name, variant)
         else:
             plain(scene.ground, canvas)
         if scene.camera == "from above":
@@ -130,6 +144,14 @@ class Backdrops:
             _PLACES[name](canvas, Random(f"{name}/{variant}"))
             self._kept[name, variant] = canvas.pixels
         return self._kept[name, variant]
+
+
+def _fitted(pixels: UInt8[Tensor, "3 high wide"], side: int) -> Float[Tensor, "3 side side"]:
+    """A drawing in [0, 1], as large as the picture."""
+    whole = pixels.float() / 255
+    if whole.shape[-1] == side:
+        return whole
+    return F.interpolate(whole[None], (side, side), mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
 def brightness(ground: Ground) -> float:

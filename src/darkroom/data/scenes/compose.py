@@ -20,14 +20,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.backdrops import Backdrops
 from darkroom.data.scenes.figures import WOOD, paint_figure
 from darkroom.data.scenes.letters import aspect, lettered
 from darkroom.data.scenes.looks import blurred, finished
 from darkroom.data.scenes.rooms import cast
 from darkroom.data.scenes.spec import Lettering, Photo, Scene, SpecObject
-from darkroom.data.shards import SIDE, Sprite, SpriteTable
+from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
+from darkroom.data.stock.photos import PhotoTable
+from darkroom.data.stock.scenery import SceneryTable
 from darkroom.wording.vocabulary import COLOURS
 
 PATCHES = 8  # truth is kept on an 8 x 8 grid: one cell per latent patch of 16 px at 128 px
@@ -66,6 +67,7 @@ class Composer:
         *,
         photos: PhotoTable | None = None,
         fonts: tuple[Path | None, ...] = (None,),
+        sceneries: SceneryTable | None = None,
     ) -> None:
         """``fonts`` None among the fonts is the one that is always there."""
         if side % PATCHES:
@@ -81,7 +83,7 @@ class Composer:
         self.together = device.type != "cpu"  # whether a pass paints more than one object
         self._extents = _extents(table.pixels)
         self._axis = (2 * torch.arange(side, device=device) + 1) / side - 1  # centres of the output pixels, in [-1, 1]
-        self._backdrops = Backdrops(side, device)
+        self._backdrops = Backdrops(side, device, sceneries)
         self._colours = {name: torch.tensor(rgb, device=device) / 255 for name, rgb in COLOURS.items()}
 
     def sprite(self, scene: Scene, thing: SpecObject) -> Sprite:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
-from darkroom.data.pack import COLOURLESS
 from darkroom.data.scenes.backdrops import brightness
 from darkroom.data.scenes.spec import (
     CAMERAS,
@@ -22,6 +21,7 @@ from darkroom.data.scenes.spec import (
     Scene,
 )
 from darkroom.data.scenes.subjects import KINDS, can_show
+from darkroom.data.stock.pack import COLOURLESS
 from darkroom.wording.vocabulary import core
 
 GREY = frozenset({"pencil sketch"})  # media that leave no colour

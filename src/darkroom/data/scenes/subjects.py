@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
 
-from darkroom.data.pack import COLOURLESS
 from darkroom.data.scenes.anchors import heads, may_wear, put_on, wearables
 from darkroom.data.scenes.backdrops import brightness
 from darkroom.data.scenes.figures import POSES, keypoints, posed
@@ -26,6 +25,7 @@ from darkroom.data.scenes.spec import (
     SpecObject,
 )
 from darkroom.data.split import TURNED, pair_held_out, style_trained
+from darkroom.data.stock.pack import COLOURLESS
 from darkroom.wording.vocabulary import COLOURS, Concept, core
 
 NATURAL_SHARE = 0.25  # of the things told in a colour, where the drawing has one by itself

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from darkroom.data.loader import SceneBatch, Scenes
-from darkroom.data.pack import STYLES
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, RELATIONS, Scene
+from darkroom.data.stock.pack import STYLES
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
 from darkroom.prompt.encoders import tokenised
 from darkroom.training.objectives.pairs import pair_loss

@@ -1,8 +1,7 @@
-"""Sprite shards: built from a pack, written and read back without loss."""
+"""Drawings: built from a pack."""
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom.data import shards
-from darkroom.data.pack import Pack, PackError
 from darkroom.data.scenes.spec import Shape
-from darkroom.data.shards import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
+from darkroom.data.stock import drawings
+from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable, alpha_box, premultiplied
+from darkroom.data.stock.pack import Pack, PackError
 from darkroom.wording.vocabulary import Concept
 from tests.tiny_pack import drawing, row, write_pack
 
@@ -111,60 +110,16 @@ def test_a_restricted_table_keeps_each_picture_with_its_row() -> None:
     assert whole.restricted({99}, ("3d",)).pixels.shape == (0, 4, SIDE, SIDE)
 
 
-def test_saving_and_loading_loses_nothing(tmp_path: Path) -> None:
-    saved = table()
-    shards.save(saved, tmp_path / "new" / "folder")
-    loaded = shards.load(tmp_path / "new" / "folder")
-    assert loaded.sprites == saved.sprites
-    assert torch.equal(loaded.pixels, saved.pixels) and loaded.pixels.dtype == torch.uint8
-    assert loaded.stock == saved.stock
-
-
 def test_to_keeps_the_table(tmp_path: Path) -> None:
     moved = table().to(torch.device("cpu"))
     assert moved.sprites == table().sprites and torch.equal(moved.pixels, table().pixels)
-
-
-@pytest.mark.parametrize("missing", ["sprites.json", "sprites.safetensors"])
-def test_a_folder_without_sprites_says_how_to_make_them(tmp_path: Path, missing: str) -> None:
-    shards.save(table(), tmp_path)
-    (tmp_path / missing).unlink()
-    with pytest.raises(PackError, match=r"holds no sprites .*run `darkroom data build --source PACK --out") as caught:
-        shards.load(tmp_path)
-    assert str(tmp_path) in str(caught.value) and missing in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("sprites.json", b"[{"),
-        ("sprites.json", b'[{"row": 0}]'),
-        ("sprites.json", b'{"row": 0}'),
-        ("sprites.json", b"\xff\xfe"),
-        ("sprites.safetensors", b"nothing of the kind"),
-        ("sprites.safetensors", b""),
-    ],
-)
-def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
-    shards.save(table(), tmp_path)
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(PackError, match=r"the sprites in .* are damaged \(.*\); run `darkroom data build` again"):
-        shards.load(tmp_path)
-
-
-def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    shards.save(table(3), tmp_path)
-    rows = json.loads((tmp_path / "sprites.json").read_text())
-    (tmp_path / "sprites.json").write_text(json.dumps(rows[:2]))
-    with pytest.raises(PackError, match="names 2 sprites but holds 3; run `darkroom data build` again"):
-        shards.load(tmp_path)
 
 
 # -- building ------------------------------------------------------------------------------------------------------
 
 
 def test_building_takes_the_wanted_drawings_and_nothing_else(pack: Path, tmp_path: Path) -> None:
-    built, _ = shards.build(Pack(pack), (CAT, DOG))
+    built, _ = drawings.build(Pack(pack), (CAT, DOG))
     assert [(s.concept, s.style, s.box) for s in built.sprites] == [
         (7, "3d", (10, 20, 50, 100)),
         (7, "cartoon", (0, 0, 128, 128)),
@@ -172,13 +127,10 @@ def test_building_takes_the_wanted_drawings_and_nothing_else(pack: Path, tmp_pat
     ]
     assert built.pixels.shape == (3, 4, SIDE, SIDE)
     assert built.pixels[0, :, 60, 30].tolist() == [*RED, 255] and built.pixels[0, :, 0, 0].tolist() == [0, 0, 0, 0]
-    shards.save(built, tmp_path / "out")
-    loaded = shards.load(tmp_path / "out")
-    assert loaded.sprites == built.sprites and torch.equal(loaded.pixels, built.pixels)
 
 
 def test_the_ledger_says_where_each_picture_came_from(pack: Path) -> None:
-    built, rows = shards.build(Pack(pack), (CAT, DOG))
+    built, rows = drawings.build(Pack(pack), (CAT, DOG))
     ledger = {line.id: line for line in rows}
     assert set(ledger) == {sprite.id for sprite in built.sprites}
     first = ledger["fluent-3d-cat drawing"]
@@ -189,9 +141,9 @@ def test_the_ledger_says_where_each_picture_came_from(pack: Path) -> None:
 
 def test_a_pack_without_wanted_drawings_is_refused(pack: Path) -> None:
     with pytest.raises(PackError, match="holds no drawing of the wanted concepts; check --source"):
-        shards.build(Pack(pack), (concept(1, "nobody"),))
+        drawings.build(Pack(pack), (concept(1, "nobody"),))
     with pytest.raises(PackError, match="holds no drawing of the wanted concepts"):
-        shards.build(Pack(pack))  # the core vocabulary, of which the pack has nothing
+        drawings.build(Pack(pack))  # the core vocabulary, of which the pack has nothing
 
 
 @pytest.mark.parametrize(
@@ -204,13 +156,13 @@ def test_a_pack_without_wanted_drawings_is_refused(pack: Path) -> None:
 def test_a_drawing_that_cannot_be_a_sprite_is_named(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
     source = write_pack(tmp_path / "pack", "sprites", [(row("cat drawing"), pixels)])
     with pytest.raises(PackError, match=message):
-        shards.build(Pack(source), (CAT,))
+        drawings.build(Pack(source), (CAT,))
 
 
 @pytest.mark.datapack
 def test_a_few_drawings_of_the_real_pack_build(data_pack: Path) -> None:
     from darkroom.wording.vocabulary import core
 
-    built, _ = shards.build(Pack(data_pack), core()[:2])
+    built, _ = drawings.build(Pack(data_pack), core()[:2])
     assert {(0, "3d"), (0, "cartoon"), (0, "flat"), (1, "3d"), (0, "black and white")} <= set(built.stock.shapes or ())
     assert all(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in (sprite.box for sprite in built.sprites))

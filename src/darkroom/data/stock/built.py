@@ -1,4 +1,4 @@
-"""What ``darkroom data build`` writes of a data pack: drawings, photos, fonts and one ledger of them all.
+"""What ``darkroom data build`` writes of a data pack: drawings, places, photos, fonts and one ledger of them all.
 
 And the excerpt of a pack that travels to another machine to be built there.
 """
@@ -19,14 +19,17 @@ import torch
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import write_ledger
-from darkroom.data import photos, shards
-from darkroom.data.pack import Pack
-from darkroom.data.photos import PhotoTable
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.letters import fonts
-from darkroom.data.scenes.spec import FULL, ComposerConfig, Stock
-from darkroom.data.shards import SIDE, SpriteTable
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo, Stock
+from darkroom.data.stock import drawings, photos, scenery, tables
+from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
+from darkroom.data.stock.pack import Pack
+from darkroom.data.stock.photos import PhotoTable
+from darkroom.data.stock.scenery import Scenery, SceneryTable
 from darkroom.wording.vocabulary import Concept
+
+DRAWINGS, SCENERIES, PHOTOS = "sprites", "sceneries", "photos"  # the tables' files
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Built:
     drawings: SpriteTable
     photos: PhotoTable | None
     fonts: tuple[Path | None, ...]
+    sceneries: SceneryTable | None = None
 
     @property
     def stock(self) -> Stock:
@@ -50,7 +54,7 @@ class Built:
 
     def composer(self, side: int = SIDE) -> Composer:
         """What paints scenes of it."""
-        return Composer(self.drawings, side, photos=self.photos, fonts=self.fonts)
+        return Composer(self.drawings, side, photos=self.photos, fonts=self.fonts, sceneries=self.sceneries)
 
     def restricted(self, scenes: ComposerConfig) -> Built:
         """The same with only the drawings that these scenes can show."""
@@ -59,7 +63,8 @@ class Built:
 
     def to(self, device: torch.device) -> Built:
         """The same with its pixels on another device."""
-        return replace(self, drawings=self.drawings.to(device), photos=self.photos and self.photos.to(device))
+        photos, sceneries = self.photos and self.photos.to(device), self.sceneries and self.sceneries.to(device)
+        return Built(self.drawings.to(device), photos, self.fonts, sceneries)
 
 
 def build(
@@ -72,21 +77,24 @@ def build(
 ) -> Built:
     """Decodes a data pack into ``out``; ``lettering`` is a folder of .ttf and .otf files to copy beside it.
 
-    Writes ``sprites.safetensors``, ``sprites.json``, the same two for photos, ``fonts/`` and ``ledger.jsonl``. Raises
-    PackError when the pack is unreadable.
+    Writes ``sprites.safetensors`` and ``sprites.json``, the same two for sceneries and photos, ``fonts/`` and
+    ``ledger.jsonl``. Raises PackError when the pack is unreadable.
     """
     if lettering is not None and len(fonts(lettering)) == 1:
         raise BadInput(f"fonts {str(lettering)!r}", "holds no .ttf or .otf file", "give a folder of font files")
     pack = Pack(source)
-    drawings, ledger = shards.build(pack, concepts)
-    shards.save(drawings, out)
+    drawn, ledger = drawings.build(pack, concepts)
+    tables.save(drawn.sprites, drawn.pixels, out, DRAWINGS)
+    places, rows = scenery.build(pack)
+    tables.save(places.sceneries, places.pixels, out, SCENERIES)
+    ledger += rows
     pictures = None
     if with_photos and pack.has("photos"):
         pictures, rows = photos.build(pack)
-        photos.save(pictures, out)
+        tables.save(pictures.photos, pictures.pixels, out, PHOTOS)
         ledger += rows
     else:  # those of a build before have no line in the ledger
-        photos.forget(out)
+        tables.forget(out, PHOTOS)
     files = {font.name: font.read_bytes() for font in fonts(lettering) if font is not None}
     shutil.rmtree(out / "fonts", ignore_errors=True)  # those of a build before
     if files:
@@ -94,12 +102,26 @@ def build(
     for name, content in files.items():
         (out / "fonts" / name).write_bytes(content)
     write_ledger(ledger, out / "ledger.jsonl")
-    return Built(drawings, pictures, fonts(out / "fonts"))
+    return Built(drawn, pictures, fonts(out / "fonts"), places)
 
 
 def load(folder: Path) -> Built:
     """Reads what :func:`build` wrote. Raises PackError when the folder holds no drawings."""
-    return Built(shards.load(folder), photos.load(folder), fonts(folder / "fonts"))
+    drawn = SpriteTable(*tables.load(folder, DRAWINGS, _sprite))
+    places, pictures = None, None
+    if tables.exists(folder, SCENERIES):
+        places = SceneryTable(*tables.load(folder, SCENERIES, lambda told: Scenery(**told)))
+    if tables.exists(folder, PHOTOS):
+        pictures = PhotoTable(*tables.load(folder, PHOTOS, _photo))
+    return Built(drawn, pictures, fonts(folder / "fonts"), places)
+
+
+def _sprite(told: dict[str, Any]) -> Sprite:
+    return Sprite(**{**told, "box": tuple(told["box"])})
+
+
+def _photo(told: dict[str, Any]) -> Photo:
+    return Photo(**{**told, "captions": tuple(told["captions"])})
 
 
 def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
@@ -107,14 +129,16 @@ def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
 
     Pictures are copied byte for byte; ``darkroom data build --source`` reads the excerpt as it reads the pack.
     """
-    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row, _, _, tone in shards.wanted_rows(pack):
-        tables["sprites" if tone is None else "sprites_tones"].append(row)
+    copies: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row, _, _, tone in drawings.wanted_rows(pack):
+        copies["sprites" if tone is None else "sprites_tones"].append(row)
+    known = {row["id"] for row in copies["sprites"]}
+    copies["sprites"] += [row for row, _ in scenery.wanted_rows(pack) if row["id"] not in known]
     if photos and pack.has("photos"):
         kept = [row for row in pack.rows("photos") if row["split"] != "test"]
-        tables["photos"] = kept[:: max(1, -(-len(kept) // photos))]
+        copies["photos"] = kept[:: max(1, -(-len(kept) // photos))]
     out.mkdir(parents=True, exist_ok=True)
-    for table, rows in tables.items():
+    for table, rows in copies.items():
         shard = f"{table}.tar"
         copied = []
         with tarfile.open(out / shard, "w") as tar:
@@ -127,4 +151,4 @@ def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
                 copied.append({**row, "shard": shard, "offset": tar.offset - blocks * tarfile.BLOCKSIZE})
         with gzip.open(out / f"{table}.jsonl.gz", "wt", encoding="utf-8") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in copied)
-    return {table: len(rows) for table, rows in tables.items()}
+    return {table: len(rows) for table, rows in copies.items()}

@@ -33,7 +33,8 @@ def colour_word(rgba: np.ndarray) -> str | None:
 def _words(rgb: np.ndarray) -> np.ndarray:
     """The number of the colour word for each pixel, (n, 3) in [0, 1]: by hue, and by lightness where there is little.
 
-    Beyond the last word where none fits: skin and eggs. The bounds were read off by eye, on the drawings of the core vocabulary.
+    Beyond the last word where none fits: skin and eggs. The bounds were read off by eye, on the drawings of the core
+    vocabulary.
     """
     value, low = rgb.max(1), rgb.min(1)
     chroma = value - low

@@ -1,29 +1,25 @@
-"""Sprite shards: the data pack's drawings decoded once into one uint8 tensor, with the table that names them.
+"""The data pack's drawings decoded once into one uint8 tensor, with the table that names them.
 
 ``darkroom data build`` writes them; the composer, on any device, draws from them.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from darkroom.contracts.ledger import LedgerRow
-from darkroom.data.colours import colour_word
-from darkroom.data.pack import COLOURLESS, STYLES, Pack, PackError
 from darkroom.data.scenes.spec import Shape, Stock
+from darkroom.data.stock.colours import colour_word
+from darkroom.data.stock.pack import COLOURLESS, STYLES, Pack, PackError
 from darkroom.wording.vocabulary import Concept, core
 
 SIDE = 128  # pixels a side of every sprite
@@ -152,33 +148,3 @@ def _toned(row: dict[str, Any]) -> tuple[str, str | None]:
     if not tones:
         return row["name"], None
     return (name if row["name"] == f"{name}: {tones[0]} skin tone" else ""), tones[0]
-
-
-def save(table: SpriteTable, folder: Path) -> None:
-    """Writes the table's two files into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({"pixels": table.pixels.cpu().contiguous()}, folder / "sprites.safetensors")
-    (folder / "sprites.json").write_text(json.dumps([asdict(s) for s in table.sprites], indent=0))
-
-
-def load(folder: Path) -> SpriteTable:
-    """Reads the table that :func:`build` wrote. Raises PackError when the folder holds none."""
-    try:
-        rows = json.loads((folder / "sprites.json").read_text())
-        sprites = tuple(
-            Sprite(r["row"], r["concept"], r["style"], tuple(r["box"]), r["id"], r.get("tone"), r.get("colour"))
-            for r in rows
-        )
-        with safe_open(folder / "sprites.safetensors", framework="pt") as file:
-            pixels = file.get_tensor("pixels")
-    except FileNotFoundError as error:
-        raise PackError(
-            f"{folder} holds no sprites ({error}); run `darkroom data build --source PACK --out {folder}`"
-        ) from None
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise PackError(f"the sprites in {folder} are damaged ({error}); run `darkroom data build` again") from error
-    if len(sprites) != len(pixels):
-        raise PackError(
-            f"{folder} names {len(sprites)} sprites but holds {len(pixels)}; run `darkroom data build` again"
-        )
-    return SpriteTable(sprites, pixels)

@@ -1,0 +1,1 @@
+"""What scenes are composed of: read from a data pack, kept as tables of pictures."""

@@ -1,0 +1,44 @@
+"""Photos with their captions, decoded once into one uint8 tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from darkroom.contracts.ledger import LedgerRow
+from darkroom.data.scenes.spec import Photo
+from darkroom.data.stock.pack import Pack, PackError
+
+SIDE = 128  # pixels a side
+
+
+@dataclass(frozen=True)
+class PhotoTable:
+    """Photos to train on; ``pixels`` are centre squares in sRGB."""
+
+    photos: tuple[Photo, ...]
+    pixels: UInt8[Tensor, "photos 3 128 128"]
+
+    def to(self, device: torch.device) -> PhotoTable:
+        """The table with its pixels on another device."""
+        return PhotoTable(self.photos, self.pixels.to(device))
+
+
+def build(pack: Pack) -> tuple[PhotoTable, list[LedgerRow]]:
+    """Decodes the pack's photos, those kept for tests left out, with their ledger."""
+    rows = [row for row in pack.rows("photos") if row["split"] != "test"]
+    photos: list[Photo] = []
+    planes: list[np.ndarray] = []
+    ledger: list[LedgerRow] = []
+    for row in rows:
+        captions = tuple(row["captions"] or (row["caption"],))
+        photos.append(Photo(len(photos), row["name"], captions, row["id"]))
+        planes.append(pack.square(row, SIDE).transpose(2, 0, 1))
+        ledger.append(pack.ledger_row(row))
+    if not photos:
+        raise PackError(f"{pack.root} holds no photo to train on; leave them out with --no-photos")
+    return PhotoTable(tuple(photos), torch.from_numpy(np.ascontiguousarray(np.stack(planes)))), ledger
