@@ -86,3 +86,10 @@ def test_the_whole_picture_s_facts_are_read(read: list[tuple[str, Expectation, E
 )  # fmt: skip
 def test_sentences_of_people(text: str, expected: Expectation) -> None:
     assert asked(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a woman with dark skin wearing a crown", "a woman that is wearing a crown", "a woman who wears a crown"]
+)
+def test_a_skin_tone_and_a_that_stand_between_two_related_things(text: str) -> None:
+    assert asked(text).relations == (Related("woman", "wearing", "crown"),)

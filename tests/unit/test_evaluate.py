@@ -215,7 +215,7 @@ def test_every_prompt_is_drawn_with_every_seed_and_judged(judge: Judge, tmp_path
     seen: list[tuple[int, int]] = []
     found = evaluated(tiny_model(), judge, rows(5), (7, 8), tmp_path / "out", lambda done, of: seen.append((done, of)))
     assert [(o.prompt, o.seed) for o in found] == [(f"{i} cats", s) for i in range(1, 6) for s in (7, 8)]
-    assert {fact.kind for o in found for fact in o.facts} == {"presence", "count"}
+    assert {fact.kind for o in found for fact in o.facts} == {"presence", "one", "count"}
     assert seen[-1] == (10, 10)
 
 

@@ -20,7 +20,7 @@ from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, joined, truth_of
 from darkroom.judge.verdict import all_right, judged
 from darkroom.nn.detector import CELLS, Detector, Seen, nano
 from darkroom.nn.text import TextConfig
-from darkroom.training.objectives.judge import JudgeTraining
+from darkroom.training.objectives.judge import JudgeTraining, _reach_from
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
 from tests.wardrobe import everything, full_composer, full_table, index, one, photos
@@ -82,9 +82,21 @@ def test_a_faultless_eye_refuses_every_foil(scenes: list[Scene], composer: Compo
         for kind, foil in foils(expected_of(scene)):
             facts = judged(sight, foil)
             assert not all_right(facts), (kind, scene, facts)
-            assert any(fact.kind == kind and fact.answer == "no" for fact in facts), (kind, facts)
+            kinds = ("one", "count") if kind == "one" else (kind,)
+            assert any(fact.kind in kinds and fact.answer == "no" for fact in facts), (kind, facts)
             refused[kind] = refused.get(kind, 0) + 1
-    assert set(refused) >= {"presence", "count", "colour", "binding", "relation", "style", "ground", "light", "camera"}
+    assert set(refused) >= {
+        "presence",
+        "one",
+        "count",
+        "colour",
+        "binding",
+        "relation",
+        "style",
+        "ground",
+        "light",
+        "camera",
+    }
 
 
 def test_a_foil_changes_one_kind_of_fact_only(scenes: list[Scene], composer: Composer) -> None:
@@ -93,7 +105,8 @@ def test_a_foil_changes_one_kind_of_fact_only(scenes: list[Scene], composer: Com
         for kind, foil in foils(expected_of(scene)):
             wrong = {fact.kind for fact in judged(sight, foil) if fact.answer == "no"}
             told = {
-                "presence": {"presence", "count", "colour", "binding", "relation"},
+                "one": {"count"},
+                "presence": {"presence", "one", "count", "colour", "binding", "relation"},
                 "binding": {"binding", "colour"},
             }
             assert wrong <= told.get(kind, {kind, "binding"}), (kind, wrong)
@@ -103,7 +116,7 @@ def test_nothing_seen_holds_nothing(scenes: list[Scene], composer: Composer) -> 
     for scene in scenes[:50]:
         blind = replace(perfect_sight(scene, composer), things=())
         facts = judged(blind, expected_of(scene))
-        kinds = ("presence", "count", "colour", "binding", "relation")
+        kinds = ("presence", "one", "count", "colour", "binding", "relation")
         assert all(fact.answer == "no" for fact in facts if fact.kind in kinds)
 
 
@@ -130,6 +143,21 @@ def test_what_a_thing_looks_like_is_its_colour_told_or_not(composer: Composer) -
 def test_the_one_behind_is_covered(composer: Composer) -> None:
     front = one(objects=(SpecObject(index("cat"), None, 0.5, 0.4, 0.6), SpecObject(index("dog"), None, 0.5, 0.6, 0.5)))
     assert truth_of([front], composer, [frozenset()]).covered.tolist() == [1.0, 0.0]
+    touching = replace(
+        front, objects=tuple(replace(t, x=x, y=0.5, size=0.4) for t, x in zip(front.objects, (0.3, 0.66), strict=True))
+    )
+    assert truth_of([touching], composer, [frozenset()]).covered.tolist() == [float(IGNORED), 0.0]
+
+
+def test_a_box_is_the_same_from_every_cell_around_its_middle(scenes: list[Scene], composer: Composer) -> None:
+    truth = truth_of(scenes[:40], composer, [frozenset()] * 40)
+    reach = _reach_from(truth)
+    y, x = ((truth.around[:, 1:] + 0.5) / CELLS).T
+    boxes = torch.stack([x - reach[:, 0], y - reach[:, 1], x + reach[:, 2], y + reach[:, 3]], 1)
+    y, x = ((truth.at[:, 1:] + 0.5) / CELLS).T
+    known = torch.stack([x - truth.box[:, 0], y - truth.box[:, 1], x + truth.box[:, 2], y + truth.box[:, 3]], 1)
+    assert len(boxes) > 5 * len(known)
+    assert torch.allclose(boxes, known[truth.whose], atol=1e-6)
 
 
 def test_what_cannot_be_seen_is_not_asked(composer: Composer) -> None:

@@ -35,7 +35,9 @@ ROWS = [
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     opened = load_judge(small_judge(tmp_path_factory.mktemp("judge") / "judge"))
-    trust = {kind: Trust(0.97, 0.02, None if kind == OVERALL else 0.03) for kind in (OVERALL, "presence", "count")}
+    trust = {
+        kind: Trust(0.97, 0.02, None if kind == OVERALL else 0.03) for kind in (OVERALL, "presence", "one", "count")
+    }
     return replace(opened, calibration=trust)
 
 
@@ -116,6 +118,17 @@ def test_calibration_counts_every_kind_on_scenes_of_its_own(judge: Judge, stock:
     told: list[int] = []
     found = calibrate(judge, stock, 60, told.append)
     assert found.scenes == told[-1] >= 50
-    assert {OVERALL, "group: wearing", "group: long", "presence", "style", "ground", "light"} <= set(found.trust)
+    assert {
+        OVERALL,
+        "group: wearing",
+        "group: long",
+        "group: word",
+        "letters",
+        "presence",
+        "one",
+        "style",
+        "ground",
+        "light",
+    } <= set(found.trust)
     assert not found.spoilt  # what it never saw cannot be spoilt for it
     assert found.trust["presence"].ceiling < 0.2  # random weights see nothing

@@ -73,7 +73,7 @@ def test_retrying_ends_with_the_first_that_holds(model: Model, recipe: Recipe) -
     assert found.recipe.seed == candidate_seed(5, 3)
     assert found.recipe.verdict == Verdict(
         judge="a" * 64, facts=(Answered(kind="presence", text="cat", answer="yes"),
-                               Answered(kind="count", text="1 cat", answer="yes")), tried=4
+                               Answered(kind="one", text="1 cat", answer="yes")), tried=4
     )  # fmt: skip
 
 

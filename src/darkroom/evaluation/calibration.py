@@ -19,12 +19,12 @@ from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
 from darkroom.data.stock.built import Built
-from darkroom.evaluation.prompts import PromptRow, described
+from darkroom.evaluation.prompts import WORDS, PromptRow, described
 from darkroom.judge.expect import foils
 from darkroom.judge.judge import Judge, Trust, answers
 from darkroom.judge.mistold import mistold
 from darkroom.judge.sight import SURE, Sight
-from darkroom.judge.spoilt import WAYS, spoilable, spoilt
+from darkroom.judge.spoilt import WAYS, spoilt
 from darkroom.judge.truth import overlap
 from darkroom.judge.verdict import all_right, judged
 from darkroom.wording.vocabulary import core
@@ -57,7 +57,7 @@ def calibrate(
     said: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     fooled: dict[str, list[bool]] = defaultdict(list)
     composer = data.composer()
-    pairs = list(described("held-out", RUN, data.stock, count / 500))
+    pairs = list(described("held-out", RUN, data.stock, count / 500, more=[WORDS]))
     before: Sight | None = None
     for start in range(0, len(pairs), BATCH):
         lot = pairs[start : start + BATCH]
@@ -93,7 +93,8 @@ def _ask(said: dict[str, dict[str, list[bool]]], row: PromptRow, sight: Sight, e
     true = {(fact.kind, fact.text) for fact in facts}
     for kind, foil in foils(row.expected):
         given = judged(sight, foil)
-        changed = [fact for fact in given if fact.kind == kind and (fact.kind, fact.text) not in true]
+        kinds = ("one", "count") if kind == "one" else (kind,)  # one cat, and two that it is not
+        changed = [fact for fact in given if fact.kind in kinds and (fact.kind, fact.text) not in true]
         said[kind]["foil"].append(all(fact.answer == "yes" for fact in changed))
         for whole in (OVERALL, GROUP + row.group):
             said[whole]["foil"].append(all_right(given))
@@ -108,9 +109,8 @@ def _rank(said: dict[str, list[bool]], judge: Judge, lot: list[tuple[PromptRow, 
     for i, (_, scene) in enumerate(lot):
         wrong = mistold(scene)
         if wrong is not None:
-            said["foil"].append(
-                bool(judge.fit(sights[i : i + 1], [wrong]) >= judge.fit(sights[i : i + 1], [caption(scene)]))
-            )
+            right_fit, wrong_fit = judge.fit(sights[i : i + 1], [caption(scene), wrong])[0].tolist()
+            said["foil"].append(wrong_fit >= right_fit)
 
 
 def _spoilings(
@@ -129,9 +129,10 @@ def _spoilings(
         which, way = random.randrange(max(1, len(scene.objects))), random.choice(WAYS)
         if not scene.objects or not sees(sight, scene, which):
             continue
-        if spoilable(composer.visible_box(scene, scene.objects[which]), composer.side):
+        picture = spoilt(scene, composer, pixels[i], which, way, random)
+        if picture is not None:
             jobs.append((scene, which, way))
-            worse.append(spoilt(scene, composer, pixels[i], which, way, random))
+            worse.append(picture)
     if jobs:
         for (scene, which, way), sight in zip(jobs, judge.look(torch.stack(worse)), strict=True):
             yield way, sees(sight, scene, which)

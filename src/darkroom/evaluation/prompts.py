@@ -43,7 +43,9 @@ class PromptRow:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
+    """Prompts about one thing: how many, and the scenes they are told of."""
+
     name: str
     count: int
     config: ComposerConfig
@@ -51,30 +53,32 @@ class _Group:
     paraphrase: bool = False
 
 
-def _groups() -> list[_Group]:
+def _groups() -> list[Group]:
     """The groups of a set, with how many prompts each; half of those with pairs are of pairs never trained."""
     single, count, pair, worn = ({kind: 1.0} for kind in ("single", "count", "pair", "wearing"))
     bare = replace(_PLAIN, colour_share=0.0)
     placed = replace(bare, kinds=single, place_share=0.5)
     return [
-        _Group("single object", 60, replace(bare, kinds=single)),
-        _Group("count", 60, replace(bare, kinds=count)),
-        _Group("colour", 50, replace(_PLAIN, kinds=single, colour_share=1.0)),
-        _Group("two objects", 40, replace(bare, kinds=pair)),
-        _Group("relation", 60, replace(bare, kinds=pair)),
-        _Group("wearing", 30, replace(bare, kinds=worn)),
-        _Group("binding", 40, replace(_PLAIN, kinds=pair, colour_share=1.0)),
-        _Group("style", 50, replace(bare, kinds=single, medium_share=0.45), frozenset({"style"})),
-        _Group("ground", 30, replace(bare, kinds=single, place_share=0.6), frozenset({"ground"})),
-        _Group("light", 20, replace(placed, light_share=1.0), frozenset({"light"})),
-        _Group("camera", 20, replace(placed, camera_share=1.0), frozenset({"camera"})),
-        _Group(
+        Group("single object", 60, replace(bare, kinds=single)),
+        Group("count", 60, replace(bare, kinds=count)),
+        Group("colour", 50, replace(_PLAIN, kinds=single, colour_share=1.0)),
+        Group("two objects", 40, replace(bare, kinds=pair)),
+        Group("relation", 60, replace(bare, kinds=pair)),
+        Group("wearing", 30, replace(bare, kinds=worn)),
+        Group("binding", 40, replace(_PLAIN, kinds=pair, colour_share=1.0)),
+        Group("style", 50, replace(bare, kinds=single, medium_share=0.45), frozenset({"style"})),
+        Group("ground", 30, replace(bare, kinds=single, place_share=0.6), frozenset({"ground"})),
+        Group("light", 20, replace(placed, light_share=1.0), frozenset({"light"})),
+        Group("camera", 20, replace(placed, camera_share=1.0), frozenset({"camera"})),
+        Group(
             "long", 20, replace(_PLAIN, kinds=pair, colour_share=0.7, place_share=0.6), frozenset({"style", "ground"})
         ),
-        _Group("paraphrase", 20, placed, frozenset({"style", "ground"}), True),
+        Group("paraphrase", 20, placed, frozenset({"style", "ground"}), True),
     ]
 
 
+WORDS = Group("word", 30, replace(_PLAIN, kinds={"word": 1.0}))
+"""Words in letters: in no set, but own prompts may ask for them."""
 TRIES = 300  # scenes drawn for one prompt at most
 
 
@@ -85,16 +89,22 @@ def written(name: str) -> list[PromptRow]:
 
 
 def described(
-    stream: str, run: int, stock: Stock | None = None, share: float = 1.0, taken: Iterable[str] = ()
+    stream: str,
+    run: int,
+    stock: Stock | None = None,
+    share: float = 1.0,
+    taken: Iterable[str] = (),
+    more: Iterable[Group] = (),
 ) -> Iterator[tuple[PromptRow, Scene]]:
     """Prompts, each once, with the scenes they were told of; half of those with pairs are of pairs never trained.
 
-    ``stock`` None draws on every drawing there might be; ``share`` makes each group so much smaller or larger. What
-    cannot be drawn of the stock is left out: nothing is coloured where all drawings are black and white.
+    ``stock`` None draws on every drawing there might be; ``share`` makes each group so much smaller or larger; ``more``
+    groups follow those of the sets. What cannot be drawn of the stock is left out: nothing is coloured where all
+    drawings are black and white.
     """
     told = set(taken)
     number = 0
-    for group in _groups():
+    for group in (*_groups(), *more):
         count = max(2, round(group.count * share))
         unseen = count // 2 if group.name in _PAIRED else 0
         halves: tuple[tuple[Literal["exclude", "only"], int], ...] = (("exclude", count - unseen), ("only", unseen))
@@ -112,7 +122,7 @@ def described(
                     found += 1
 
 
-def _drawn_from(stock: Stock | None, group: _Group, held_out: Literal["exclude", "only"]) -> ComposerConfig:
+def _drawn_from(stock: Stock | None, group: Group, held_out: Literal["exclude", "only"]) -> ComposerConfig:
     """The group's scenes as far as there are drawings."""
     only = held_out == "only"
     config = replace(group.config, held_out=held_out, every_drawing=only and group.name != "style")
@@ -124,7 +134,7 @@ def _drawn_from(stock: Stock | None, group: _Group, held_out: Literal["exclude",
     return replace(config, stock=stock, styles={s: share for s, share in config.styles.items() if s in drawn})
 
 
-def _row(group: _Group, scene: Scene, seen: bool) -> PromptRow | None:
+def _row(group: Group, scene: Scene, seen: bool) -> PromptRow | None:
     """A prompt for a scene that tells what its group is about; None where this scene's caption does not."""
     told = tell(scene, paraphrase=group.paraphrase)
     if not group.facts <= told.facts or (scene.kind == "single" and group.name in ("wearing", "count")):

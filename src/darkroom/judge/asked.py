@@ -146,7 +146,7 @@ def _relations(said: str, mentions: list[_Mention]) -> tuple[Related, ...]:
     for one, other in pairwise(mentions):
         between = said[one.end : other.start].strip(" ,")
         for pattern, relation in _BETWEEN:
-            if re.fullmatch(rf"(?:is |are )?(?:{pattern})", between):
+            if re.fullmatch(rf"(?:with [\w-]+ skin )?(?:that )?(?:is |are )?(?:{pattern})", between):
                 if between != "in" or other.concept.index in _worn():  # "a cat in a box" wears nothing
                     found.append(Related(one.concept.word, relation, other.concept.word))
                 break

@@ -15,6 +15,9 @@ FACTS = {"style": "style", "background": "ground", "light": "light", "camera": "
 """Facts of the whole picture as prompt files name them, and as the judge does."""
 
 
+MOST = 6  # of one thing that the judge counts
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A thing asked for. ``count`` and ``colour`` None ask for nothing more than that it is there."""
@@ -123,6 +126,7 @@ OPPOSITES: dict[str, Relation] = {
     "in front of": "behind",
     "behind": "in front of",
     "next to": "above",
+    "wearing": "left of",
 }
 """What is never true of two things of which the other is."""
 
@@ -141,8 +145,10 @@ def foils(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
         )
         yield "presence", replace(_with(expected, i, replace(wanted, word=other)), relations=renamed)
         if wanted.count is not None:
-            count = wanted.count + 1 if wanted.count < 6 else 5
-            yield "count", _with(expected, i, replace(wanted, count=count))
+            for count in (wanted.count - 1, wanted.count + 1):
+                if 2 <= count <= MOST:
+                    kind = "one" if wanted.count == 1 else "count"
+                    yield kind, _with(expected, i, replace(wanted, count=count))
         if wanted.colour is not None:
             yield (
                 "colour",

@@ -22,6 +22,7 @@ Picture = Float[Tensor, "3 side side"]
 ERASED = "half erased"
 WAYS = ("melted", "scrambled", ERASED, "blob")
 SMALLEST = 6  # pixels a side of what can be spoilt visibly
+LEAST = 0.03  # mean change over its box below which a thing hardly looks spoilt: a lemon melted on yellow
 
 
 def _corners(box: tuple[float, float, float, float], side: int) -> tuple[int, int, int, int]:
@@ -31,20 +32,17 @@ def _corners(box: tuple[float, float, float, float], side: int) -> tuple[int, in
     return x0, y0, x1, y1
 
 
-def spoilable(box: tuple[float, float, float, float], side: int) -> bool:
-    """Whether enough of a thing is in the picture to be spoilt."""
-    x0, y0, x1, y1 = _corners(box, side)
-    return x1 - x0 >= SMALLEST and y1 - y0 >= SMALLEST
-
-
 def spoil(
     picture: Picture, behind: Picture, box: tuple[float, float, float, float], way: str, random: Random
-) -> Picture:
-    """The picture with the thing in ``box`` (x0, y0, x1, y1, fractions of the side) spoilt; ``behind`` lacks it."""
+) -> Picture | None:
+    """The picture with the thing in ``box`` (x0, y0, x1, y1, fractions of the side) spoilt; ``behind`` lacks it.
+
+    None where too little of it is in the picture, or where spoiling it hardly shows.
+    """
     side = picture.shape[-1]
     x0, y0, x1, y1 = _corners(box, side)
-    if not spoilable(box, side):
-        return picture
+    if x1 - x0 < SMALLEST or y1 - y0 < SMALLEST:
+        return None
     part = picture[:, y0:y1, x0:x1]
     if way == "melted":
         part = warped(part, random.uniform(0.14, 0.22), 4, random)
@@ -57,22 +55,24 @@ def spoil(
     else:
         raise ValueError(f"way {way!r} is not one of {', '.join(WAYS)}")
     found = picture.clone()
-    found[:, y0:y1, x0:x1] += (part - found[:, y0:y1, x0:x1]) * _feathered(y1 - y0, x1 - x0, picture.device)
-    return found
+    change = (part - found[:, y0:y1, x0:x1]) * _feathered(y1 - y0, x1 - x0, picture.device)
+    found[:, y0:y1, x0:x1] += change
+    return found if change.abs().mean() >= LEAST else None
 
 
 def spoilt_with(scene: Scene, composer: Composer, which: int, way: str) -> frozenset[int]:
     """The objects that are gone when one is spoilt: it, and what lies within its box to a good part.
 
-    Erasing leaves what was painted over it whole.
+    Erasing it leaves the others whole.
     """
+    if way == ERASED:
+        return frozenset({which})
     boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
-    within = {i for i, box in enumerate(boxes) if overlap(box, boxes[which]) > 0.3 and (way != ERASED or i < which)}
-    return frozenset({which, *within})
+    return frozenset({which, *(i for i, box in enumerate(boxes) if overlap(box, boxes[which]) > 0.3)})
 
 
-def spoilt(scene: Scene, composer: Composer, picture: Tensor, which: int, way: str, random: Random) -> Tensor:
-    """A scene's picture with one of its things spoilt."""
+def spoilt(scene: Scene, composer: Composer, picture: Tensor, which: int, way: str, random: Random) -> Tensor | None:
+    """A scene's picture with one of its things spoilt; None where that cannot be seen."""
     behind = composer.without(scene, which) if way == ERASED else picture
     return spoil(picture, behind, composer.visible_box(scene, scene.objects[which]), way, random)
 

@@ -42,7 +42,7 @@ class Truth(NamedTuple):
     concept: Int[Tensor, " things"]
     colour: Int[Tensor, " things"]  # of COLOUR_NAMES; IGNORED where light or medium hides it
     box: Float[Tensor, "things 4"]  # left, up, right, down from the cell's middle, in sides
-    covered: Float[Tensor, " things"]
+    covered: Float[Tensor, " things"]  # 1, 0 or IGNORED
     around: Int[Tensor, "cells 3"]  # picture, row and column of the middles and the cells next to them
     whose: Int[Tensor, " cells"]  # which thing's they are
     letters: list[str]  # the word of each picture; "" where there is none
@@ -83,11 +83,12 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
                 continue
             x, y = middle(scene, thing, box)
             column, row = (min(CELLS - 1, max(0, int(v * CELLS))) for v in (x, y))
-            spread = max(0.6, 0.11 * thing.size * CELLS)
+            spread = max(0.9, 0.11 * thing.size * CELLS)  # a middle on the border of two cells is both's, nearly
             heat[number] = torch.maximum(heat[number], _bump(row, column, spread))
             cx, cy = (column + 0.5) / CELLS, (row + 0.5) / CELLS
             reach = (cx - box[0], cy - box[1], box[2] - cx, box[3] - cy)
-            hidden = any(overlap(boxes[i], other) > 0.08 for j, other in enumerate(boxes) if j > i and j not in lost)
+            over = max((overlap(boxes[i], b) for j, b in enumerate(boxes) if j > i and j not in lost), default=0.0)
+            hidden = IGNORED if 0.05 < over < 0.13 else over > 0.1  # in between, boxes meet and drawings may not
             colour = _colour(scene, thing, composer)
             rows[number, row, column] = (thing.concept, colour, reach, float(hidden))
     at = list(rows)

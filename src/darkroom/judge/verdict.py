@@ -17,7 +17,9 @@ Answer = Literal["yes", "no", "cannot tell"]
 class Fact:
     """One fact asked for and what the judge says of it."""
 
-    kind: str  # presence, count, colour, binding, relation, style, ground, light, camera, letters or unknown
+    kind: str
+    """presence, one (and no more), count (two to six), colour, binding, relation, style, ground, light, camera, letters
+    or unknown"""
     text: str
     answer: Answer
 
@@ -36,7 +38,7 @@ def judged(sight: Sight, expected: Expectation) -> tuple[Fact, ...]:
         same = [wanted for wanted in expected.objects if wanted.word == word]  # "a red apple and a green apple"
         if any(wanted.count is not None for wanted in same):
             number = sum(wanted.count or 1 for wanted in same)
-            say("count", f"{number} {word}", len(own) == number)
+            say("one" if number == 1 else "count", f"{number} {word}", len(own) == number)
         for wanted in same:
             if wanted.colour is not None:
                 painted = sum(thing.colour == wanted.colour for thing in own)
@@ -88,11 +90,11 @@ def holds_between(one: Thing, relation: str, other: Thing) -> bool:
         case "on":  # one's foot is near the other's top
             return not beside and dy > 0 and abs(b[1] - a[3]) < 0.16 and shared > 0.3 * narrower
         case "in front of":
-            return other.covered > 0.5 > one.covered and overlap(b, a) > 0.04
+            return other.covered > max(0.5, one.covered) and overlap(b, a) > 0.04
         case "behind":
-            return one.covered > 0.5 > other.covered and overlap(a, b) > 0.04
+            return one.covered > max(0.5, other.covered) and overlap(a, b) > 0.04
         case "wearing":  # a good part of what is worn lies on the upper part of who wears it
-            return overlap(b, a) > 0.15 and dy < 0.12 and abs(dx) < 0.3 * (a[2] - a[0])
+            return overlap(b, a) > 0.07 and dy < 0.12 and abs(dx) < 0.3 * (a[2] - a[0])
         case "holding":
             return overlap(b, a) > 0.1
     raise ValueError(f"unknown relation {relation!r}")

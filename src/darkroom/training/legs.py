@@ -56,16 +56,18 @@ SHORT, LONG = 28, 48  # tokens captions are padded to: of plain scenes, and of a
 
 
 JUDGED_KINDS = {
-    "single": 0.34,
+    "single": 0.30,
     "count": 0.2,
     "pair": 0.3,
-    "wearing": 0.06,
+    "wearing": 0.1,
     "word": 0.06,
     "figure": 0.02,
     "photo": 0.02,
 }
 """Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them; no box
-rooms, for a box is a parcel to whoever asks for one."""
+rooms, for a box is a parcel to whoever asks for one. Pairs that no
+model is trained on are held out of the judge's scenes, too."""
+JUDGED_COLOURS = 0.4  # share of the things it sees painted: what is recoloured must still be known for what it is
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def judge_leg(
     if without is not None and without not in styles:
         raise BadInput(f"style {without!r}", f"is not one of {', '.join(styles)}", "name one to leave out")
     kept = {style: share for style, share in styles.items() if style != without}
-    scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True, styles=kept)
+    scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True, styles=kept, colour_share=JUDGED_COLOURS)
     data = data.restricted(scenes)
     tokenizer = _tokenizer(place.out / JUDGE_WORDS, scenes, start and start / JUDGE_WORDS, "judge")
     reader = replace(reader or reader_config(0), vocabulary=-(-len(tokenizer) // 64) * 64)

@@ -23,9 +23,9 @@ from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
 from darkroom.judge.mistold import mistold
-from darkroom.judge.spoilt import WAYS, spoilable, spoilt, spoilt_with, worn
+from darkroom.judge.spoilt import WAYS, spoilt, spoilt_with, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
-from darkroom.nn.detector import Detector, DetectorConfig, Seen
+from darkroom.nn.detector import CELLS, Detector, DetectorConfig, Seen
 from darkroom.nn.matching import Matching
 from darkroom.nn.text import TextConfig
 from darkroom.prompt.encoders import tokenised
@@ -89,7 +89,8 @@ class JudgedScenes:
         """Samples first .. first + count - 1."""
         specs = self.scenes.specs(first, count)
         pixels, gone = seen_worn(specs, self.scenes.composer, self.settings)
-        wrong = [text for text in map(mistold, specs) if text is not None]
+        whole = (spec for spec, lost in zip(specs, gone, strict=True) if not lost)  # three, one spoilt, may be two
+        wrong = [text for text in map(mistold, whole) if text is not None]
         fitting = torch.tensor([not lost for lost in gone])
         truth = truth_of(specs, self.scenes.composer, gone)
         return Lesson(pixels, truth, [caption(spec) for spec in specs], fitting, wrong)
@@ -173,9 +174,9 @@ def seen_worn(
         lost: frozenset[int] = frozenset()
         if scene.objects and random.random() < config.spoilt_share:
             which, way = random.randrange(len(scene.objects)), random.choice(WAYS)
-            if spoilable(composer.visible_box(scene, scene.objects[which]), composer.side):
-                pixels[i] = spoilt(scene, composer, pixels[i], which, way, random)
-                lost = spoilt_with(scene, composer, which, way)
+            worse = spoilt(scene, composer, pixels[i], which, way, random)
+            if worse is not None:
+                pixels[i], lost = worse, spoilt_with(scene, composer, which, way)
         if random.random() < config.worn_share:
             pixels[i] = worn(pixels[i], random)
         gone.append(lost)
@@ -187,25 +188,27 @@ def detection_losses(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Losses by name, and shares of what was said right."""
     heat = seen.heat.float()
-    p = heat.sigmoid().clamp(1e-4, 1 - 1e-4)
+    p = heat.sigmoid()
     hit = truth.heat >= 0.999
     weight = (1 - truth.heat) ** 4
-    focal = -torch.where(hit, (1 - p).square() * p.log(), weight * p.square() * (1 - p).log())
+    focal = -torch.where(hit, (1 - p).square() * F.logsigmoid(heat), weight * p.square() * F.logsigmoid(-heat))
     things = max(1, len(truth.at))
     around = max(1, len(truth.around))
     losses = {"heat": (focal * truth.known[:, None, None]).sum() / things}
-    picture, row, column = truth.at.T
-    concept, colour = (
-        m[truth.around[:, 0], :, truth.around[:, 1], truth.around[:, 2]].float() for m in (seen.concept, seen.colour)
-    )
+    picture, row, column = truth.around.T
+    concept, colour, reach = (m[picture, :, row, column].float() for m in (seen.concept, seen.colour, seen.box))
     losses["concept"] = F.cross_entropy(concept, truth.concept[truth.whose], reduction="sum") / around
     losses["colour"] = (
         F.cross_entropy(colour, truth.colour[truth.whose], ignore_index=IGNORED, reduction="sum") / around
     )
-    reach = seen.box[picture, :, row, column].float()
-    losses["box"] = F.smooth_l1_loss(reach, truth.box, beta=0.05, reduction="sum") / (4 * things)
-    covered = seen.covered[picture, row, column].float()
-    losses["covered"] = F.binary_cross_entropy_with_logits(covered, truth.covered, reduction="sum") / things
+    box = _reach_from(truth)
+    within = (box > 0.005).all(1, keepdim=True)
+    off = F.smooth_l1_loss(reach, box, beta=0.05, reduction="none") * within
+    losses["box"] = off.sum() / (4 * within.sum().clamp_min(1))
+    picture, row, column = truth.at.T
+    told = truth.covered != IGNORED
+    covered = seen.covered[picture, row, column].float()[told]
+    losses["covered"] = F.binary_cross_entropy_with_logits(covered, truth.covered[told], reduction="sum") / things
     losses["letters"] = _reading(seen.letters.float(), truth.letters)
     named = seen.concept[picture, :, row, column].argmax(1)
     right = {"concept right": (named == truth.concept).float().sum() / things}
@@ -213,6 +216,12 @@ def detection_losses(
         if (wanted != IGNORED).any():
             losses[name] = F.cross_entropy(facts[name].float(), wanted, ignore_index=IGNORED)
     return losses, right
+
+
+def _reach_from(truth: Truth) -> Tensor:
+    """Boxes as seen from every cell around a middle, (cells, 4): what moves the cell moves its sides the other way."""
+    down, right = ((truth.around - truth.at[truth.whose])[:, 1:] / CELLS).T
+    return truth.box[truth.whose] + torch.stack([right, down, -right, -down], 1)
 
 
 def _reading(logits: Tensor, words: Sequence[str]) -> Tensor:
