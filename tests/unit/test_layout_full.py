@@ -250,3 +250,15 @@ def test_what_stands_on_a_thing_rests_on_it() -> None:
         top = box(lower, b)[1] + b.top * lower.size
         assert -0.03 <= top - foot <= 0.03
         assert box(upper, a)[1] > 0 and box(lower, b)[3] < 1, scene
+
+
+def test_nothing_is_told_in_the_colour_of_its_ground(many: list[Scene]) -> None:
+    told = 0
+    for scene in many:
+        colours = [thing.colour for thing in scene.objects if thing.colour] if scene.lettering is None else []
+        if scene.figure is not None and scene.figure.colour:
+            colours.append(scene.figure.colour)
+        told += len(colours)
+        ends = (scene.ground.name, scene.ground.name_to or "")
+        assert not any(end.endswith(colour) for colour in colours for end in ends), scene
+    assert told > 10_000

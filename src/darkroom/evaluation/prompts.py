@@ -83,7 +83,7 @@ TRIES = 300  # scenes drawn for one prompt at most
 
 
 def written(name: str) -> list[PromptRow]:
-    """A set, made anew from its seeds; equal to the file."""
+    """A set made from its seeds by the composer as it is; the files hold what it was when they were frozen."""
     taken = {row.prompt for row in written("dev")} if name == "test" else set()
     return [row for row, _ in described(name, _RUN, taken=taken)]
 

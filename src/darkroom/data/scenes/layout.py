@@ -37,13 +37,27 @@ def draw_scene(seed: int, config: ComposerConfig) -> Scene:
     style = _choice(random, config.styles)
     ground = _ground(random, config)
     subject = KINDS[kind if can_show(kind, style, config) else "single"]
-    scene = subject(random, config, style, ground, seed)
+    scene = _told_apart(subject(random, config, style, ground, seed))
     return scene if scene.photo is not None else _looked_at(Random(f"{seed}/looks"), config, scene)
 
 
 def _choice(random: Random, weights: Mapping[str, float]) -> str:
     names = list(weights)
     return random.choices(names, [weights[name] for name in names])[0]
+
+
+def _told_apart(scene: Scene) -> Scene:
+    """The scene on another ground, where something in it is told in the ground's own colour and would be lost."""
+    told = {thing.colour for thing in scene.objects} | {scene.figure.colour if scene.figure is not None else None}
+
+    def lost(ground: Ground) -> bool:
+        ends = (ground.name, ground.name_to)
+        return any(colour is not None and end is not None and end.endswith(colour) for colour in told for end in ends)
+
+    if scene.ground.place or scene.lettering is not None or not lost(scene.ground):  # a word chose its ground
+        return scene
+    grounds = [ground for ground in map(Ground, GROUNDS) if not lost(ground)]
+    return replace(scene, ground=Random(f"{scene.seed}/ground").choice(grounds))
 
 
 # --- the ground, the light, the camera ---------------------------------------------------------------------------
