@@ -244,7 +244,7 @@ def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_pa
     assert {p.name for p in folder.iterdir()} == {"judge.safetensors", "judge-tokenizer.json", "leg.json"}
     packed = pack_judge(folder, data, tmp_path / "packed", 26)
     judge = load_judge(packed)
-    assert judge.calibration["presence"].ceiling <= 1 and judge.calibration["ranking"].floor < 0.5
+    assert judge.calibration["presence"].ceiling < 0.2 and 0.2 < judge.calibration["ranking"].floor < 0.8  # untaught
     average = load_file(folder / "judge.safetensors")
     weight = judge.matching.reader.embed.weight
     assert torch.allclose(weight, average["matching.reader.embed.weight"].float(), atol=0.01)

@@ -23,20 +23,20 @@ CELLS = 16  # cells a side of its map
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Widths at 1/2, 1/4, 1/8 and 1/16 of the side, and residual blocks at each."""
+    """Widths at 1/4, 1/8 and 1/16 of the side, and residual blocks at each."""
 
     concepts: int = 357
     colours: int = 12  # its own, and the colour words
     letters: int = 27  # none, and A to Z
     whole: Mapping[str, int] = field(default_factory=dict)  # facts of the whole picture: name and number of values
     shared: int = 128  # width of the vectors that pictures and sentences are compared by
-    widths: tuple[int, int, int, int] = (32, 64, 144, 256)
-    blocks: tuple[int, int, int, int] = (1, 2, 3, 2)
+    widths: tuple[int, int, int] = (64, 144, 256)
+    blocks: tuple[int, int, int] = (2, 3, 2)
 
 
 def nano(whole: Mapping[str, int] | None = None, concepts: int = 357) -> DetectorConfig:
     """A toy for tests."""
-    return DetectorConfig(concepts, whole=whole or {}, shared=16, widths=(8, 16, 16, 24), blocks=(0, 1, 1, 1))
+    return DetectorConfig(concepts, whole=whole or {}, shared=16, widths=(16, 16, 24), blocks=(1, 1, 1))
 
 
 class Seen(NamedTuple):
@@ -90,18 +90,17 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config or DetectorConfig()
         c = self.config
-        half, quarter, eighth, sixteenth = c.widths
+        quarter, eighth, sixteenth = c.widths
 
         def stage(before: int, width: int, blocks: int) -> nn.Sequential:
             down = nn.Conv2d(before, width, 3, stride=2, padding=1)
             return nn.Sequential(down, *(Residual(width) for _ in range(blocks)))
 
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, half, 3, padding=1), *(Residual(half) for _ in range(c.blocks[0]))
+        self.quarter = nn.Sequential(
+            nn.PixelUnshuffle(4), nn.Conv2d(48, quarter, 3, padding=1), *(Residual(quarter) for _ in range(c.blocks[0]))
         )
-        self.quarter = stage(half, quarter, c.blocks[1])
-        self.eighth = stage(quarter, eighth, c.blocks[2])
-        self.sixteenth = stage(eighth, sixteenth, c.blocks[3])
+        self.eighth = stage(quarter, eighth, c.blocks[1])
+        self.sixteenth = stage(eighth, sixteenth, c.blocks[2])
         self.around = nn.Conv2d(sixteenth, eighth, 1)  # what lies around, back on the finer map
         self.joined = nn.Sequential(Residual(eighth), Normal(eighth), nn.SiLU())
         self.where = nn.Conv2d(eighth, 6, 3, padding=1)  # heat, covered, box
@@ -139,7 +138,7 @@ class Detector(nn.Module):
 
     def _maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, sixteenth, 8, 8) and (B, eighth, 16, 16)."""
-        near = self.eighth(self.quarter(self.stem(pixels * 2 - 1)))
+        near = self.eighth(self.quarter(pixels * 2 - 1))
         far = self.sixteenth(near)
         return far, self.joined(near + F.interpolate(self.around(far), scale_factor=2.0, mode="nearest"))
 
