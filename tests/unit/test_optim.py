@@ -252,3 +252,62 @@ def test_the_rate_rises_once_then_falls_once(rate: float, warmup: int, decay: fl
         assert falling == sorted(falling) or not any(falling)
     if decay > 0:
         assert found[-1] == 0
+
+
+# --- muon --------------------------------------------------------------------------------------------------------
+
+
+class Wide(nn.Module):
+    """One layer of each sort that Muon may meet, and what it must leave to AdamW."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(48, 96)
+        self.conv = nn.Conv2d(40, 64, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.narrow = nn.Linear(64, 6)
+        self.embed = nn.Embedding(50, 64)
+        self.table = nn.Parameter(torch.randn(40, 64))
+
+
+def wide() -> tuple[Wide, Masters]:
+    torch.manual_seed(0)
+    module = Wide()
+    return module, Masters(module, OptimConfig(muon=True, weight_decay=0.0, clip=1e9), torch.float32)
+
+
+def test_muon_turns_layers_by_nearly_orthogonal_steps_as_large_as_adams() -> None:
+    """Singular values of a step lie together (arXiv:2502.16982, eq. 4: .2 sqrt(longer side) of the rate each)."""
+    module, masters = wide()
+    before = {name: m.clone() for name, m in masters.masters.items()}
+    gradients(module, 0)
+    masters.step(1e-2)
+    for name in ("linear.weight", "conv.weight"):
+        step = (masters.masters[name] - before[name]).flatten(1)
+        values = torch.linalg.svdvals(step) / (1e-2 * 0.2 * max(step.shape) ** 0.5)
+        assert values.min() > 0.6 and values.max() < 1.3, name
+        assert 0.5 < step.square().mean().sqrt() / (1e-2 * 0.2) < 1.5, name
+
+
+def test_muon_leaves_narrow_layers_tables_and_vectors_to_adamw() -> None:
+    module, masters = wide()
+    gradients(module, 0)
+    masters.step(1e-2)
+    turned = {key.split("|")[0] for key in masters.state() if key.endswith("|momentum_buffer")}
+    assert turned == {"linear.weight", "conv.weight"}
+    others = {key.split("|")[0] for key in masters.state() if key.endswith("|exp_avg")}
+    assert others == masters.masters.keys() - turned
+
+
+def test_muon_restored_from_a_file_goes_on_in_the_same_bits() -> None:
+    module, whole = wide()
+    for step in range(3):
+        gradients(module, step)
+        whole.step(1e-2)
+    weights, moments = snapshot(whole)
+    other, resumed = wide()
+    resumed.restore(through_a_file(weights), through_a_file(moments))
+    for step in range(3, 6):
+        for m, masters in ((module, whole), (other, resumed)):
+            gradients(m, step)
+            masters.step(1e-2)
+    assert same_bits(whole.masters, resumed.masters) and same_bits(whole.state(), resumed.state())

@@ -19,6 +19,9 @@ Workers = Annotated[
     int | None,
     Parameter(help="Processes that compose scenes ahead; without it none on a CPU, most cores by a GPU."),
 ]
+Optimiser = Annotated[
+    Literal["adamw", "muon"], Parameter(help="What steps the weights of layers; the others are always AdamW's.")
+]
 Minutes = Annotated[float | None, Parameter(help="Stop this leg after so many minutes, resumably.")]
 
 
@@ -101,6 +104,7 @@ def train_diffusion(
     batch: int = 64,
     rate: float = 1e-3,
     decay: float = 0.2,
+    optimiser: Optimiser = "adamw",
     seed: int = 0,
     run: int = 0,
     size: str = "mini",
@@ -149,7 +153,8 @@ def train_diffusion(
     from darkroom.training.optim import OptimConfig
 
     _prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=decay))
+    optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=decay)
+    config = TrainConfig(samples, batch, seed, minutes, optim=optim)
     composed = replace(FULL if scenes == "full" else ComposerConfig(), vocabulary=vocabulary)
     if styles is not None:
         composed = replace(composed, styles=_shares(styles))
@@ -180,6 +185,7 @@ def train_judge(
     minutes: Minutes = None,
     batch: int = 64,
     rate: float = 2e-3,
+    optimiser: Optimiser = "adamw",
     seed: int = 0,
     threads: int | None = None,
     workers: Workers = None,
@@ -208,7 +214,8 @@ def train_judge(
     from darkroom.training.optim import OptimConfig
 
     _prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.4))
+    optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=0.4)
+    config = TrainConfig(samples, batch, seed, minutes, optim=optim)
     place = place_named(data, out, device, workers)
     train(judge_leg(place, config, start, without=without, compiled=compiled, force=force))
 

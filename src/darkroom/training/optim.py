@@ -1,4 +1,4 @@
-"""fp32 masters with bf16 compute copies, AdamW on the masters, and the learning-rate schedule.
+"""fp32 masters with bf16 compute copies, AdamW or Muon on the masters, and the learning-rate schedule.
 
 Weights stored in bf16 lose small updates; a bf16 copy of fp32 masters loses nothing and computes as fast.
 """
@@ -10,12 +10,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+MOMENTUM = 0.95  # Muon's
+NARROW = 32  # a weight with fewer rows or columns is AdamW's
+
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW (arXiv:1711.05101) with warm-up, constant rate, and a linear decay over the last share of the samples."""
+    """Warm-up, constant rate, and a linear decay over the last share of the samples.
+
+    AdamW (arXiv:1711.05101); with ``muon`` the weights of linear and convolutional layers take Muon's orthogonal steps
+    instead, scaled to be as large as AdamW's, so that one rate fits both (arXiv:2502.16982, section 2.2).
+    """
 
     rate: float = 1e-3
+    muon: bool = False
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01  # matrices only
     clip: float = 1.0  # global gradient norm
@@ -38,12 +46,24 @@ class Masters:
         self.masters: dict[str, Tensor] = {n: p.detach().float().clone() for n, p in module.named_parameters()}
         module.to(dtype)
         self.copies: dict[str, nn.Parameter] = dict(module.named_parameters())
-        matrices = [m for m in self.masters.values() if m.ndim >= 2]
-        vectors = [m for m in self.masters.values() if m.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.adam = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=config.rate, betas=config.betas, fused=True
-        )
+        turned = {n: _matrix(self.masters[n]) for n in _layer_weights(module)} if config.muon else {}
+        # What an optimiser steps: a master, or a convolution's master seen as a matrix.
+        self.stepped: dict[str, Tensor] = {**self.masters, **turned}
+        self.owner: dict[str, torch.optim.Optimizer] = {}
+        rest = {n: m for n, m in self.masters.items() if n not in turned}
+        if rest:
+            matrices, vectors = ([m for m in rest.values() if (m.ndim >= 2) == wanted] for wanted in (True, False))
+            decayed = {"params": matrices, "weight_decay": config.weight_decay}
+            groups = [g for g in (decayed, {"params": vectors, "weight_decay": 0.0}) if g["params"]]
+            adam = torch.optim.AdamW(groups, lr=config.rate, betas=config.betas, fused=True)
+            self.owner.update(dict.fromkeys(rest, adam))
+        if turned:
+            decay = config.weight_decay
+            muon = torch.optim.Muon(
+                list(turned.values()), config.rate, decay, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw"
+            )
+            self.owner.update(dict.fromkeys(turned, muon))
+        self.optimisers = list(dict.fromkeys(self.owner.values()))
 
     @torch.no_grad()
     def step(self, rate: float) -> float:
@@ -57,11 +77,16 @@ class Masters:
         norm = torch.nn.utils.get_total_norm(grads)
         if torch.isfinite(norm):
             torch.nn.utils.clip_grads_with_norm_(list(self.masters.values()), self.config.clip, norm)
-            for group in self.adam.param_groups:
-                group["lr"] = rate
-            self.adam.step()
-        for master in self.masters.values():
-            master.grad = None
+            for name, stepped in self.stepped.items():
+                master = self.masters[name]
+                if stepped is not master and master.grad is not None:
+                    stepped.grad = _matrix(master.grad)
+            for optimiser in self.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                optimiser.step()
+        for tensor in (*self.masters.values(), *self.stepped.values()):
+            tensor.grad = None
         self.publish()
         return float(norm)
 
@@ -73,10 +98,10 @@ class Masters:
             copy.copy_(source[name])
 
     def state(self) -> dict[str, Tensor]:
-        """Adam's moments and step counts, by parameter name."""
+        """Moments and step counts of the optimisers, by parameter name."""
         found: dict[str, Tensor] = {}
-        for name, master in self.masters.items():
-            for key, value in self.adam.state.get(master, {}).items():
+        for name, stepped in self.stepped.items():
+            for key, value in self.owner[name].state.get(stepped, {}).items():
                 found[f"{name}|{key}"] = value
         return found
 
@@ -85,10 +110,28 @@ class Masters:
         """Takes masters and moments back; an empty ``state`` starts the moments anew (a re-warmed leg)."""
         for name, master in self.masters.items():
             master.copy_(masters[name])
-        self.adam.state.clear()
+        for optimiser in self.optimisers:
+            optimiser.state.clear()
         for key, value in state.items():
             name, slot = key.rsplit("|", 1)
-            master = self.masters[name]
-            like = master if value.shape == master.shape else master.new_empty(value.shape)  # device and memory layout
-            self.adam.state[master][slot] = torch.empty_like(like).copy_(value)
+            stepped = self.stepped[name]
+            like = stepped if value.shape == stepped.shape else stepped.new_empty(value.shape)  # device, memory layout
+            self.owner[name].state[stepped][slot] = torch.empty_like(like).copy_(value)
         self.publish()
+
+
+def _layer_weights(module: nn.Module) -> list[str]:
+    """Names of the weights of linear and convolutional layers, but for those too narrow to be turned."""
+    found = [
+        f"{name}.weight" if name else "weight"
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d) and layer.weight.requires_grad
+    ]
+    return [name for name in found if min(_matrix(module.get_parameter(name)).shape) >= NARROW]
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A view of (outputs, everything an output reads), whichever way a convolution's weight lies in memory."""
+    if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+        weight = weight.permute(0, 2, 3, 1)
+    return weight.detach().view(len(weight), -1)
