@@ -254,10 +254,11 @@ def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_pa
         assert torch.allclose(after.masters.masters[name].flatten(1), average[name].float().flatten(1), atol=0.02)
 
 
-def test_a_judge_can_be_kept_from_a_style(data: Path, tmp_path: Path) -> None:
-    source = judge_trainer(data, tmp_path / "blind", without="flat").objective.source  # type: ignore[attr-defined]
+@pytest.mark.parametrize("style", ["flat", "3d"])  # media are drawn in 3d, unless it is left out
+def test_a_judge_can_be_kept_from_a_style(data: Path, tmp_path: Path, style: str) -> None:
+    source = judge_trainer(data, tmp_path / "blind", without=style).objective.source  # type: ignore[attr-defined]
     specs = source.scenes.specs(0, 300)
-    assert {spec.drawings for spec in specs if spec.objects} == set(FULL.styles) - {"flat"}
-    assert all(sprite.style != "flat" for sprite in source.scenes.composer.table.sprites)
+    assert {spec.drawings for spec in specs if spec.objects} == set(FULL.styles) - {style}
+    assert all(sprite.style != style for sprite in source.scenes.composer.table.sprites)
     with pytest.raises(BadInput, match="'oils' is not one of 3d, "):
         judge_trainer(data, tmp_path / "oils", without="oils")

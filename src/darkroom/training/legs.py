@@ -198,6 +198,7 @@ def judge_leg(
     kept = {style: share for style, share in styles.items() if style != without}
     scenes = data.everything(kinds=JUDGED_KINDS, every_drawing=True, styles=kept, colour_share=JUDGED_COLOURS)
     data = data.restricted(scenes)
+    scenes = replace(scenes, stock=data.stock)  # a medium is made of drawings there are
     tokenizer = _tokenizer(place.out / JUDGE_WORDS, scenes, start and start / JUDGE_WORDS, "judge")
     reader = replace(reader or reader_config(0), vocabulary=-(-len(tokenizer) // 64) * 64)
     torch.manual_seed(config.seed)
