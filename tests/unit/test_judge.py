@@ -25,6 +25,7 @@ from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
 from tests.wardrobe import everything, full_composer, full_table, index, one, photos
 
+PLAIN = {"light": {"plain": 1.0}, "style": {"3d": 1.0}}
 SIZES = {name: len(values) for name, values in WHOLE.items()}
 
 
@@ -257,11 +258,46 @@ def test_synonyms_are_understood_and_unknown_words_kept() -> None:
 
 @pytest.mark.parametrize(
     "told", [{"colour": "red"}, {"style": "baroque"}, {"objects": [{"concept": "cat", "colour": "mauve"}]},
-             {"relations": [["cat", "astride", "dog"]]}, {"light": "dusk"}]
+             {"objects": [{"concept": "cat", "color": "green"}]}, {"relations": [["cat", "astride", "dog"]]},
+             {"light": "dusk"}, {"light": 3}]
 )  # fmt: skip
 def test_a_fact_the_judge_does_not_know_is_refused_with_those_it_does(told: dict[str, object]) -> None:
     with pytest.raises(BadInput, match=r"none the judge knows; use .*,"):
         Expectation.of(told)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ([], "expect .* is no JSON object"),
+        ({"objects": {"concept": "cat"}}, "objects .* is no list"),
+        ({"objects": ["cat"]}, "an object 'cat' is no JSON object"),
+        ({"objects": [{"count": 2}]}, "concept None is no word"),
+        ({"objects": [{"concept": 7}]}, "concept 7 is no word"),
+        *(({"objects": [{"concept": "cat", "count": n}]}, "is no whole number from 1 to 6")
+          for n in (0, -3, 2.5, 7, 9, "two", True)),
+        ({"relations": [["cat", "on"]]}, "is no list of three"),
+        ({"relations": ["cat"]}, "is no list of three"),
+        ({"objects": [{"concept": "cat"}], "relations": [[0, "on", 1]]}, "object 1 of a relation is none of the 1"),
+        ({"relations": [[True, "on", "cat"]]}, "concept True is no word"),
+        ({"letters": 5}, "letters 5 is no word"),
+        ({"letters": "GO 2"}, "letters 'GO 2' is no word"),
+    ],
+)  # fmt: skip
+def test_what_is_told_amiss_is_refused_in_one_sentence(told: object, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Expectation.of(told)
+
+
+def test_relations_may_name_objects_by_place() -> None:
+    told = {
+        "objects": [{"concept": "yak"}, {"concept": "apple", "colour": "gray"}, {"concept": "apple", "colour": "red"}],
+        "relations": [[1, "left of", 2], [0, "on", 1]],
+    }
+    expected = Expectation.of(told)
+    assert expected.objects == (Wanted("apple", None, "grey"), Wanted("apple", None, "red"))
+    assert expected.relations == (Related(0, "left of", 1),) and expected.unknown == ("yak",)
+    assert Expectation.of(expected.told()) == expected
 
 
 def test_an_unasked_fact_is_not_judged() -> None:
@@ -276,8 +312,67 @@ def test_two_of_a_kind_in_two_colours_hold_together() -> None:
     apples = Expectation((Wanted("apple", 1, "red"), Wanted("apple", 1, "green")))
     for colours, holds in ((("red", "green"), True), (("red", "red"), False), (("red", "blue"), False)):
         seen = tuple(Thing("apple", 0.9, c, box, 0.0) for c, box in zip(colours, (left, right), strict=True))
-        assert all_right(judged(Sight(seen, {}, ""), apples)) == holds
-    assert not all_right(judged(Sight((Thing("apple", 0.9, "red", left, 0.0),), {}, ""), apples))
+        assert all_right(judged(Sight(seen, PLAIN, ""), apples)) == holds
+    assert not all_right(judged(Sight((Thing("apple", 0.9, "red", left, 0.0),), PLAIN, ""), apples))
+
+
+def apples(*seen: tuple[str, float]) -> Sight:
+    """Apples of some colours at some places from left to right."""
+    return Sight(tuple(Thing("apple", 0.9, c, (x, 0.3, x + 0.2, 0.7), 0.0) for c, x in seen), PLAIN, "")
+
+
+def test_a_relation_of_two_of_a_kind_minds_their_colours() -> None:
+    expected = Expectation((Wanted("apple", 1, "red"), Wanted("apple", 1, "green")), (Related(0, "left of", 1),))
+    assert all_right(judged(apples(("green", 0.7), ("red", 0.1)), expected))
+    wrong = judged(apples(("green", 0.1), ("red", 0.7)), expected)
+    assert [(f.text, f.answer) for f in wrong if f.kind == "relation"] == [("red apple left of green apple", "no")]
+
+
+def test_a_relation_is_of_as_many_as_were_asked_for() -> None:
+    expected = Expectation((Wanted("apple", 2), Wanted("cat", 1)), (Related("apple", "left of", "cat"),))
+    cat = Thing("cat", 0.9, "own", (0.4, 0.3, 0.6, 0.7), 0.0)
+    both, one_on_each_side = ((("red", 0.0), ("red", 0.2)), (("red", 0.0), ("red", 0.8)))
+    for seen, answer in ((both, "yes"), (one_on_each_side, "no")):
+        sight = apples(*seen)
+        facts = judged(replace(sight, things=(*sight.things, cat)), expected)
+        assert [f.answer for f in facts if f.kind == "relation"] == [answer]
+        any_apple = replace(expected, objects=())  # no number was asked for
+        assert all_right(judged(replace(sight, things=(*sight.things, cat)), any_apple))
+
+
+@pytest.mark.parametrize(("score", "answer"), [(0.2, "no"), (0.3, "cannot tell"), (0.4, "yes")])
+def test_what_may_be_there_is_neither_yes_nor_no(score: float, answer: str) -> None:
+    sight = Sight((Thing("cat", score, "red", (0.2, 0.2, 0.8, 0.8), 0.0),), PLAIN, "")
+    facts = judged(sight, Expectation((Wanted("cat", 1, "red"),), (Related("cat", "on", "cat"),)))
+    assert [fact.answer for fact in facts if fact.kind != "relation"] == [answer] * 3
+    other = Thing("cat", 0.9, "red", (0.8, 0.2, 1.0, 0.8), 0.0)
+    counts = [
+        judged(replace(sight, things=(other, *sight.things)), Expectation((Wanted("cat", n),)))[1] for n in (2, 3)
+    ]
+    assert [fact.answer for fact in counts] == [answer, "no"]
+    assert all_right(facts[:3]) == (answer == "yes")
+
+
+def test_a_relation_to_what_may_be_there_cannot_be_told() -> None:
+    dog = Thing("dog", 0.3, "own", (0.6, 0.2, 0.9, 0.8), 0.0)
+    cat = Thing("cat", 0.9, "own", (0.0, 0.2, 0.3, 0.8), 0.0)
+    asked = Expectation(relations=(Related("cat", "left of", "dog"),))
+    for things, answer in (((cat, dog), "cannot tell"), ((cat,), "no"), ((cat, replace(dog, score=0.9)), "yes")):
+        assert [fact.answer for fact in judged(Sight(things, PLAIN, ""), asked)] == [answer]
+
+
+@pytest.mark.parametrize(("fact", "value"), [("light", "neon"), ("light", "night"), ("style", "pencil sketch")])
+def test_colours_that_cannot_be_seen_cannot_be_told(fact: str, value: str) -> None:
+    sight = Sight((Thing("cat", 0.9, "red", (0.2, 0.2, 0.8, 0.8), 0.0),), {**PLAIN, fact: {value: 1.0}}, "")
+    wanted = Expectation((Wanted("cat", None, "red"),))
+    assert [(f.kind, f.answer) for f in judged(sight, wanted)] == [("presence", "yes"), ("colour", "cannot tell")]
+    day = replace(sight, whole={**PLAIN, "light": {"day": 1.0}})
+    assert all_right(judged(day, wanted))
+
+
+def test_more_than_it_counts_cannot_be_told() -> None:
+    sight = apples(*(("red", i / 10) for i in range(7)))
+    assert [fact.answer for fact in judged(sight, Expectation((Wanted("apple", 7),)))] == ["yes", "cannot tell"]
 
 
 def test_photos_teach_no_emptiness(composer: Composer) -> None:
@@ -287,7 +382,7 @@ def test_photos_teach_no_emptiness(composer: Composer) -> None:
 
 def test_colours_on_the_wrong_things_are_not_bound() -> None:
     box = (0.1, 0.3, 0.4, 0.7)
-    sight = Sight((Thing("cat", 0.9, "red", box, 0.0), Thing("dog", 0.9, "blue", (0.6, 0.3, 0.9, 0.7), 0.0)), {}, "")
+    sight = Sight((Thing("cat", 0.9, "red", box, 0.0), Thing("dog", 0.9, "blue", (0.6, 0.3, 0.9, 0.7), 0.0)), PLAIN, "")
     right = Expectation((Wanted("cat", None, "red"), Wanted("dog", None, "blue")), (Related("cat", "left of", "dog"),))
     swapped = Expectation((Wanted("cat", None, "blue"), Wanted("dog", None, "red")))
     assert all_right(judged(sight, right))

@@ -1,156 +1,321 @@
 """What a sentence asks for, as far as the judge can check it: things, counts, colours, relations, style, ground, light.
 
-Rules over the core vocabulary, no network: what they do not recognise they leave out, so a verdict never holds a
-picture to something nobody asked for.
+Rules over the core vocabulary, no network. A thing is named by a noun phrase: a determiner, adjectives, the noun. A
+phrase whose noun is not in the vocabulary is kept as unknown; what is negated, what only describes another noun
+("a chicken sandwich") and what the picture is made with ("a pencil drawing") are nothing to be seen.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
 from darkroom.data.scenes.anchors import wearables
-from darkroom.data.scenes.captions import NUMBERS
 from darkroom.data.scenes.spec import GROUNDS
 from darkroom.judge.expect import Expectation, Related, Wanted
 from darkroom.judge.truth import GRADIENT
-from darkroom.wording.vocabulary import COLOURS, Concept, concept_of, core
+from darkroom.wording.vocabulary import COLOURS, Concept, core
 
-_COUNTS = {word: number for number, word in NUMBERS.items()} | {str(n): n for n in NUMBERS}
-_ONE = frozenset({"a", "an", "one", "1"})
-_SIZES = frozenset({"large", "big", "small", "little", "huge", "tiny"})
 
-# Between two things, from the first to the second; the first pattern that matches counts.
-_BETWEEN: tuple[tuple[str, str], ...] = (
-    (r"on the left and", "left of"),
-    (r"on the right and", "right of"),
-    (r"(?:to the )?left of|on the left of|left from", "left of"),
-    (r"(?:to the )?right of|on the right of|right from", "right of"),
-    (r"in front of", "in front of"),
-    (r"behind", "behind"),
-    (r"next to|beside", "next to"),
-    (r"above|over", "above"),
-    (r"below|under|underneath|beneath", "below"),
-    (r"(?:sitting |standing |lying )?on(?: top of)?", "on"),
-    (r"wearing|that wears|who wears|in", "wearing"),
-    (r"holding|that holds|who holds", "holding"),
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_ONE = _words("a an another one 1")
+_PAIR = _words("pair pairs couple")  # with "of"
+_COUNTS = {word: number for number, word in enumerate(_NUMBERS, 1)} | dict.fromkeys(_ONE, 1) | dict.fromkeys(_PAIR, 2)
+_BACK = _words("the its his her their")  # what they precede may have been named before
+_MANY = _words("some several many few these those my your our")
+_NOT = _words("no not without never except instead rather nor isn't aren't")
+_ENDS = _words(
+    """about above across against along alone also among and around as asleep at atop away before behind below beneath
+    beside between but by down during each far for from he here if in inside into is it are was were has have had
+    left like near next of off on onto or out outside over past right she shows so than that then there they through
+    to together too toward towards under underneath until up upon upside very where which while who whose with
+    within"""
 )
+"""Words no noun phrase goes on over, whatever they are elsewhere."""
+_VERBS = _words(
+    """sits stands lies rests perches hides waits hangs floats hovers runs walks jumps sleeps flies swims eats drinks
+    plays looks holds wears carries rides reads drives dances sings smiles says sitting standing lying resting
+    perched hiding hidden waiting hanging floating hovering running walking jumping sleeping flying swimming eating
+    drinking playing looking holding wearing carrying riding reading driving dancing singing smiling saying seated
+    placed located positioned moving speeding seen lit made painted drawn sketched rendered printed written"""
+)
+_MEDIA = _words(
+    """art artwork cartoon clipart drawing emoji icon illustration image logo painting photo photograph picture
+    portrait poster print render rendering scene shot sketch sticker style view wallpaper watercolor watercolour"""
+)
+_NO_THINGS = (
+    _MEDIA
+    | _words(
+        """background foreground bit bottom center centre corner distance edge front ground kind letter letters lot
+    middle side quality sign sort text top way word hand hands group flock herd pile row type piece big
+    small large little huge tiny"""
+    )
+    | (COLOURS.keys() - {"orange"})
+)
+"""What a phrase may end in that asks for nothing to be drawn."""
+_OTHERWISE = _words("cup")  # a synonym (of trophy) that mostly means something the judge does not know
 
+# --- the whole picture -------------------------------------------------------------------------------------------
+
+_IMAGE = "(?:style|illustration|drawing|picture|portrait|rendering|image|photo|print|sketch|art)"
 _STYLE = (
     (r"\b3-?d\b", "3d"),
-    (r"\bcartoon", "cartoon"),
-    (r"\bblack and white\b", "black and white"),
-    (r"\bpencil sketch\b|\bin pencil\b", "pencil sketch"),
+    (r"\bcartoon\w*", "cartoon"),
+    (rf"\bin black and white\b|\bblack and white(?= {_IMAGE}\b|$|[,.])", "black and white"),
+    (r"\bpencil (?:sketch|drawing)\b|\bin pencil\b", "pencil sketch"),
     (r"\boil painting\b|\bpainted in oil\b", "oil painting"),
     (r"\bhalftone\b", "halftone"),
     (r"\bwatercolou?r\b", "watercolour"),
     (r"\bpixel art\b", "pixel art"),
-    (r"\bflat(?= (?:style|illustration|drawing)\b|$|,)", "flat"),
-    (r"\bsimple(?= (?:style|drawing|picture|rendering)\b|$|,)", "simple"),
-    (r"\bbright(?= (?:style|drawing)\b|$|,)", "bright"),
+    (rf"\bflat(?= {_IMAGE}\b|$|[,.])", "flat"),
+    (rf"\bsimple(?= {_IMAGE}\b|$|[,.])", "simple"),
+    (rf"\bbright(?= {_IMAGE}\b|$|[,.])", "bright"),
 )
 _PLACE = (
-    (r"\bsnow(?:y|)\b", "snow"),
-    (r"\bnight sky\b", "night sky"),
-    (r"\b(?:in front of a sunset|sunset sky|sunset behind)\b", "sunset"),
-    (r"\b(?:in|of) (?:a|the) city\b|\bcity skyline\b", "city"),
-    (r"\b(?:in|of) (?:a|the) forest\b|\bin the woods\b|\bfront of a forest\b", "forest"),
+    (r"\b(?:in|on)(?: the| deep| fresh)? snow\b|\b(?:in|on) a snowy (?:landscape|day|field|hill)\b", "snow"),
+    (r"\b(?:a |the )?(?:starry )?night sky\b", "night sky"),
+    (r"\b(?:in front of )?a sunset(?: sky| behind it)?\b", "sunset"),
+    (r"\b(?:in|of) (?:a|the) city\b|\ba city (?:skyline|in the background)\b", "city"),
+    (r"\b(?:in|of) (?:a|the) forest\b|\bin the woods\b|\ba forest in the background\b", "forest"),
     (r"\b(?:by|at) the sea\b|\bfront of the ocean\b", "sea"),
-    (r"\b(?:in|inside) a room\b|\bindoors\b", "room"),
+    (r"\b(?:in|inside) an? (?:empty )?room\b|\bindoors\b", "room"),
 )
 _LIGHT = (
-    (r"\bby day\b|\bin daylight\b|\bbright day\b", "day"),
-    (r"\bat night\b|, night\b|\bof the night\b", "night"),
-    (r"\bat sunset\b|\bsetting sun\b|\bevening light\b", "sunset"),
-    (r"\bneon\b", "neon"),
-    (r"\bmoonlight\b|\bby the moon\b", "moonlight"),
+    (r"\bby day\b|\bin daylight\b|\b(?:on )?a bright day\b", "day"),
+    (r"\bat night\b|, night\b|\bin the dark(?: of the night)?\b|\bit is night\b", "night"),
+    (r"\bat sunset\b|\b(?:in the light of )?the setting sun\b|\bthe sun is setting\b|\bevening light\b", "sunset"),
+    (r"\b(?:a )?neon(?: lights?)?\b", "neon"),
+    (r"\bmoonlight\b|\bby the moon\b|\bthe moon is shining\b", "moonlight"),
 )
 _CAMERA = (
-    (r"\bclose-up\b|\bup close\b", "close-up"),
-    (r"\bwide shot\b|\bfar away\b", "wide"),
-    (r"\bfrom above\b|\btop view\b", "from above"),
-    (r"\bblurred background\b|\bout of focus background\b|\bbackground out of focus\b", "blurred background"),
+    (r"\b(?:a )?close-up\b|\bup close\b", "close-up"),
+    (r"\b(?:a )?wide shot\b|\bfar away\b", "wide"),
+    (r"\bfrom above\b|\b(?:a )?top view\b", "from above"),
+    (
+        r"\b(?:a )?blurred background\b|\bout of focus background\b|\bbackground (?:is )?(?:out of focus|blurred)\b",
+        "blurred background",
+    ),
 )
 _GROUND_WORDS = "|".join(sorted(map(re.escape, GROUNDS), key=len, reverse=True))
 _AFTER = "(?:in|as|by|at|from|with|lit|seen|painted|sketched|far|rendered) "
-_PLAIN_GROUND = re.compile(rf"\b({_GROUND_WORDS}) background\b|\bon ({_GROUND_WORDS})(?=$|,| {_AFTER})")
+_PLAIN_GROUND = re.compile(
+    rf"\b(?:an? )?({_GROUND_WORDS}) background\b|\bthe background is ({_GROUND_WORDS})\b"
+    rf"|\bon ({_GROUND_WORDS})(?=$|[,.]| {_AFTER})"
+)
+_GRADIENT = re.compile(rf"\b(?:an? )?(?:(?:{_GROUND_WORDS}) (?:to (?:{_GROUND_WORDS}) )?)?gradient\b")
+_MADE_WITH = re.compile(rf"\b(?:pencil|crayon|pen) (?={_IMAGE}\b)|\bin (?:pencil|crayon|pen)\b")
+_SPELT = re.compile(r'(?:\b(?:the|a) )?\b(?:letters?|words?|text) (?=")|\bin (?:[\w-]+ )?letters\b')
 
+# --- between two things, from the first to the second ------------------------------------------------------------
 
-# Lights and styles that speak of things which are not to be drawn.
-_NO_THING = re.compile(r"\bby the moon\b|\bsetting sun\b|\bneon lights?\b|\bpencil sketch\b|\bin pencil\b")
+_STANDS = (
+    r"(?:sit(?:s|ting)|stand(?:s|ing)|l(?:ies|ying)|rest(?:s|ing)|perch(?:es|ed)|hid(?:es|ing|den)|hang(?:s|ing)|"
+    r"float(?:s|ing)|hover(?:s|ing)|fl(?:ies|ying)|run(?:s|ning)|walk(?:s|ing)|wait(?:s|ing)|seated|placed|located|"
+    r"positioned)"
+)
+_BETWEEN = tuple(
+    (re.compile(rf"(?:with [\w-]+ skin )?(?:(?:that|which|who) )?(?:is |are )?(?:{pattern})"), relation)
+    for pattern, relation in (
+        (r"on the left and", "left of"),
+        (r"on the right and", "right of"),
+        (rf"(?:{_STANDS} )?(?:just )?(?:(?:to the )?left of|on the left of|left from)", "left of"),
+        (rf"(?:{_STANDS} )?(?:just )?(?:(?:to the )?right of|on the right of|right from)", "right of"),
+        (rf"(?:{_STANDS} )?(?:right |just )?in front of", "in front of"),
+        (rf"(?:{_STANDS} )?(?:right |just )?behind", "behind"),
+        (rf"(?:{_STANDS} )?(?:right |just )?(?:next to|beside)", "next to"),
+        (rf"(?:{_STANDS} )?(?:right |just )?(?:above|over)", "above"),
+        (rf"(?:{_STANDS} )?(?:right |just )?(?:below|under|underneath|beneath)", "below"),
+        (rf"(?:{_STANDS} )?(?:on|on top of|atop)", "on"),
+        (r"wearing|wears|dressed in|in", "wearing"),
+        (r"holding|holds|carrying|carries", "holding"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mention:
     concept: Concept
-    start: int  # of its article, number or adjectives
+    start: int  # of its determiner or adjectives
     end: int
     count: int | None
     colour: str | None
+    back: bool  # of what may have been named before: "the cat"
 
 
 def asked(text: str) -> Expectation:
-    """The checkable part of a sentence. Everything it leaves open stays open."""
-    said = " ".join(text.lower().split())
+    """The checkable part of a sentence, and by name what cannot be checked. Everything it leaves open stays open."""
+    said = re.sub(r"\bgray\b", "grey", " ".join(text.lower().split()))
     quoted = re.search(r'"([A-Za-z]{1,12})"', text)
-    spoken = re.sub(r'"[^"]*"', lambda match: " " * len(match.group()), said)
+    said = _without(r'"[^"]*"', _without(_SPELT, said))
+    whole, rest = _whole(said)
+    mentions, unknown = _read(_without(_MADE_WITH, rest))
+    objects, places = _objects(mentions)
+    relations = tuple(_relations(said, mentions, objects, places))
+    letters = quoted.group(1).upper() if quoted else None
+    return Expectation(objects, relations, whole, letters, tuple(dict.fromkeys(unknown)))
+
+
+def _without(pattern: str | re.Pattern[str], said: str, mark: str = ";") -> str:
+    """The sentence with marks in place of what matches, character for character."""
+    return re.sub(pattern, lambda match: mark * len(match.group()), said)
+
+
+def _whole(said: str) -> tuple[dict[str, str], str]:
+    """The facts of the whole picture, and the sentence without the words that say them."""
     whole: dict[str, str] = {}
+    rest = said
     for fact, patterns in (("style", _STYLE), ("ground", _PLACE), ("light", _LIGHT), ("camera", _CAMERA)):
         for pattern, value in patterns:
-            if re.search(pattern, spoken):
+            if re.search(pattern, said):
                 whole.setdefault(fact, value)
-    if re.search(r"\bgradient\b", spoken):
+                rest = _without(pattern, rest, " " if fact == "style" else ";")  # a style may stand before a noun
+    if _GRADIENT.search(said):
         whole["ground"] = GRADIENT
-    elif ground := _PLAIN_GROUND.search(spoken):
-        whole["ground"] = ground.group(1) or ground.group(2)
+    elif ground := _PLAIN_GROUND.search(said):
+        whole["ground"] = next(filter(None, ground.groups()))
     if whole.get("style") == "pencil sketch":
         whole.pop("ground", None)  # a drawing in grey shows no ground's colour
-    mentions = _mentions(_NO_THING.sub(lambda match: " " * len(match.group()), spoken))
-    relations = _relations(spoken, mentions)
-    objects = tuple(dict.fromkeys(Wanted(m.concept.word, m.count, m.colour) for m in mentions))
-    return Expectation(objects, relations, whole, quoted.group(1).upper() if quoted else None)
+    return whole, _without(_PLAIN_GROUND, _without(_GRADIENT, rest))
 
 
-def _mentions(said: str) -> list[_Mention]:
-    """The things a sentence names, with number and colour. A plural without a number leaves the number open."""
-    found = []
-    for match in _names().finditer(said):
-        concept = concept_of(match.group())
-        assert concept is not None
-        before = re.findall(r"[\w-]+", said[: match.start()])[-4:]
-        if {"no", "without"} & set(before[-2:]):
+# --- noun phrases ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    start: int
+    end: int
+    concept: Concept | None  # of a name, which may be of several words
+
+
+def _read(said: str) -> tuple[list[_Mention], list[str]]:
+    """The things a sentence names, and the nouns after a determiner that are not in the vocabulary."""
+    words = [
+        _Word(m.group("pair") or m.group(), m.start(), m.end(), _names().get(m.group()))
+        for m in _tokens().finditer(said)
+    ]
+    mentions: list[_Mention] = []
+    unknown: list[str] = []
+    at, negated = 0, False
+    while at < len(words):
+        end = _phrase_end(words, at)
+        phrase = words[at:end]
+        if not phrase or _determines(phrase[-1].text):  # no noun begins here
+            word = words[at].text
+            negated = word in _NOT or (negated and word.isalpha() and word not in ("and", "but"))
+            at = max(end, at + 1)
             continue
-        count, colour, start = None, None, match.start()
-        while before:
-            word = before.pop()
-            if word in COLOURS and colour is None:
-                colour = word
-            elif word in _COUNTS:
-                count = _COUNTS[word]
-                before.clear()
-            elif word in _ONE:
-                count = 1
-                before.clear()
-            elif word not in _SIZES:
-                break
-            start = said.rindex(word, 0, start)
-        found.append(_Mention(concept, start, match.end(), count, colour))
-    return found
+        if len(phrase) > 1 and phrase[-1].text in _MEDIA and phrase[-2].concept is not None:
+            phrase = phrase[:-1]  # "a cat drawing" shows a cat
+        head = phrase[-1]
+        if not negated and head.concept is not None:
+            mentions.append(_mention(phrase, head.concept))
+        elif not negated and _determines(phrase[0].text) and head.text.isalpha() and head.text not in _NO_THINGS:
+            unknown.append(head.text)
+        at = end
+        negated = negated and at < len(words) and words[at].text in ("or", "nor")
+    return mentions, unknown
 
 
-def _relations(said: str, mentions: list[_Mention]) -> tuple[Related, ...]:
-    """What stands between one thing and the next."""
-    found = []
-    for one, other in pairwise(mentions):
+def _phrase_end(words: Sequence[_Word], start: int) -> int:
+    """Where the noun phrase ends that begins at ``start``; ``start`` itself where none does."""
+    first = start
+    while first < len(words) and _determines(words[first].text):
+        first += 1
+    single = any(word.text in _ONE for word in words[start:first])
+    end = first
+    if first > start and first < len(words) and words[first].text in _VERBS:
+        end += 1  # "a flying fox"
+    while end < len(words) and (_listed(words, end) or not _ends(words, end, end == first, single)):
+        end += 1
+    return end
+
+
+def _ends(words: Sequence[_Word], at: int, first: bool, single: bool) -> bool:
+    """Whether a noun phrase goes no further than the word before ``at``; ``first``: it holds no word yet."""
+    word = words[at]
+    before = words[at - 1] if not first else None
+    if word.concept is not None or before is None:
+        plural = before is not None and before.text in _plurals()
+        return plural or (word.concept is None and _apart(word))
+    if _apart(word) or before.text in _plurals():
+        return True
+    if before.concept is not None and (
+        word.text.endswith(("ing", "ly")) or (single and re.search("[^s]s$", word.text))
+    ):
+        return True  # "a cat chasing", "a cat chases"
+    return word.text.endswith(("ing", "ed")) and (at + 1 == len(words) or _apart(words[at + 1]))
+
+
+def _apart(word: _Word) -> bool:
+    """Whether a word belongs to no noun phrase, or begins one."""
+    text = word.text
+    return not re.match(r"\w", text) or text in _ENDS | _NOT | _VERBS or _determines(text)
+
+
+def _listed(words: Sequence[_Word], at: int) -> bool:
+    """Whether it stands between two colours: "red and blue"."""
+    between = 0 < at < len(words) - 1 and words[at].text in ("and", "or", ",")
+    return between and words[at - 1].text in COLOURS and words[at + 1].text in COLOURS
+
+
+def _determines(word: str) -> bool:
+    return word in _COUNTS or word in _BACK or word in _MANY or word.isdigit()
+
+
+def _mention(phrase: Sequence[_Word], concept: Concept) -> _Mention:
+    """The thing a phrase names. Of two colours, or one said of a noun before, none is the thing's."""
+    said = [word.text for word in phrase if word.text not in _PAIR or not concept.word.startswith("pair of")]
+    counts = [_COUNTS.get(word) or int(word) for word in said if word in _COUNTS or re.fullmatch("[1-9][0-9]?", word)]
+    colours = {word for word in said if word in COLOURS}
+    plain = len(colours) == 1 and not any(word.concept for word in phrase[:-1])
+    back = said[0] in _BACK
+    return _Mention(
+        concept, phrase[0].start, phrase[-1].end, counts[-1] if counts else None, colours.pop() if plain else None, back
+    )
+
+
+def _objects(mentions: Sequence[_Mention]) -> tuple[tuple[Wanted, ...], list[int]]:
+    """What is wanted, and which of it each mention is of."""
+    objects: list[Wanted] = []
+    places = []
+    for mention in mentions:
+        wanted = Wanted(mention.concept.word, mention.count, mention.colour)
+        same = [i for i, o in enumerate(objects) if o.word == wanted.word and wanted.colour in (None, o.colour)]
+        if not (mention.back and same):
+            same = [len(objects)]
+            objects.append(wanted)
+        places.append(same[-1])
+    return tuple(objects), places
+
+
+def _relations(
+    said: str, mentions: Sequence[_Mention], objects: Sequence[Wanted], places: Sequence[int]
+) -> Iterator[Related]:
+    """What stands between one thing and the next; a thing is told by its place where others have its name."""
+
+    def party(place: int) -> str | int:
+        word = objects[place].word
+        return word if sum(o.word == word for o in objects) == 1 else place
+
+    for (one, i), (other, j) in pairwise(zip(mentions, places, strict=True)):
         between = said[one.end : other.start].strip(" ,")
         for pattern, relation in _BETWEEN:
-            if re.fullmatch(rf"(?:with [\w-]+ skin )?(?:that )?(?:is |are )?(?:{pattern})", between):
-                if between != "in" or other.concept.index in _worn():  # "a cat in a box" wears nothing
-                    found.append(Related(one.concept.word, relation, other.concept.word))
+            if pattern.fullmatch(between):
+                worn = other.concept.index in _worn()  # "a cat in a box" wears nothing
+                if i != j and (worn or not re.search(r"\bin$", between)):
+                    yield Related(party(i), relation, party(j))
                 break
-    return tuple(found)
 
 
 @cache
@@ -159,7 +324,34 @@ def _worn() -> frozenset[int]:
 
 
 @cache
-def _names() -> re.Pattern[str]:
-    """Every name of every concept, the longest first."""
-    names = sorted({n.lower() for c in core() for n in (c.word, c.plural, *c.synonyms)}, key=len, reverse=True)
-    return re.compile(r"\b(?:" + "|".join(map(re.escape, names)) + r")\b")
+def _names() -> dict[str, Concept]:
+    """Every name of every concept; plurals of synonyms too."""
+    found: dict[str, Concept] = {}
+    for concept in core():
+        for name in (concept.word, concept.plural, *concept.synonyms):
+            found.setdefault(name.lower(), concept)
+    for concept in core():
+        for name in concept.synonyms:
+            found.setdefault(_plural(name.lower()), concept)
+    return {name: concept for name, concept in found.items() if name not in _OTHERWISE}
+
+
+@cache
+def _plurals() -> frozenset[str]:
+    synonyms = {_plural(name.lower()) for concept in core() for name in concept.synonyms}
+    return frozenset({c.plural.lower() for c in core() if c.plural != c.word} | (synonyms & _names().keys()))
+
+
+def _plural(word: str) -> str:
+    if word.endswith("man"):
+        return f"{word[:-3]}men"
+    if re.search("[^aeiou]y$", word):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if re.search("(?:s|x|z|ch|sh)$", word) else f"{word}s"
+
+
+@cache
+def _tokens() -> re.Pattern[str]:
+    """Names, the longest first; other words; marks."""
+    names = "|".join(map(re.escape, sorted(_names(), key=len, reverse=True)))
+    return re.compile(rf"(?<![\w'-])(?P<name>{names})(?![\w'-])|(?P<pair>pairs?|couple) of\b|[\w'-]+|[^\s\w'-]+")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, shown
 from darkroom.data.scenes.spec import MEDIA, RELATIONS, Relation, Scene
 from darkroom.judge.truth import GRADIENT, WHOLE
 from darkroom.wording.vocabulary import COLOURS, concept_of, core
@@ -29,11 +30,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """A relation asked for, of two things by their words."""
+    """A relation asked for of two things: their words, or their places among the objects where words are not enough."""
 
-    first: str
+    first: str | int
     relation: str
-    second: str
+    second: str | int
 
 
 @dataclass(frozen=True)
@@ -47,37 +48,35 @@ class Expectation:
     unknown: tuple[str, ...] = ()  # words asked for that the judge does not know
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Expectation:
-        """From the ``expect`` of a prompt file. Unknown concepts are kept by name; other unknown words are errors."""
-        known = ("objects", "relations", *FACTS, "letters")
-        for key in told:
-            _known("expect", key, known)
+    def of(cls, told: Any) -> Expectation:
+        """From the ``expect`` of a prompt file. Unknown concepts are kept by name.
+
+        Raises BadInput for anything else that is not as it should be: a key, a kind of value, a word, a number.
+        """
+        _keys("expect", told, ("objects", "relations", *FACTS, "letters"))
         unknown: dict[str, None] = {}
-
-        def word_of(name: Any) -> str | None:
-            concept = concept_of(str(name))
-            if concept is None:
-                unknown[str(name)] = None
-            return concept.word if concept is not None else None
-
-        objects = []
-        for item in told.get("objects", ()):
-            if item.get("colour") is not None:
-                _known("colour", item["colour"], tuple(COLOURS))
-            if word := word_of(item["concept"]):
-                objects.append(Wanted(word, item.get("count"), item.get("colour")))
+        objects: list[Wanted] = []
+        places: list[int | None] = []  # of the objects told, among those that are known
+        for item in _list("objects", told):
+            _keys("an object", item, ("concept", "count", "colour"))
+            word = _word(item.get("concept"), unknown)
+            places.append(None if word is None else len(objects))
+            wanted = Wanted(word or "", _count(item.get("count")), _colour(item.get("colour")))
+            objects += [wanted] if word is not None else []
         relations = []
-        for first, relation, second in told.get("relations", ()):
+        for item in _list("relations", told):
+            if not isinstance(item, list) or len(item) != 3:
+                raise BadInput(f"relation {shown(item)}", "is no list of three", 'write ["cat", "left of", "dog"]')
+            one, relation, other = item
             _known("relation", relation, RELATIONS)
-            one, other = word_of(first), word_of(second)
-            if one and other:
-                relations.append(Related(one, relation, other))
+            first, second = (_party(party, places, unknown) for party in (one, other))
+            if first is not None and second is not None:
+                relations.append(Related(first, relation, second))
         whole = {}
         for name, fact in FACTS.items():
             if told.get(name) is not None:
-                _known(name, told[name], WHOLE[fact])
-                whole[fact] = told[name]
-        return cls(tuple(objects), tuple(relations), whole, told.get("letters"), tuple(unknown))
+                whole[fact] = _known(name, _british(told[name]), WHOLE[fact])
+        return cls(tuple(objects), tuple(relations), whole, _letters(told.get("letters")), tuple(unknown))
 
     def told(self) -> dict[str, Any]:
         """As the ``expect`` of a prompt file; :meth:`of` reads it back."""
@@ -85,6 +84,7 @@ class Expectation:
             {k: v for k, v in (("concept", w.word), ("count", w.count), ("colour", w.colour)) if v is not None}
             for w in self.objects
         ]
+        objects += [{"concept": word} for word in self.unknown]
         found: dict[str, Any] = {"objects": objects} if objects else {}
         if self.relations:
             found["relations"] = [[r.first, r.relation, r.second] for r in self.relations]
@@ -92,9 +92,64 @@ class Expectation:
         return found if self.letters is None else {**found, "letters": self.letters}
 
 
-def _known(what: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise BadInput(f"{what} {value!r}", "is none the judge knows", f"use {', '.join(known)}")
+def _known(what: str, value: Any, known: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise BadInput(f"{what} {shown(value)}", "is none the judge knows", f"use {', '.join(known)}")
+    return value
+
+
+def _keys(what: str, told: Any, known: Sequence[str]) -> None:
+    if not isinstance(told, Mapping):
+        raise BadInput(f"{what} {shown(told)}", "is no JSON object", f"give one with {', '.join(known)}")
+    for key in told:
+        _known(f"the key of {what}", key, known)
+
+
+def _list(name: str, told: Mapping[str, Any]) -> list[Any]:
+    value = told.get(name, [])
+    if not isinstance(value, list):
+        raise BadInput(f"{name} {shown(value)}", "is no list", f'write "{name}": [...]')
+    return value
+
+
+def _word(name: Any, unknown: dict[str, None]) -> str | None:
+    """The concept's own word; None, and the name noted, where the judge does not know it."""
+    if not isinstance(name, str) or not name.strip():
+        raise BadInput(f"concept {shown(name)}", "is no word", 'name a thing: {"concept": "cat"}')
+    concept = concept_of(name)
+    if concept is None:
+        unknown[name] = None
+        return None
+    return concept.word
+
+
+def _party(party: Any, places: Sequence[int | None], unknown: dict[str, None]) -> str | int | None:
+    """One side of a relation: a word, or the place of an object counted from 0."""
+    if not isinstance(party, int) or isinstance(party, bool):
+        return _word(party, unknown)
+    if not 0 <= party < len(places):
+        raise BadInput(f"object {party} of a relation", f"is none of the {len(places)} objects", "count from 0")
+    return places[party]
+
+
+def _count(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST):
+        return value
+    raise BadInput(f"count {shown(value)}", f"is no whole number from 1 to {MOST}", "the judge counts no others")
+
+
+def _colour(value: Any) -> str | None:
+    return None if value is None else _known("colour", _british(value), tuple(COLOURS))
+
+
+def _british(value: Any) -> Any:
+    return value.replace("gray", "grey") if isinstance(value, str) else value
+
+
+def _letters(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and re.fullmatch("[A-Za-z]{1,12}", value)):
+        return value
+    raise BadInput(f"letters {shown(value)}", "is no word of 1 to 12 letters from A to Z", 'write "letters": "OPEN"')
 
 
 def expected_of(scene: Scene) -> Expectation:
@@ -140,7 +195,7 @@ def foils(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
     for i, wanted in enumerate(expected.objects):
         other = _other_word(wanted.word, words)
         renamed = tuple(
-            Related(*(other if w == wanted.word else w for w in (r.first, r.relation, r.second)))
+            replace(r, first=_renamed(r.first, wanted.word, other), second=_renamed(r.second, wanted.word, other))
             for r in expected.relations
         )
         yield "presence", replace(_with(expected, i, replace(wanted, word=other)), relations=renamed)
@@ -169,6 +224,10 @@ def foils(expected: Expectation) -> Iterator[tuple[str, Expectation]]:
             )
     for fact, value in expected.whole.items():
         yield fact, replace(expected, whole={**expected.whole, fact: _other(value, WHOLE[fact], "".join(words))})
+
+
+def _renamed(party: str | int, word: str, other: str) -> str | int:
+    return other if party == word else party
 
 
 def _with(expected: Expectation, i: int, wanted: Wanted) -> Expectation:

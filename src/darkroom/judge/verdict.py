@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from darkroom.judge.expect import Expectation
+from darkroom.data.scenes.layout import GREY
+from darkroom.judge.expect import MOST, Expectation, Related, Wanted
 from darkroom.judge.sight import SURE, Sight, Thing
 from darkroom.judge.truth import overlap
 
 Answer = Literal["yes", "no", "cannot tell"]
+MAYBE = 0.28
+"""Heat from which something may be there: from here to SURE the answer is "cannot tell", below it is "no". Calibration
+counts who says yes, so its rows are the same with this band as without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,47 +30,93 @@ class Fact:
 
 def judged(sight: Sight, expected: Expectation) -> tuple[Fact, ...]:
     """Every fact of an expectation, with the judge's answer."""
-    facts: list[Fact] = []
-
-    def say(kind: str, text: str, holds: bool) -> None:
-        facts.append(Fact(kind, text, "yes" if holds else "no"))
-
-    there = [thing for thing in sight.things if thing.score >= SURE]
-    for word in dict.fromkeys(wanted.word for wanted in expected.objects):
-        own = [thing for thing in there if thing.word == word]
-        say("presence", word, bool(own))
-        same = [wanted for wanted in expected.objects if wanted.word == word]  # "a red apple and a green apple"
-        if any(wanted.count is not None for wanted in same):
-            number = sum(wanted.count or 1 for wanted in same)
-            say("one" if number == 1 else "count", f"{number} {word}", len(own) == number)
-        for wanted in same:
-            if wanted.colour is not None:
-                painted = sum(thing.colour == wanted.colour for thing in own)
-                enough = wanted.count or 1 if len(same) > 1 else max(1, len(own))
-                say("colour", f"{wanted.colour} {word}", painted >= enough)
+    words = dict.fromkeys(wanted.word for wanted in expected.objects)
+    facts = [fact for word in words for fact in _of_kind(sight, expected, word)]
     if sum(wanted.colour is not None for wanted in expected.objects) > 1:
         colours = [fact for fact in facts if fact.kind == "colour"]
-        say("binding", ", ".join(fact.text for fact in colours), all(fact.answer == "yes" for fact in colours))
-    for related in expected.relations:
-        one = _surest([thing for thing in there if thing.word == related.first])
-        other = _surest([thing for thing in there if thing.word == related.second and thing is not one])
-        holds = one is not None and other is not None and holds_between(one, related.relation, other)
-        say("relation", f"{related.first} {related.relation} {related.second}", holds)
-    for fact, value in expected.whole.items():
-        say(fact, value, sight.most(fact) == value)
+        facts.append(Fact("binding", ", ".join(fact.text for fact in colours), _all(fact.answer for fact in colours)))
+    facts += (_related(sight, expected, related) for related in expected.relations)
+    facts += (Fact(fact, value, _said(sight.most(fact) == value)) for fact, value in expected.whole.items())
     if expected.letters is not None:
-        say("letters", expected.letters, sight.word == expected.letters.upper())
+        facts.append(Fact("letters", expected.letters, _said(sight.word == expected.letters.upper())))
     return (*facts, *(Fact("unknown", word, "cannot tell") for word in expected.unknown))
 
 
 def all_right(facts: Sequence[Fact]) -> bool:
-    """Whether every fact the judge can tell holds, and there is one."""
-    told = [fact for fact in facts if fact.answer != "cannot tell"]
-    return bool(told) and all(fact.answer == "yes" for fact in told)
+    """Whether every fact holds, and there is one. What the judge cannot tell does not."""
+    return bool(facts) and all(fact.answer == "yes" for fact in facts)
 
 
-def _surest(things: Sequence[Thing]) -> Thing | None:
-    return max(things, key=lambda thing: thing.score, default=None)
+def _said(holds: bool, doubtful: bool = False) -> Answer:
+    return "yes" if holds else "cannot tell" if doubtful else "no"
+
+
+def _all(answers: Iterable[Answer]) -> Answer:
+    given = set(answers)
+    return "no" if "no" in given else "cannot tell" if "cannot tell" in given else "yes"
+
+
+def _seen(sight: Sight, word: str) -> tuple[list[Thing], list[Thing]]:
+    """The things of a kind that are there, and those that may be."""
+    own = [thing for thing in sight.things if thing.word == word and thing.score >= MAYBE]
+    return [thing for thing in own if thing.score >= SURE], [thing for thing in own if thing.score < SURE]
+
+
+def _of_kind(sight: Sight, expected: Expectation, word: str) -> Iterator[Fact]:
+    """Whether things of one kind are there, as many as asked for, in the colours asked for."""
+    own, perhaps = _seen(sight, word)
+    yield Fact("presence", word, _said(bool(own), bool(perhaps)))
+    same = [wanted for wanted in expected.objects if wanted.word == word]  # "a red apple and a green apple"
+    if any(wanted.count is not None for wanted in same):
+        number = sum(wanted.count or 1 for wanted in same)
+        doubtful = number > MOST or len(own) < number <= len(own) + len(perhaps)
+        holds = len(own) == number <= MOST
+        yield Fact("one" if number == 1 else "count", f"{number} {word}", _said(holds, doubtful))
+    for wanted in same:
+        if wanted.colour is not None:
+            painted = sum(thing.colour == wanted.colour for thing in own)
+            enough = wanted.count or 1 if len(same) > 1 else max(1, len(own))
+            answer = _said(painted >= enough, not own and bool(perhaps))
+            yield Fact("colour", f"{wanted.colour} {word}", "cannot tell" if own and _colourless(sight) else answer)
+
+
+def _colourless(sight: Sight) -> bool:
+    """Whether the colours of things cannot be seen: the light is coloured, or the picture is drawn in grey."""
+    return sight.most("light") not in ("plain", "day") or sight.most("style") in GREY
+
+
+def _related(sight: Sight, expected: Expectation, related: Related) -> Fact:
+    """Whether a relation holds: some of the things that are meant stand so, as many as asked for of those there are."""
+    parties = [_meant(expected, party) for party in (related.first, related.second)]
+    text = f"{_named(parties[0])} {related.relation} {_named(parties[1])}"
+    there = [
+        [thing for thing in _seen(sight, wanted.word)[0] if wanted.colour in (None, thing.colour)] for wanted in parties
+    ]
+    pairs = [
+        (i, j)
+        for i, one in enumerate(there[0])
+        for j, other in enumerate(there[1])
+        if one is not other and holds_between(one, related.relation, other)
+    ]
+    enough = all(
+        len({pair[side] for pair in pairs}) >= min(len(there[side]), parties[side].count or 1) for side in (0, 1)
+    )
+    missing = [wanted for wanted, things in zip(parties, there, strict=True) if not things]
+    doubtful = bool(missing) and all(_seen(sight, wanted.word)[1] for wanted in missing)
+    return Fact("relation", text, _said(bool(pairs) and enough, doubtful))
+
+
+def _meant(expected: Expectation, party: str | int) -> Wanted:
+    """The thing a relation means. Its colour counts where it tells it from others of its kind."""
+    wanted = [w for w in expected.objects if w.word == party] if isinstance(party, str) else [expected.objects[party]]
+    if len(wanted) != 1:
+        return Wanted(str(party))
+    several = sum(w.word == wanted[0].word for w in expected.objects) > 1
+    return wanted[0] if several else replace(wanted[0], colour=None)
+
+
+def _named(wanted: Wanted) -> str:
+    return wanted.word if wanted.colour is None else f"{wanted.colour} {wanted.word}"
 
 
 def holds_between(one: Thing, relation: str, other: Thing) -> bool:
