@@ -8,13 +8,13 @@ from random import Random
 import torch
 
 from darkroom.data.scenes.compose import Composer
-from darkroom.data.scenes.spec import FULL, ComposerConfig, Ground, Photo, Scene, Shape, SpecObject, Stock
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Ground, Person, Photo, Scene, Shape, SpecObject, Stock
 from darkroom.data.stock.drawings import SpriteTable
 from darkroom.data.stock.photos import PhotoTable
 from darkroom.wording.vocabulary import concept_of, core
 from tests.toys import sprite_table
 
-TONES = ("light", "dark")
+PEOPLE = (Person(tone="light"), Person(tone="dark"), Person("female"), Person("male", "dark"))
 WORDS = ("cat", "dog", "car", "apple", "banana", "house", "tree", "star", "woman", "lion", "top hat", "pair of glasses")
 
 
@@ -37,19 +37,19 @@ def photos(count: int = 3) -> tuple[Photo, ...]:
 
 
 def full_stock() -> Stock:
-    """Two drawings of random shape for every concept and style, people in several tones, and photos."""
+    """Two drawings of random shape for every concept and style, people in several ways, and photos."""
     random = Random(5)
     pairs = [(concept, style) for concept in core() for style in FULL.styles]
     shapes = {(concept.index, style): (random_shape(random), random_shape(random)) for concept, style in pairs}
-    tones = {(concept.index, style): TONES for concept, style in pairs if concept.group == "person"}
-    return Stock(shapes, tones, photos())
+    people = {(concept.index, style): PEOPLE for concept, style in pairs if concept.group == "person"}
+    return Stock(shapes, people, photos())
 
 
 def full_table() -> SpriteTable:
-    """A drawing of a dozen things in every style, the woman also in two tones."""
+    """A drawing of a dozen things in every style, the woman also in several ways."""
     table = sprite_table(tuple(FULL.styles), words=WORDS)
-    toned = [s for s in table.sprites if s.concept == index("woman")]
-    more = [replace(s, tone=tone, id=f"{s.id}/{tone}") for s in toned for tone in TONES]
+    women = [s for s in table.sprites if s.concept == index("woman")]
+    more = [replace(s, person=person, id=f"{s.id}/{person}") for s in women for person in PEOPLE]
     rows = torch.tensor([s.row for s in (*table.sprites, *more)])
     sprites = tuple(replace(s, row=i) for i, s in enumerate((*table.sprites, *more)))
     return SpriteTable(sprites, table.pixels[rows])

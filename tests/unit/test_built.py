@@ -11,7 +11,7 @@ import torch
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import read_ledger
-from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject
+from darkroom.data.scenes.spec import USUAL, ComposerConfig, Ground, Person, Scene, SpecObject
 from darkroom.data.stock import built
 from darkroom.data.stock.built import Built, excerpt
 from darkroom.data.stock.pack import Pack, PackError
@@ -26,7 +26,7 @@ def concept(word: str, drawn: str) -> Concept:
     return Concept(index(word), word, f"{word}s", drawn, "person", True, ())
 
 
-CAT, WOMAN = concept("cat", "cat face"), concept("woman", "woman")
+CAT, WOMAN, DOCTOR = concept("cat", "cat face"), concept("woman", "woman"), concept("doctor", "health worker")
 
 
 def toned(name: str, *tones: str) -> dict[str, object]:
@@ -36,10 +36,11 @@ def toned(name: str, *tones: str) -> dict[str, object]:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    """A cat, a woman in two more tones, a couple in mixed ones, and three photos."""
+    """A cat, a woman in two more tones, a couple in mixed ones, a doctor in three ways, and three photos."""
     folder = tmp_path / "pack"
     box = (20, 20, 100, 100)
-    write_pack(folder, "sprites", [(row("cat face"), drawing(RED, box)), (row("woman"), drawing((240, 200, 40), box))])
+    names = ("cat face", "woman", "health worker", "man health worker")
+    write_pack(folder, "sprites", [(row(name), drawing(RED, box)) for name in names])
     write_pack(
         folder,
         "sprites_tones",
@@ -48,6 +49,7 @@ def pack(tmp_path: Path) -> Path:
             (toned("woman", "light"), drawing((240, 220, 200), box)),
             (toned("woman", "dark", "light"), drawing(BROWN, box)),
             (toned("mermaid", "dark"), drawing(BROWN, box)),
+            (toned("woman health worker", "dark"), drawing(BROWN, box)),
         ],
     )
     shots = [
@@ -61,7 +63,7 @@ def pack(tmp_path: Path) -> Path:
 
 
 def made(pack: Path, out: Path, **options: object) -> Built:
-    return built.build(pack, out, (CAT, WOMAN), **options)  # type: ignore[arg-type]
+    return built.build(pack, out, (CAT, WOMAN, DOCTOR), **options)  # type: ignore[arg-type]
 
 
 def test_what_is_built_is_what_is_loaded(pack: Path, tmp_path: Path) -> None:
@@ -73,16 +75,19 @@ def test_what_is_built_is_what_is_loaded(pack: Path, tmp_path: Path) -> None:
     assert loaded.stock == first.stock and loaded.fonts == first.fonts == (None,)
 
 
-def test_the_stock_holds_drawings_tones_and_photos(pack: Path, tmp_path: Path) -> None:
+def test_the_stock_holds_drawings_people_and_photos(pack: Path, tmp_path: Path) -> None:
     stock = made(pack, tmp_path / "out").stock
-    assert set(stock.shapes or ()) == {(CAT.index, "3d"), (WOMAN.index, "3d")}
-    assert stock.tones == {(WOMAN.index, "3d"): ("dark", "light")}  # but no mixed ones, and no mermaid
+    assert set(stock.shapes or ()) == {(concept.index, "3d") for concept in (CAT, WOMAN, DOCTOR)}
+    assert stock.people == {  # but no mixed tones, and no mermaid
+        (WOMAN.index, "3d"): (Person(tone="dark"), Person(tone="light")),
+        (DOCTOR.index, "3d"): (Person("female", "dark"), Person("male")),
+    }
     assert [photo.name for photo in stock.photos] == ["shirt 0", "shirt 2"]
 
 
 def test_a_tone_is_painted_with_its_drawing(pack: Path, tmp_path: Path) -> None:
     composer = made(pack, tmp_path / "out").composer()
-    woman = SpecObject(WOMAN.index, None, 0.5, 0.5, 0.6, tone="dark")
+    woman = SpecObject(WOMAN.index, None, 0.5, 0.5, 0.6, person=Person(tone="dark"))
     pixels = composer.render([Scene("single", "3d", (woman,), Ground("white"))]).pixels[0]
     assert pixels[:, 64, 64] == pytest.approx(torch.tensor(BROWN) / 255, abs=0.01)
 
@@ -92,7 +97,7 @@ def test_the_ledger_holds_drawings_tones_and_photos(pack: Path, tmp_path: Path) 
     assert found.photos is not None
     ids = [line.id for line in read_ledger(tmp_path / "out" / "ledger.jsonl")]
     assert set(ids) == {s.id for s in found.drawings.sprites} | {p.id for p in found.photos.photos}
-    assert len(ids) == 4 + 2
+    assert len(ids) == 7 + 2
 
 
 def test_without_photos_there_are_none_not_even_those_of_a_build_before(pack: Path, tmp_path: Path) -> None:
@@ -100,13 +105,13 @@ def test_without_photos_there_are_none_not_even_those_of_a_build_before(pack: Pa
     assert made(pack, tmp_path / "out", with_photos=False).photos is None
     assert built.load(tmp_path / "out").photos is None
     assert not list((tmp_path / "out").glob("photos*"))
-    assert len(list(read_ledger(tmp_path / "out" / "ledger.jsonl"))) == 4
+    assert len(list(read_ledger(tmp_path / "out" / "ledger.jsonl"))) == 7
 
 
 def test_a_pack_without_tones_and_photos_builds_too(tmp_path: Path) -> None:
     bare = write_pack(tmp_path / "bare", "sprites", [(row("cat face"), drawing(RED, (20, 20, 100, 100)))])
     found = made(bare, tmp_path / "out")
-    assert found.photos is None and not found.stock.tones and not found.stock.photos
+    assert found.photos is None and not found.stock.people and not found.stock.photos
 
 
 def test_fonts_are_copied_beside_the_data(pack: Path, tmp_path: Path) -> None:
@@ -136,14 +141,15 @@ def test_a_folder_without_drawings_says_how_to_make_them(tmp_path: Path) -> None
         built.load(tmp_path)
 
 
-def test_tables_written_before_there_were_tones_still_load(pack: Path, tmp_path: Path) -> None:
+def test_tables_written_before_there_were_tones_or_genders_still_load(pack: Path, tmp_path: Path) -> None:
     first = made(pack, tmp_path / "out")
     path = tmp_path / "out" / "sprites.json"
     rows = json.loads(path.read_text())
-    path.write_text(json.dumps([{k: v for k, v in r.items() if k != "tone"} for r in rows]))
-    assert [(s.id, s.tone) for s in built.load(tmp_path / "out").drawings.sprites] == [
-        (s.id, None) for s in first.drawings.sprites
-    ]
+    bare = [{k: v for k, v in r.items() if k != "person"} for r in rows]
+    path.write_text(json.dumps([bare[0], *({**r, "tone": "dark"} for r in bare[1:])]))
+    loaded = built.load(tmp_path / "out").drawings.sprites
+    assert [s.id for s in loaded] == [s.id for s in first.drawings.sprites]
+    assert [s.person for s in loaded] == [USUAL] + [Person(tone="dark")] * (len(loaded) - 1)
 
 
 def test_restricted_to_the_everyday_it_keeps_photos_and_fonts(pack: Path, tmp_path: Path) -> None:

@@ -9,7 +9,18 @@ import torch
 
 from darkroom.data.scenes.compose import Composed, Composer
 from darkroom.data.scenes.layout import draw_scene
-from darkroom.data.scenes.spec import CAMERAS, LIGHTS, MEDIA, MOTIONS, QUALITIES, Figure, Ground, Scene
+from darkroom.data.scenes.spec import (
+    CAMERAS,
+    LIGHTS,
+    MEDIA,
+    MOTIONS,
+    QUALITIES,
+    USUAL,
+    Figure,
+    Ground,
+    Person,
+    Scene,
+)
 from darkroom.data.stock.drawings import SpriteTable
 from darkroom.wording.vocabulary import COLOURS
 from tests.wardrobe import everything, full_composer, full_table, index, one
@@ -49,7 +60,7 @@ def test_the_batch_holds_everything(batch: list[Scene]) -> None:
     for name, values in (("light", LIGHTS), ("camera", CAMERAS), ("motion", MOTIONS), ("quality", QUALITIES)):
         assert {getattr(s, name) for s in batch} == {None, *values}
     assert {s.style for s in batch} > set(MEDIA)
-    assert any(thing.tone for s in batch for thing in s.objects)
+    assert any(thing.person.tone for s in batch for thing in s.objects)
 
 
 @pytest.mark.parametrize("side", [64, 128])
@@ -115,13 +126,14 @@ def test_a_blurred_background_leaves_the_thing_sharp(table: SpriteTable) -> None
     assert detail(b) < 0.6 * detail(a)
 
 
-def test_tones_are_drawings_of_their_own_and_a_missing_one_is_an_error(table: SpriteTable) -> None:
+def test_people_are_drawings_of_their_own_and_a_missing_one_is_an_error(table: SpriteTable) -> None:
     composer = full_composer(table)
     woman = one("woman")
-    thing = replace(woman.objects[0], tone="dark")
-    assert composer.sprite(woman, thing).tone == "dark" and composer.sprite(woman, woman.objects[0]).tone is None
+    thing = replace(woman.objects[0], person=Person("male", "dark"))
+    assert composer.sprite(woman, thing).person == thing.person
+    assert composer.sprite(woman, woman.objects[0]).person == USUAL
     with pytest.raises(KeyError, match=f"no drawing of concept {index('woman')}"):
-        composer.sprite(woman, replace(thing, tone="green"))
+        composer.sprite(woman, replace(thing, person=Person(tone="green")))
 
 
 def test_visible_boxes_hold_what_is_painted(table: SpriteTable, batch: list[Scene]) -> None:

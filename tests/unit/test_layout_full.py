@@ -10,7 +10,7 @@ import pytest
 
 from darkroom.data.scenes.anchors import heads, put_on, wearables
 from darkroom.data.scenes.backdrops import brightness
-from darkroom.data.scenes.layout import LIGHT_ENOUGH, UNTOLD, draw_scene
+from darkroom.data.scenes.layout import LIGHT_ENOUGH, PLACE_COLOURS, UNTOLD, draw_scene
 from darkroom.data.scenes.spec import (
     CAMERAS,
     FULL,
@@ -20,6 +20,7 @@ from darkroom.data.scenes.spec import (
     PLACES,
     QUALITIES,
     RELATIONS,
+    USUAL,
     ComposerConfig,
     Ground,
     Scene,
@@ -30,9 +31,9 @@ from darkroom.data.scenes.spec import (
 )
 from darkroom.data.split import HELD_OUT_CHARACTER, HELD_OUT_STYLE, TURNED, pair_held_out, style_trained
 from darkroom.data.stock.pack import COLOURLESS
-from darkroom.wording.vocabulary import COLOURS, core
+from darkroom.wording.vocabulary import COLOURS, HELD, core
 from tests.drawn import drawn
-from tests.wardrobe import TONES, full_stock, random_shape
+from tests.wardrobe import PEOPLE, full_stock, random_shape
 
 COUNT = 100_000
 CONFIG = replace(FULL, stock=full_stock())
@@ -125,13 +126,14 @@ def test_every_look_turns_up_with_about_its_share(many: list[Scene]) -> None:
     assert {s.photo.id for s in many if s.photo} == {"photo 0", "photo 1", "photo 2"}
 
 
-def test_people_come_in_their_tones(many: list[Scene]) -> None:
-    people = [t for s in many if s.kind == "single" for t in s.objects if core()[t.concept].group == "person"]
-    own = [thing for thing in people if thing.colour is None]
-    toned = Counter(thing.tone for thing in own)
-    assert 1 - toned[None] / len(own) == pytest.approx(FULL.tone_share, abs=0.06)
-    assert set(toned) == {None, *TONES}
-    assert not any(thing.tone for thing in people if thing.colour)
+def test_people_are_shown_in_all_the_ways_they_are_drawn_in_and_never_painted(many: list[Scene]) -> None:
+    people = [(s, t) for s in many for t in s.objects if core()[t.concept].group == "person"]
+    assert len(people) > 300 and not any(thing.colour for _, thing in people)
+    shown = Counter(t.person for s, t in people if s.kind == "single" and s.style != "pencil sketch")
+    assert 1 - shown[USUAL] / shown.total() == pytest.approx(FULL.person_share, abs=0.06)
+    assert set(shown) == {USUAL, *PEOPLE}
+    sketched = {t.person for s, t in people if s.kind == "single" and s.style == "pencil sketch"}
+    assert {person.tone for person in sketched} == {""} and {person.gender for person in sketched} > {"female"}
 
 
 def test_looks_of_no_share_change_no_scene() -> None:
@@ -252,6 +254,30 @@ def test_what_stands_on_a_thing_rests_on_it() -> None:
         assert box(upper, a)[1] > 0 and box(lower, b)[3] < 1, scene
 
 
+def test_drawings_do_not_stand_on_a_plain_ground_of_their_own_colour() -> None:
+    stock = full_stock()
+    red = {pair: tuple(replace(shape, colour="red") for shape in found) for pair, found in (stock.shapes or {}).items()}
+    config = replace(CONFIG, stock=replace(stock, shapes=red))
+    scenes = [draw_scene(scene_seed("preview", 3, i), config) for i in range(1_500)]
+    bare = [s for s in scenes if s.objects and s.lettering is None and any(t.colour is None for t in s.objects)]
+    assert len(bare) > 500 and not any("red" in (s.ground.name, s.ground.name_to) for s in bare)
+
+
+def test_only_what_lies_is_seen_from_above_and_no_place_stands_in_another(many: list[Scene]) -> None:
+    def groups(scene: Scene) -> set[str]:
+        return {core()[thing.concept].group for thing in scene.objects}
+
+    above = [groups(scene) for scene in many if scene.camera == "from above"]
+    assert len(above) > 50 and set().union(*above) == {"food", "thing"}
+    houses = [scene for scene in many if "place" in groups(scene)]
+    assert len(houses) > 200 and not any(scene.ground.place for scene in houses)
+
+
+def test_hands_hold_what_fits_in_them(many: list[Scene]) -> None:
+    held = [core()[scene.objects[0].concept] for scene in many if scene.relation == "holding"]
+    assert len(held) > 50 and all(concept.group == "food" or concept.word in HELD for concept in held)
+
+
 def test_nothing_is_told_in_the_colour_of_its_ground(many: list[Scene]) -> None:
     told = 0
     for scene in many:
@@ -259,6 +285,6 @@ def test_nothing_is_told_in_the_colour_of_its_ground(many: list[Scene]) -> None:
         if scene.figure is not None and scene.figure.colour:
             colours.append(scene.figure.colour)
         told += len(colours)
-        ends = (scene.ground.name, scene.ground.name_to or "")
+        ends = (PLACE_COLOURS.get(scene.ground.name, scene.ground.name), scene.ground.name_to or "")
         assert not any(end.endswith(colour) for colour in colours for end in ends), scene
     assert told > 10_000

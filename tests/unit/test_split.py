@@ -23,6 +23,7 @@ from darkroom.data.split import (
     HELD_OUT_CHARACTER,
     HELD_OUT_STYLE,
     _fraction,
+    kept_for_bias,
     only_style,
     pair_held_out,
     style_trained,
@@ -103,6 +104,12 @@ def test_other_concepts_lose_just_their_held_out_styles() -> None:
                 assert style_trained(word, style) != pair_held_out("style", word, style)
 
 
+def test_some_people_are_kept_to_test_what_tells_genders_apart() -> None:
+    people = [concept.word for concept in core() if concept.group == "person"]
+    kept = {word for word in people if kept_for_bias(word)}
+    assert 0.1 < len(kept) / len(people) < 0.5 and kept & {"doctor", "teacher", "pilot", "cook", "scientist", "singer"}
+
+
 def test_the_base_styles_are_styles() -> None:
     assert set(BASE_STYLES) <= set(STYLES)
 
@@ -125,6 +132,10 @@ def test_the_held_out_templates_are_these() -> None:
     assert {t for t in every if template_held_out(t)} == {
         "{x} rendered in 3d",
         "{x}, a 3d image",
+        "{x}. the style is 3d",
+        "{x}. the style is cartoon",
+        "{x}. the sun is setting",
+        "{x} seen from far away",
         "{x}, a cartoon picture",
         "a cartoon-style rendering of {x}",
         "a flat illustration of {x}",

@@ -11,14 +11,25 @@ import pytest
 
 from darkroom.data.split import BASE_STYLES
 from darkroom.data.stock.pack import STYLES, Pack
-from darkroom.wording.vocabulary import BARE, COLOURS, Concept, article, concept_of, concepts_in, core, everyday
+from darkroom.wording.vocabulary import (
+    BARE,
+    COLOURS,
+    HELD,
+    Concept,
+    article,
+    concept_of,
+    concepts_in,
+    core,
+    everyday,
+    plural,
+)
 
 FROZEN = 357  # rows when the first model was trained; later rows are appended
 
 
 def names(concept: Concept) -> list[str]:
     """Everything a user may call the concept, each once."""
-    return list(dict.fromkeys((concept.word, concept.plural, *concept.synonyms)))
+    return list(dict.fromkeys((concept.word, concept.plural, *concept.synonyms, *concept.synonyms_plural)))
 
 
 def test_the_first_rows_never_change_because_weights_know_them_by_number() -> None:
@@ -64,6 +75,34 @@ def test_every_name_is_found_and_means_only_its_own_concept() -> None:
             assert concepts_in(f"A large purple {name.upper()}, on red") == [concept], name
 
 
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [
+        ("puppy", "puppies"),
+        ("donkey", "donkeys"),
+        ("bus", "buses"),
+        ("sandwich", "sandwiches"),
+        ("tomato", "tomatoes"),
+        ("burrito", "burritos"),
+        ("glass of wine", "glasses of wine"),
+        ("bunch of flowers", "bunches of flowers"),
+        ("die", "dice"),
+    ],
+)
+def test_plurals(name: str, several: str) -> None:
+    assert plural(name) == several
+
+
+def test_several_of_a_synonym_are_understood() -> None:
+    assert found("two puppies and three donuts") == ["dog", "doughnut"]
+    grapes = concept_of("grapes")
+    assert grapes is not None and grapes.synonyms_plural == ()  # a name without an article has no plural
+
+
+def test_what_is_held_is_in_the_vocabulary() -> None:
+    assert {concept.word for concept in core()} >= HELD
+
+
 def found(text: str) -> list[str]:
     return [concept.word for concept in concepts_in(text)]
 
@@ -103,9 +142,9 @@ def test_words_outside_the_vocabulary_are_no_concept() -> None:
 
 
 AN = (
-    "accordion, airplane, alarm clock, alien, ambulance, anchor, ant, apple, avocado, axe, eagle, ear of corn, egg, "
-    "eggplant, elephant, envelope, hourglass, ice cream cone, ice skate, octopus, old man, old woman, onion, otter, "
-    "owl, ox, umbrella"
+    "accordion, airplane, alarm clock, alien, ambulance, anchor, ant, apple, artist, astronaut, avocado, axe, "
+    "eagle, ear of corn, egg, eggplant, elephant, envelope, hourglass, ice cream cone, ice skate, octopus, "
+    "office worker, old man, old woman, onion, otter, owl, ox, umbrella"
 )
 
 

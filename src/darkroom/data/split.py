@@ -15,6 +15,7 @@ HELD_OUT_CHARACTER = "Santa Claus"  # kept for the proof that a LoRA can teach a
 BASE_STYLES = ("3d", "cartoon", "flat")  # the styles of every leg; a concept's one style is one of them
 PAIR_SHARE = 0.10
 ONE_STYLE_SHARE = 0.05
+BIAS_SHARE = 0.25
 
 
 def _fraction(*names: str) -> float:
@@ -62,6 +63,14 @@ def style_trained(concept: str, style: str) -> bool:
     if not pair_held_out("style", concept, style):
         return True
     return style == BASE_STYLES[0] and all(pair_held_out("style", concept, base) for base in BASE_STYLES)
+
+
+def kept_for_bias(concept: str) -> bool:
+    """Whether drawings of these people are kept to test what tells genders and skin tones apart in pictures.
+
+    Such a classifier is taught on the others alone, so that it cannot know a gender by its job.
+    """
+    return _fraction("bias", concept) < BIAS_SHARE
 
 
 def template_held_out(template: str) -> bool:

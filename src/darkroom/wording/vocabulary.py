@@ -33,6 +33,35 @@ BARE = frozenset(
 )
 """Names that take no article when one of the thing is meant: stuff, plurals and proper names."""
 
+HELD = frozenset(
+    re.split(
+        r",\s+",
+        """umbrella, book, guitar, drum, camera, key, bell, gift, soccer ball, basketball, light bulb, alarm clock,
+        balloon, trophy, medal, tennis racket, baseball, volleyball, yo-yo, teddy bear, joystick, palette,
+        magic wand, crystal ball, microphone, saxophone, trumpet, violin, banjo, handbag, lipstick, diamond,
+        money bag, laptop, mobile phone, telephone, radio, video camera, magnifying glass, padlock,
+        flashlight, candle, hammer, wrench, axe, magnet, pencil, pen, paintbrush, crayon, pair of scissors,
+        envelope, package, newspaper, bucket, broom, hourglass, shield, dagger, rose, tulip, sunflower,
+        daisy, bouquet""",
+    )
+)
+"""What a hand holds, beside food."""
+
+
+_PLURALS = {"die": "dice", "onigiri": "onigiri", "kiwi fruit": "kiwi fruit", "hero": "heroes"}
+
+
+def plural(name: str) -> str:
+    """The plural of a name: "puppies", "sandwiches", "glasses of wine"."""
+    if name in _PLURALS:
+        return _PLURALS[name]
+    head, of, rest = name.partition(" of ")
+    if head.endswith("y") and head[-2] not in "aeiou":
+        head = head[:-1] + "ies"
+    else:
+        head += "es" if head.endswith(("s", "x", "ch", "sh", "ato")) else "s"
+    return head + of + rest
+
 
 def article(words: str) -> str:
     """The indefinite article, "a" or "an", by the first sound of the words."""
@@ -53,6 +82,11 @@ class Concept:
     group: str  # animal, food, vehicle, place, plant, thing or person
     everyday: bool
     synonyms: tuple[str, ...]
+
+    @property
+    def synonyms_plural(self) -> tuple[str, ...]:
+        """What a user may say for several of it; a synonym that takes no article has no plural."""
+        return tuple(plural(name) for name in self.synonyms if name not in BARE)
 
     @property
     def article(self) -> str:
@@ -81,7 +115,7 @@ def everyday() -> tuple[Concept, ...]:
 def _by_word() -> dict[str, Concept]:
     names: dict[str, Concept] = {}
     for concept in core():
-        for name in (concept.word, concept.plural, *concept.synonyms):
+        for name in (concept.word, concept.plural, *concept.synonyms, *concept.synonyms_plural):
             names.setdefault(name.lower(), concept)
     return names
 

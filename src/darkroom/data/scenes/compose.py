@@ -25,7 +25,7 @@ from darkroom.data.scenes.figures import WOOD, paint_figure
 from darkroom.data.scenes.letters import aspect, lettered
 from darkroom.data.scenes.looks import blurred, finished
 from darkroom.data.scenes.rooms import cast
-from darkroom.data.scenes.spec import Lettering, Photo, Scene, SpecObject
+from darkroom.data.scenes.spec import Lettering, Person, Photo, Scene, SpecObject
 from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
 from darkroom.data.stock.photos import PhotoTable
 from darkroom.data.stock.scenery import SceneryTable
@@ -76,9 +76,9 @@ class Composer:
         self.side = side
         self.photos = photos
         self.fonts = fonts
-        self._rows: dict[tuple[int, str, str | None], list[Sprite]] = defaultdict(list)
+        self._rows: dict[tuple[int, str, Person], list[Sprite]] = defaultdict(list)
         for sprite in table.sprites:
-            self._rows[sprite.concept, sprite.style, sprite.tone].append(sprite)
+            self._rows[sprite.concept, sprite.style, sprite.person].append(sprite)
         device = table.pixels.device
         self.together = device.type != "cpu"  # whether a pass paints more than one object
         self._extents = _extents(table.pixels)
@@ -88,7 +88,7 @@ class Composer:
 
     def sprite(self, scene: Scene, thing: SpecObject) -> Sprite:
         """The drawing of an object; the scene's seed picks where the table has several."""
-        drawings = self._rows.get((thing.concept, scene.drawings, thing.tone))
+        drawings = self._rows.get((thing.concept, scene.drawings, thing.person))
         if not drawings:
             raise KeyError(f"no drawing of concept {thing.concept} in style {scene.drawings!r}")
         return drawings[scene.seed % len(drawings)]

@@ -19,6 +19,7 @@ from darkroom.data.scenes.spec import (
     ComposerConfig,
     Ground,
     Scene,
+    SpecObject,
 )
 from darkroom.data.scenes.subjects import KINDS, can_show
 from darkroom.data.stock.pack import COLOURLESS
@@ -26,6 +27,8 @@ from darkroom.wording.vocabulary import core
 
 GREY = frozenset({"pencil sketch"})  # media that leave no colour
 MOVING = frozenset({"vehicle", "animal"})  # groups whose things go fast or slowly
+TABLE = frozenset({"food", "thing"})  # groups whose drawings can be seen from above, lying on a floor
+PLACE_COLOURS = {"snow": "white", "night sky": "black", "forest": "green", "sea": "blue", "sunset": "orange"}
 UNTOLD = Ground("light grey")  # under a coloured light
 LIGHT_ENOUGH = 0.6  # brightness of a ground on which black lines show
 
@@ -37,8 +40,10 @@ def draw_scene(seed: int, config: ComposerConfig) -> Scene:
     style = _choice(random, config.styles)
     ground = _ground(random, config)
     subject = KINDS[kind if can_show(kind, style, config) else "single"]
-    scene = _told_apart(subject(random, config, style, ground, seed))
-    return scene if scene.photo is not None else _looked_at(Random(f"{seed}/looks"), config, scene)
+    scene = subject(random, config, style, ground, seed)
+    if scene.photo is not None:
+        return scene
+    return _told_apart(config, _looked_at(Random(f"{seed}/looks"), config, scene))
 
 
 def _choice(random: Random, weights: Mapping[str, float]) -> str:
@@ -46,18 +51,33 @@ def _choice(random: Random, weights: Mapping[str, float]) -> str:
     return random.choices(names, [weights[name] for name in names])[0]
 
 
-def _told_apart(scene: Scene) -> Scene:
-    """The scene on another ground, where something in it is told in the ground's own colour and would be lost."""
-    told = {thing.colour for thing in scene.objects} | {scene.figure.colour if scene.figure is not None else None}
+def _told_apart(config: ComposerConfig, scene: Scene) -> Scene:
+    """The scene on another ground, where something in it has the ground's colour and would be lost.
+
+    In a place only what is told in its colour: a tree stands well in a forest.
+    """
+    lit = scene.light is not None and not scene.ground.place  # nothing is told in a colour, and the ground has none
+    if lit or scene.lettering is not None or scene.room is not None:  # a word chose its ground
+        return scene
+    has = {thing.colour for thing in scene.objects} | {scene.figure.colour if scene.figure is not None else None}
+    if not scene.ground.place:
+        has |= {_own_colour(config, scene, thing) for thing in scene.objects if thing.colour is None}
 
     def lost(ground: Ground) -> bool:
-        ends = (ground.name, ground.name_to)
-        return any(colour is not None and end is not None and end.endswith(colour) for colour in told for end in ends)
+        ends = (PLACE_COLOURS.get(ground.name, ground.name), ground.name_to)
+        return any(colour is not None and end is not None and end.endswith(colour) for colour in has for end in ends)
 
-    if scene.ground.place or scene.lettering is not None or not lost(scene.ground):  # a word chose its ground
+    if not lost(scene.ground):
         return scene
-    grounds = [ground for ground in map(Ground, GROUNDS) if not lost(ground)]
+    names = (PLACES if scene.light is None else sorted(OPEN_AIR)) if scene.ground.place else GROUNDS
+    grounds = [ground for ground in map(Ground, names) if not lost(ground)]
     return replace(scene, ground=Random(f"{scene.seed}/ground").choice(grounds))
+
+
+def _own_colour(config: ComposerConfig, scene: Scene, thing: SpecObject) -> str | None:
+    """The word for a drawing's own colour, but for white ones: they have outlines and shades that tell them apart."""
+    own = config.stock.shape(thing.concept, scene.drawings, scene.seed).colour
+    return None if own == "white" else own
 
 
 # --- the ground, the light, the camera ---------------------------------------------------------------------------
@@ -87,7 +107,7 @@ def _looked_at(random: Random, config: ComposerConfig, scene: Scene) -> Scene:
             config.quality_share,
         )
     )
-    if place and scene.kind not in ("boxes", "word"):
+    if place and scene.kind not in ("boxes", "word") and "place" not in _groups(scene):  # no palace in a room
         scene = replace(scene, ground=Ground(random.choice(PLACES)))
     dark = brightness(scene.ground) < LIGHT_ENOUGH
     if dark and scene.objects and scene.style in COLOURLESS:  # black lines on a dark ground: nothing
@@ -109,7 +129,7 @@ def _in_medium(scene: Scene, medium: str) -> Scene:
     """The scene made with a medium out of its drawings; what leaves no colour is given none to show."""
     if medium in GREY:
         ground = scene.ground if scene.ground.place else Ground("white")
-        objects = tuple(replace(thing, colour=None, tone=None) for thing in scene.objects)
+        objects = tuple(replace(thing, colour=None, person=replace(thing.person, tone="")) for thing in scene.objects)
         figure = scene.figure and replace(scene.figure, colour=None)
         lettering = scene.lettering and replace(scene.lettering, colour="black")
         scene = replace(scene, ground=ground, objects=objects, figure=figure, lettering=lettering)
@@ -120,7 +140,7 @@ def _lights(scene: Scene) -> list[str]:
     """The lights that can be told from none over this scene."""
     if scene.style in COLOURLESS or scene.style in MEDIA or scene.ground.name in ("night sky", "sunset"):
         return []
-    if any(thing.colour or thing.tone for thing in scene.objects) or scene.kind in ("figure", "boxes", "word"):
+    if any(thing.colour or thing.person.tone for thing in scene.objects) or scene.kind in ("figure", "boxes", "word"):
         return []  # a coloured light would make the colour word a lie
     return [light for light in LIGHTS if light != "day" or scene.ground.name in OPEN_AIR]
 
@@ -133,7 +153,8 @@ def _lit(scene: Scene, light: str) -> Scene:
 def _cameras(scene: Scene) -> list[str]:
     """The views this scene can be seen in."""
     place, single = scene.ground.place and scene.kind != "boxes", scene.kind == "single"
-    allowed = {"close-up": single, "wide": single, "from above": single and not place, "blurred background": place}
+    lies = single and not place and _groups(scene) <= TABLE
+    allowed = {"close-up": single, "wide": single, "from above": lies, "blurred background": place}
     return [camera for camera in CAMERAS if allowed[camera]]
 
 
@@ -154,7 +175,11 @@ def _seen_from(random: Random, scene: Scene, camera: str) -> Scene:
 
 
 def _may_move(scene: Scene) -> bool:
-    return scene.kind == "single" and core()[scene.objects[0].concept].group in MOVING
+    return scene.kind == "single" and _groups(scene) <= MOVING
+
+
+def _groups(scene: Scene) -> set[str]:
+    return {core()[thing.concept].group for thing in scene.objects}
 
 
 def _moving(random: Random, scene: Scene, motion: str) -> Scene:

@@ -67,6 +67,17 @@ class Shape:
 SQUARE = Shape()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Person:
+    """How a drawing shows somebody: as a man or a woman, in a skin tone; "" is the drawing's usual way."""
+
+    gender: str = ""  # "male" or "female"
+    tone: str = ""  # as in "medium-dark"
+
+
+USUAL = Person()
+
+
 @dataclass(frozen=True, slots=True)
 class Photo:
     """One photo: what it shows, in several wordings."""
@@ -82,7 +93,7 @@ class Stock:
     """What there is to compose scenes of. ``shapes`` None stands for one square drawing of everything."""
 
     shapes: Mapping[tuple[int, str], tuple[Shape, ...]] | None = None  # of the drawings, by (concept, style)
-    tones: Mapping[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)  # skin tones they also come in
+    people: Mapping[tuple[int, str], tuple[Person, ...]] = field(default_factory=dict)  # how else they are drawn
     photos: tuple[Photo, ...] = ()
 
     def drawn(self, concept: int, style: str) -> bool:
@@ -108,7 +119,7 @@ class SpecObject:
     size: float  # longer side of the visible box
     angle: float = 0.0  # degrees, counter-clockwise
     flip: bool = False
-    tone: str | None = None  # skin tone; None: the drawing's usual one
+    person: Person = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +225,7 @@ class ComposerConfig:
     motion_share: float = 0.0  # of single things that can move
     quality_share: float = 0.0  # of scenes that are flawed, and said to be
     medium_share: float = 0.0  # of scenes in an art style that a filter makes
-    tone_share: float = 0.6  # of people whose drawing comes in several skin tones
+    person_share: float = 0.6  # of people who are drawn in several ways and shown in another than the usual one
     # Pairs of split.py. "only": every object's style or relation is held out, and so is every colour.
     held_out: Literal["exclude", "only", "include"] = "exclude"
     every_drawing: bool = False  # also those of held-out concept x style pairs: a judge must know them all

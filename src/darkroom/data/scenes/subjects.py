@@ -26,7 +26,7 @@ from darkroom.data.scenes.spec import (
 )
 from darkroom.data.split import TURNED, pair_held_out, style_trained
 from darkroom.data.stock.pack import COLOURLESS
-from darkroom.wording.vocabulary import COLOURS, Concept, core
+from darkroom.wording.vocabulary import COLOURS, HELD, Concept, core
 
 NATURAL_SHARE = 0.25  # of the things told in a colour, where the drawing has one by itself
 
@@ -74,8 +74,11 @@ def _concept(
 
 
 def _colour(random: Random, config: ComposerConfig, style: str, concept: int, seed: int) -> str | None:
-    """None (own colours) or a colour word the split allows for the concept, now and then its drawing's own."""
-    if style in COLOURLESS or random.random() >= config.colour_share:
+    """None (own colours) or a colour word the split allows for the concept, now and then its drawing's own.
+
+    Nobody is painted: a person has a skin tone, not a colour.
+    """
+    if style in COLOURLESS or core()[concept].group == "person" or random.random() >= config.colour_share:
         return None
     word = core()[concept].word
     colours: Iterable[str] = COLOURS
@@ -102,16 +105,16 @@ def _single(random: Random, config: ComposerConfig, style: str, ground: Ground, 
         angle=random.gauss(0, 4) if random.random() < 0.3 else 0.0,
         flip=random.random() < 0.25,
     )
-    return Scene("single", style, (_toned(config, style, thing, seed),), ground, seed=seed)
+    return Scene("single", style, (_portrayed(config, style, thing, seed),), ground, seed=seed)
 
 
-def _toned(config: ComposerConfig, style: str, thing: SpecObject, seed: int) -> SpecObject:
-    """The thing in one of the skin tones its drawing comes in, if it does and keeps its own colours."""
-    tones = config.stock.tones.get((thing.concept, style))
-    random = Random(f"{seed}/tone")
-    if not tones or thing.colour is not None or random.random() >= config.tone_share:
+def _portrayed(config: ComposerConfig, style: str, thing: SpecObject, seed: int) -> SpecObject:
+    """The thing, if it is somebody who is drawn in several ways, mostly in another than the usual one."""
+    people = config.stock.people.get((thing.concept, style))
+    random = Random(f"{seed}/person")
+    if not people or random.random() >= config.person_share:
         return thing
-    return replace(thing, tone=random.choice(tones))
+    return replace(thing, person=random.choice(people))
 
 
 # Centres on fixed grids: counts are learned from layouts, not from scatter.
@@ -200,7 +203,7 @@ def _wearing(random: Random, config: ComposerConfig, style: str, ground: Ground,
     size = random.uniform(0.66, 0.8)
     who = SpecObject(wearer, colours[0], 0.5 + random.uniform(-0.05, 0.05), 0.5, size, flip=random.random() < 0.25)
     shapes = [config.stock.shape(concept, style, seed) for concept in (wearer, worn)]
-    who = _toned(config, style, who, seed)
+    who = _portrayed(config, style, who, seed)
     what = put_on(who, shapes[0], worn, shapes[1], colours[1], style)
     who, what = _framed((who, what), shapes)
     return Scene("wearing", style, (who, what), ground, "wearing", named=(0, 1), seed=seed)
@@ -220,19 +223,27 @@ def _framed(things: tuple[SpecObject, ...], shapes: list[Shape]) -> tuple[SpecOb
 
 # --- mannequins, box rooms, words --------------------------------------------------------------------------------
 
+
+def _fits_a_hand(drawing: tuple[int, str]) -> bool:
+    concept = core()[drawing[0]]
+    return concept.group == "food" or concept.word in HELD
+
+
 _HOLDING = ("standing", "walking", "waving", "stretching its arms out", "sitting")
 
 
 def _figure(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
     """A mannequin in a pose, sometimes with a thing in its hand."""
-    holds = random.random() < 0.4 and any(config.stock.drawn(concept.index, "3d") for concept in config.concepts)
+    holds = random.random() < 0.4 and any(
+        config.stock.drawn(concept.index, "3d") and _fits_a_hand((concept.index, "3d")) for concept in config.concepts
+    )
     pose = random.choice(_HOLDING if holds else tuple(POSES))
     colour = random.choice([None, None, *COLOURS])
     size = random.uniform(0.74, 0.86)
     figure = Figure(pose, posed(random, pose), 0.5, 0.5, size, colour, flip=random.random() < 0.5)
     if not holds:
         return Scene("figure", "3d", (), ground, named=(), seed=seed, figure=figure)
-    concept = _concept(random, config, "3d", "holding")
+    concept = _concept(random, config, "3d", "holding", among=_fits_a_hand)
     hand = keypoints(figure)["right wrist"]
     x, y = (min(0.86, max(0.14, place)) for place in (hand[0], hand[1] - 0.03))  # a raised hand reaches the edge
     thing = SpecObject(concept, _colour(random, config, "3d", concept, seed), x, y, 0.27)

@@ -21,7 +21,7 @@ from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import write_ledger
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.letters import fonts
-from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo, Stock
+from darkroom.data.scenes.spec import FULL, ComposerConfig, Person, Photo, Stock
 from darkroom.data.stock import drawings, photos, scenery, tables
 from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
 from darkroom.data.stock.pack import Pack
@@ -117,7 +117,10 @@ def load(folder: Path) -> Built:
 
 
 def _sprite(told: dict[str, Any]) -> Sprite:
-    return Sprite(**{**told, "box": tuple(told["box"])})
+    """A row of the table; ``tone`` is what there was before there were genders, too."""
+    tone = told.pop("tone", None) or ""
+    person = Person(**told.pop("person")) if "person" in told else Person(tone=tone)
+    return Sprite(**{**told, "box": tuple(told["box"]), "person": person})
 
 
 def _photo(told: dict[str, Any]) -> Photo:
@@ -130,8 +133,8 @@ def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
     Pictures are copied byte for byte; ``darkroom data build --source`` reads the excerpt as it reads the pack.
     """
     copies: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row, _, _, tone in drawings.wanted_rows(pack):
-        copies["sprites" if tone is None else "sprites_tones"].append(row)
+    for row, _, _, person in drawings.wanted_rows(pack):
+        copies["sprites_tones" if person.tone else "sprites"].append(row)
     known = {row["id"] for row in copies["sprites"]}
     copies["sprites"] += [row for row, _ in scenery.wanted_rows(pack) if row["id"] not in known]
     if photos and pack.has("photos"):

@@ -17,12 +17,13 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from darkroom.contracts.ledger import LedgerRow
-from darkroom.data.scenes.spec import Shape, Stock
+from darkroom.data.scenes.spec import USUAL, Person, Shape, Stock
 from darkroom.data.stock.colours import colour_word
 from darkroom.data.stock.pack import COLOURLESS, STYLES, Pack, PackError
 from darkroom.wording.vocabulary import Concept, core
 
 SIDE = 128  # pixels a side of every sprite
+GENDERS = {"man": "male", "woman": "female"}  # word before a drawing's name -> word before the concept's
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Sprite:
     style: str
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 of the visible part, pixels
     id: str  # the data pack's id, the key of the ledger
-    tone: str | None = None  # the skin tone it is drawn in; None: the drawing's usual one
+    person: Person = USUAL
     colour: str | None = None  # the word for its own colour; None: none fits it all
 
 
@@ -47,18 +48,18 @@ class SpriteTable:
 
     @cached_property
     def stock(self) -> Stock:
-        """What there is to draw: the drawings of each (concept, style) pair, in the table's order, and their tones."""
+        """What there is to draw: the drawings of each (concept, style) pair, in the table's order, and its people."""
         shapes: dict[tuple[int, str], list[Shape]] = defaultdict(list)
-        tones: dict[tuple[int, str], set[str]] = defaultdict(set)
+        people: dict[tuple[int, str], set[Person]] = defaultdict(set)
         alpha = self.pixels[:, 3].cpu().numpy()
         for sprite in self.sprites:
-            if sprite.tone is None:
+            if sprite.person == USUAL:
                 shapes[sprite.concept, sprite.style].append(_shape(alpha[sprite.row], sprite))
             else:
-                tones[sprite.concept, sprite.style].add(sprite.tone)
+                people[sprite.concept, sprite.style].add(sprite.person)
         return Stock(
             {pair: tuple(found) for pair, found in shapes.items()},
-            {pair: tuple(sorted(found)) for pair, found in tones.items()},
+            {pair: tuple(sorted(found)) for pair, found in people.items()},
         )
 
     def restricted(self, concepts: set[int], styles: tuple[str, ...]) -> SpriteTable:
@@ -108,7 +109,7 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
     sprites: list[Sprite] = []
     planes: list[np.ndarray] = []
     ledger: list[LedgerRow] = []
-    for row, concept, style, tone in wanted_rows(pack, concepts):
+    for row, concept, style, person in wanted_rows(pack, concepts):
         rgba = pack.picture(row)
         if rgba.shape[:2] != (SIDE, SIDE):
             raise PackError(f"{row['id']} is {rgba.shape[1]}x{rgba.shape[0]}; sprites are {SIDE}x{SIDE}")
@@ -119,7 +120,7 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
         # Skin has no colour word, and black and white drawings have no colour.
         plain = style in COLOURLESS or concept.group == "person"
         colour = None if plain else colour_word(rgba)
-        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"], tone, colour))
+        sprites.append(Sprite(len(sprites), concept.index, style, box, row["id"], person, colour))
         planes.append(premultiplied(rgba))
         ledger.append(pack.ledger_row(row))
     if not sprites:
@@ -129,22 +130,27 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
 
 def wanted_rows(
     pack: Pack, concepts: tuple[Concept, ...] | None = None
-) -> Iterator[tuple[dict[str, Any], Concept, str, str | None]]:
-    """The pack's rows that are drawings of ``concepts`` (None: the core vocabulary), with concept, style and tone."""
-    wanted = {concept.drawing: concept for concept in (core() if concepts is None else concepts)}
+) -> Iterator[tuple[dict[str, Any], Concept, str, Person]]:
+    """The pack's rows that are drawings of ``concepts`` (None: the core vocabulary), with concept, style and person."""
+    wanted: dict[str, tuple[Concept, str]] = {}  # name of a drawing -> concept and gender
+    for concept in core() if concepts is None else concepts:
+        wanted[concept.drawing] = concept, ""
+        if concept.group == "person":
+            wanted.update({f"{word} {concept.drawing}": (concept, gender) for word, gender in GENDERS.items()})
     style_of = {pair: style for style, pairs in STYLES.items() for pair in pairs}
     for table in ("sprites", "sprites_tones"):
         for row in pack.rows(table) if table == "sprites" or pack.has(table) else ():
             name, tone = _toned(row)
-            style, concept = style_of.get((row["source"], row["style"])), wanted.get(name)
-            if style is not None and concept is not None:
-                yield row, concept, style, tone
+            style = style_of.get((row["source"], row["style"]))
+            if style is not None and name in wanted:
+                concept, gender = wanted[name]
+                yield row, concept, style, Person(gender, tone)
 
 
-def _toned(row: dict[str, Any]) -> tuple[str, str | None]:
+def _toned(row: dict[str, Any]) -> tuple[str, str]:
     """Name and skin tone of a row: "woman: dark skin tone" is a woman, dark. Mixed tones of several people: no name."""
     name, _, _ = row["name"].partition(": ")
     tones = row.get("tones") or []
     if not tones:
-        return row["name"], None
+        return row["name"], ""
     return (name if row["name"] == f"{name}: {tones[0]} skin tone" else ""), tones[0]
