@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from darkroom.contracts.errors import BadFile, BadInput, DarkroomError
 from darkroom.data.split import TURNED, pair_held_out, template_held_out
 from darkroom.evaluation import prompts
-from darkroom.evaluation.accuracy import AT_ONCE, Outcome, Score, as_json, evaluated, scores, table_lines
+from darkroom.evaluation.accuracy import AT_ONCE, Outcome, evaluated
 from darkroom.evaluation.calibration import OVERALL
-from darkroom.evaluation.prompts import SETS, PromptRow, own_prompts, prompt_set
+from darkroom.evaluation.progress import Progress
+from darkroom.evaluation.prompts import SETS, PromptRow, own_prompts, prompt_set, spread
+from darkroom.evaluation.scores import Score, as_json, check_scorable, curve, scores, table, table_lines, unknown_words
 from darkroom.judge.expect import Expectation, Related, Wanted
 from darkroom.judge.judge import Judge, Trust, load_judge
 from darkroom.judge.verdict import Fact
@@ -110,8 +113,15 @@ def test_own_prompts_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json\n", "line 1 of .* is no prompt"),
-        ('{"prompt": "a"}\n{"expect": {}}\n', "line 2 of .* is no prompt"),
+        ("not json\n", "line 1 of .* is no JSON"),
+        ("7\n", "line 1 of .* 7 is no JSON object"),
+        ('{"prompt": "a"}\n{"expect": {}}\n', "line 2 of .* the prompt is missing"),
+        ('{"prompt": "a"}\n\n{"prompt": " "}\n', "line 3 of .* the prompt is blank"),
+        ('{"prompt": 7}\n', "line 1 of .* 7 is not text"),
+        ('{"prompt": "a", "expects": {}}\n', "line 1 of .* unknown key 'expects'; did you mean 'expect'"),
+        ('{"prompt": "a", "group": 1}\n', "line 1 of .* group or seen is not what it should be"),
+        ('{"prompt": "a", "expect": {"objects": [{"concept": "cat", "count": "two"}]}}\n', "line 1 of .* count 'two'"),
+        ('{"prompt": "a", "expect": {"objects": [{"concept": "cat", "color": "red"}]}}\n', "line 1 of .* 'color'"),
         ('{"prompt": "a", "expect": {"style": "baroque"}}\n', "line 1 of .* 'baroque' is none the judge knows"),
         ("\n", "holds no prompt"),
     ],
@@ -129,7 +139,7 @@ def test_a_bad_prompt_file_says_which_line(tmp_path: Path, text: str, message: s
 
 
 def outcome(prompt: str, seed: int, *answers: tuple[str, str], group: str = "count", seen: bool = True) -> Outcome:
-    taught = prompt != "a wombat"
+    taught = prompt != "a dog"
     facts = tuple(Fact(kind, kind, answer) for kind, answer in answers)  # type: ignore[arg-type]
     return Outcome(prompt, group, seen, taught, seed, facts, f"{prompt}/{seed}")
 
@@ -139,27 +149,57 @@ OUTCOMES = [
     outcome("two cats", 2, ("presence", "yes"), ("count", "no")),
     outcome("a dog", 1, ("presence", "no"), group="single object", seen=False),
     outcome("a dog", 2, ("presence", "no"), group="single object", seen=False),
-    outcome("a wombat", 1, ("unknown", "cannot tell"), ("presence", "yes"), group="single object"),
-    outcome("a wombat", 2, ("unknown", "cannot tell"), ("presence", "yes"), group="single object"),
+    outcome("a cat and a wombat", 1, ("unknown", "cannot tell"), ("presence", "yes"), group="single object"),
+    outcome("a cat and a wombat", 2, ("unknown", "cannot tell"), ("presence", "yes"), group="single object"),
 ]
+
+
+def value(score: Score) -> float:
+    return score.row()["value"]
 
 
 def test_overall_is_the_share_of_pictures_with_all_facts_right() -> None:
     tables = scores(OUTCOMES, TRUST)
     overall = tables["overall"]
-    assert overall["all"].value == pytest.approx((0.5 + 0 + 1) / 3) and overall["all"].prompts == 3
-    assert overall["seen pairs"].value == pytest.approx(0.75) and overall["held-out pairs"].value == 0
-    assert overall["things it was taught"].value == pytest.approx(0.25) and overall["others"].value == 1
-    assert tables["group"]["single object"].value == pytest.approx(0.5)
-    assert tables["fact"]["presence"].value == pytest.approx(2 / 3) and tables["fact"]["count"].value == 0.5
+    assert value(overall["all"]) == pytest.approx((0.5 + 0) / 2) and overall["all"].prompts == 2
+    assert value(overall["seen pairs"]) == 0.5 and value(overall["held-out pairs"]) == 0
+    assert value(overall["things it was taught"]) == 0.5 and value(overall["others"]) == 0
+    assert value(tables["group"]["count"]) == 0.5 and value(tables["group"]["single object"]) == 0
+    assert value(tables["fact"]["presence"]) == pytest.approx(2 / 3) and value(tables["fact"]["count"]) == 0.5
     assert "unknown" not in tables["fact"]
 
 
-def test_what_the_judge_cannot_tell_is_left_out_not_wrong() -> None:
-    dumb = outcome("a yak", 1, ("unknown", "cannot tell"))
-    assert scores([*OUTCOMES, dumb], TRUST) == scores(OUTCOMES, TRUST)
+def test_a_prompt_that_is_partly_unknown_is_neither_right_nor_wrong_and_said_to_be() -> None:
+    tables = scores(OUTCOMES, TRUST)
+    assert value(scores(OUTCOMES[:4], TRUST)["overall"]["all"]) == value(tables["overall"]["all"])
+    assert (tables["overall"]["all"].unknown, tables["group"]["count"].unknown) == (1, 0)
+    assert as_json(tables)["group"]["single object"]["unknown"] == 1
+    assert ["(1 unknown)" in line for line in table_lines({"group": tables["group"]})] == [False, True]
+
+
+def test_what_the_judge_cannot_tell_is_not_right() -> None:
+    doubtful = [outcome("two cats", 1, ("presence", "yes"), ("count", "cannot tell"))]
+    assert value(scores(doubtful, TRUST)["overall"]["all"]) == 0
+
+
+def test_nothing_known_is_no_score() -> None:
     with pytest.raises(DarkroomError, match='give prompts an "expect"'):
-        scores([dumb], TRUST)
+        scores([outcome("a yak", 1, ("unknown", "cannot tell")), outcome("a nice day", 1)], TRUST)
+
+
+def test_what_cannot_be_scored_is_said_before_anything_is_drawn() -> None:
+    cat, sign = PromptRow("a cat", Expectation((Wanted("cat"),))), PromptRow("a sign", Expectation(letters="GO"))
+    yak = PromptRow("a yak on a wombat", Expectation(unknown=("yak", "wombat")))
+    check_scorable([cat, yak, PromptRow("nice", Expectation())], TRUST)
+    with pytest.raises(BadInput, match=r"\(unknown: yak, wombat\).*give prompts"):
+        check_scorable([yak], TRUST)
+    with pytest.raises(BadInput, match="give prompts"):
+        check_scorable([PromptRow("nice", Expectation())], TRUST)
+    with pytest.raises(BadInput, match="no calibration for letters"):
+        check_scorable([cat, sign], TRUST)
+    with pytest.raises(BadInput, match=f"no calibration for {OVERALL}, presence"):
+        check_scorable([cat], {})
+    assert unknown_words([yak, cat, yak]) == {"yak": 2, "wombat": 2}
 
 
 def test_a_group_has_the_ceiling_of_its_own_scenes() -> None:
@@ -177,26 +217,46 @@ def test_a_mended_expectation_is_judged_anew(judge: Judge, tmp_path: Path) -> No
 
 def test_intervals_are_over_prompts_and_hold_the_score() -> None:
     many = [outcome(f"p{i}", s, ("presence", "yes" if i % 4 else "no")) for i in range(80) for s in range(4)]
-    score = scores(many, TRUST)["fact"]["presence"]
-    assert score.low < score.value == 0.75 < score.high
-    assert 0.07 < score.value - score.low < 0.13  # 1.96 sqrt(.75 * .25 / 80) = .095: prompts, not pictures, are drawn
-    assert scores(many, TRUST)["fact"]["presence"] == score
+    row = scores(many, TRUST)["fact"]["presence"].row()
+    assert row["low"] < row["value"] == 0.75 < row["high"]
+    assert 0.07 < row["value"] - row["low"] < 0.13  # 1.96 sqrt(.75 * .25 / 80) = .095: prompts, not pictures, are drawn
+    assert scores(many, TRUST)["fact"]["presence"].row() == row
 
 
-def test_no_score_is_printed_without_the_judges_own_rows() -> None:
-    trust = next(field for field in fields(Score) if field.name == "trust")
+def test_no_score_is_shown_without_the_judges_own_rows() -> None:
+    """The number is private to its module, and every way to show it shows ceiling and floor."""
     with pytest.raises(TypeError, match="trust"):
-        Score(0.5, 0.4, 0.6, 10)  # type: ignore[call-arg]
-    assert trust.type == "Trust"
-    tables = scores(OUTCOMES, TRUST)
-    assert all("ceiling 0.97  floor 0.02  foil 0.03" in line for line in table_lines(tables))
-    rows = [row for table in as_json(tables).values() for row in table.values()]
-    assert rows and all(row["trust"] == {"ceiling": 0.97, "floor": 0.02, "foil": 0.03} for row in rows)
+        Score(0.5, 0.4, 0.6, 10, 0)  # type: ignore[call-arg]
+    public = {name for name in (*(f.name for f in fields(Score)), *vars(Score)) if not name.startswith("_")}
+    assert public == {"prompts", "unknown", "trust", "row", "line", "headline", "cells"}
+    elsewhere = [
+        path.name
+        for path in Path(prompts.__file__).parents[1].rglob("*.py")
+        if path.name != "scores.py" and re.search(r"\._(value|low|high)\b", path.read_text())
+    ]
+    assert elsewhere == []
+    score = Score(0.512, 0.4, 0.6, 10, 0, Trust(0.973, 0.021, 0.034))
+    lines = table_lines({"overall": {"a name longer than any other": score, "b": score}})
+    shown = [*lines, score.headline(), score.cells(), table("t", {"row": score}), curve({1: score, 2: score})]
+    for text in shown:
+        numbers = re.findall(r"(?<![\d.])0?\.(?:51|97|02)\d?|(?:51|97|2)\.\d%", text)
+        assert {number.lstrip("0.")[:2].rstrip(".") for number in numbers} == {"51", "97", "2"}, text
+    assert curve({1: score, 2: score}).count("ceiling 0.97, floor 0.02") == 2
+    assert [line.index("0.512") for line in lines] == [30, 30]
+    rows = [row for table in as_json({"overall": {"all": score}}).values() for row in table.values()]
+    assert [row["trust"] for row in rows] == [{"ceiling": 0.973, "floor": 0.021, "foil": 0.034}]
 
 
 def test_a_fact_the_judge_was_never_tried_on_has_no_score() -> None:
     with pytest.raises(DarkroomError, match="not calibrated for letters"):
         scores([outcome("a sign", 1, ("letters", "yes"))], TRUST)
+
+
+def test_some_of_many_come_from_all_over() -> None:
+    names = [f"{group}{i}" for group in "abcdefghij" for i in range(10)]
+    assert {name[0] for name in spread(names, 13)} == set("abcdefghij") and len(spread(names, 13)) == 13
+    assert spread(names, 60)[-1][0] == "j" and len(set(spread(names, 60))) == 60
+    assert spread(names, 100) == spread(names, 1000) == names
 
 
 # --- the run -----------------------------------------------------------------------------------------------------
@@ -216,7 +276,7 @@ def test_every_prompt_is_drawn_with_every_seed_and_judged(judge: Judge, tmp_path
     found = evaluated(tiny_model(), judge, rows(5), (7, 8), tmp_path / "out", lambda done, of: seen.append((done, of)))
     assert [(o.prompt, o.seed) for o in found] == [(f"{i} cats", s) for i in range(1, 6) for s in (7, 8)]
     assert {fact.kind for o in found for fact in o.facts} == {"presence", "one", "count"}
-    assert seen[-1] == (10, 10)
+    assert seen == [(0, 10), (10, 10)]
 
 
 def test_a_stopped_run_goes_on_and_draws_nothing_twice(judge: Judge, tmp_path: Path) -> None:
@@ -227,8 +287,38 @@ def test_a_stopped_run_goes_on_and_draws_nothing_twice(judge: Judge, tmp_path: P
     kept.write_text(kept.read_text() + '{"prompt": "half a li')  # as a kill leaves it
     again = evaluated(model, judge, rows(10), (1, 2), tmp_path, lambda done, of: lots.append(done))
     assert again == whole
-    assert lots[0] == min(20, 8 + AT_ONCE)
+    assert lots == [8, min(20, 8 + AT_ONCE)]
     assert evaluated(model, judge, rows(10), (1, 2), tmp_path) == whole
+
+
+def test_what_was_kept_of_other_prompts_does_not_count_as_done(judge: Judge, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    evaluated(tiny_model(), judge, rows(6)[3:], (1,), tmp_path)
+    evaluated(tiny_model(), judge, rows(2), (1,), tmp_path, lambda done, of: told.append((done, of)))
+    assert told == [(0, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda lines: [lines[0], lines[1][:40], *lines[2:]],
+            "line 2 of .*jsonl is damaged.*delete that line",
+        ),
+        (lambda lines: [lines[0], '{"prompt": "a"}', *lines[2:]], "line 2 of .* is damaged"),
+        (lambda lines: [*lines, "[]"], "line 4 of .* is damaged"),
+        (lambda lines: ["{", *lines[1:]], "line 1 of .* is damaged.*delete the file"),
+        (lambda lines: [], "line 1 of .* is damaged"),
+    ],
+)
+def test_a_damaged_file_of_outcomes_is_named_with_its_line(
+    judge: Judge, tmp_path: Path, damage: Callable[[list[str]], list[str]], message: str
+) -> None:
+    evaluated(tiny_model(), judge, rows(2), (1,), tmp_path)
+    kept = tmp_path / "outcomes.jsonl"
+    kept.write_text("".join(line + "\n" for line in damage(kept.read_text().splitlines())))
+    with pytest.raises(BadFile, match=message):
+        evaluated(tiny_model(), judge, rows(2), (1,), tmp_path)
 
 
 def test_outcomes_of_another_judge_are_not_mixed(judge: Judge, tmp_path: Path) -> None:
@@ -236,4 +326,19 @@ def test_outcomes_of_another_judge_are_not_mixed(judge: Judge, tmp_path: Path) -
     other = replace(judge, sha256="another")
     with pytest.raises(BadInput, match="holds outcomes of another model or judge"):
         evaluated(tiny_model(), other, rows(1), (1,), tmp_path)
-    torch.manual_seed(0)
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+def test_progress_says_now_and_then_how_long_it_will_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 5.0, 20.0, 25.0, 80.0, 90.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    progress = Progress("judged", every_s=15)
+    for done in (1000, 1010, 1040, 1050, 1160, 1200):  # 2 a second; the first 1000 are an earlier run's
+        progress(done, 1200)
+    assert capsys.readouterr().err.splitlines() == [
+        "judged 1,040 of 1,200, 80 s left", "judged 1,160 of 1,200, 20 s left", "judged 1,200 of 1,200"
+    ]  # fmt: skip

@@ -14,13 +14,15 @@ from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.spec import FULL
 from darkroom.data.stock import built
 from darkroom.data.stock.built import Built
-from darkroom.evaluation.accuracy import evaluated
+from darkroom.evaluation.accuracy import Outcome, evaluated, picture_path
 from darkroom.evaluation.baselines import copies
-from darkroom.evaluation.calibration import OVERALL, calibrate
-from darkroom.evaluation.measuring import reported
+from darkroom.evaluation.calibration import OVERALL
+from darkroom.evaluation.measuring import _compared, _steps, reported
 from darkroom.evaluation.prompts import PromptRow
+from darkroom.evaluation.report import CASES, _best, _cases, _worst
 from darkroom.judge.expect import Expectation, Wanted, expected_of
 from darkroom.judge.judge import Judge, Trust, load_judge
+from darkroom.judge.verdict import Fact
 from darkroom.wording.vocabulary import core
 from tests.tiny import tiny_model
 from tests.toys import sprite_table
@@ -93,12 +95,74 @@ def test_the_page_is_well_formed_and_quotes_what_people_wrote(page: str) -> None
 
 
 def test_every_part_is_there(page: str) -> None:
-    for heading in ("Scores", "How far the judge can be trusted", "Score by steps", "Cost", "Distance from real",
+    for heading in ("Scores", "How far the judge can be trusted", "Score by evaluations", "Cost", "Distance from real",
                     "Best cases", "Worst cases", "Nearest training scenes", "The fixed sheet"):  # fmt: skip
         assert f"<h2>{heading}" in page
     assert page.count("<td class=n>0.97") >= 3 and page.count("<td class=n>0.02") >= 3
     assert page.count("data:image/webp") >= 4 and "what the judge sees" in page and "not presence: cat" in page
     assert "real scenes through its autoencoder" in page and "the nearest training scene" in page
+
+
+def test_every_score_and_every_point_of_the_curve_stands_beside_the_judges_own_rows(page: str) -> None:
+    head, rest = page.split("<h2>Scores", 1)
+    assert re.search(r"(\d+\.\d)%</p>.*97.0% \(ceiling\).* 2.0% \(floor\)", head)
+    rows = re.findall(r"<tr class=score>(.*?)(?=<tr|</tbody)", rest)
+    names = [re.match("<th>([^<]*)", row).group(1) for row in rows]  # type: ignore[union-attr]
+    assert {"all", "presence", "count", "the nearest training scene"} <= set(names)
+    for row in rows:
+        cells = re.findall(r"<td class=n>([\d.-]+)", row)
+        assert len(cells) == 5 and cells[2:4] == ["0.97", "0.02"], row
+    drawn = rest.split("<h2>Score by evaluations")[1].split("<h2>")[0]
+    points = re.findall(r"<g class=point>(.*?)</g>", drawn)
+    assert [re.search(r"(\d+): ", point).group(1) for point in points] == ["1", "2"]  # type: ignore[union-attr]
+    assert all("ceiling 0.97, floor 0.02" in point and point.count("<line") == 2 for point in points)
+    assert drawn.count("<circle") == len(points)
+
+
+def test_other_real_scenes_stand_beside_every_distance(page: str) -> None:
+    table = page.split("<h2>Distance from real")[1].split("<h2>")[0]
+    rows = {
+        name: numbers for name, *numbers in (re.findall(r"<t[hd][^>]*>([^<]+)", row) for row in table.split("<tr>")[2:])
+    }
+    assert len(rows) == 6
+    for space in ("what the judge sees", "latents", "colours and edges, no network"):
+        own, floor = (float(rows[name][0]) for name in (space, f"{space}: other real scenes (floor)"))
+        assert own > floor > 0, space  # a model of random weights is farther off
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"),
+    [("euler", {1: 1, 2: 2, 4: 4, 8: 8, 16: 16}), ("heun", {1: 1, 3: 2, 7: 4, 15: 8})],
+)
+def test_the_curve_counts_evaluations_not_steps(sampler: str, steps: dict[int, int]) -> None:
+    assert _steps(sampler) == steps
+
+
+def case(prompt: str, group: str, seed: int, wrong: int) -> Outcome:
+    facts = tuple(Fact("presence", f"{i}", "no" if i < wrong else "yes") for i in range(3))
+    return Outcome(prompt, group, True, True, seed, facts, f"{prompt}/{seed}")
+
+
+def test_best_cases_come_from_every_group_and_the_worst_come_first() -> None:
+    right = [case(f"{group}{i}", group, seed, 0) for group in "abc" for i in range(9) for seed in (1, 2)]
+    assert [o.prompt for o in _best(right)[:4]] == ["a0", "b0", "c0", "a1"]
+    assert len(_best(right)) == 27
+    mixed = [case("fair", "a", 1, 1), case("bad", "a", 1, 1), case("bad", "a", 2, 3), case("poor", "a", 1, 2)]
+    assert [(o.prompt, o.seed) for o in _worst([*right, *mixed])] == [("bad", 2), ("poor", 1), ("fair", 1)]
+
+
+def test_only_the_pictures_that_are_shown_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pictures").mkdir()
+    outcomes = [case(f"p{i}", "a", 1, 1) for i in range(40)]
+    for o in outcomes:
+        picture_path(tmp_path, o.prompt, 1).write_bytes(b"webp")
+    read: list[Path] = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or b"webp")
+    assert _cases(outcomes, tmp_path).count("<img") == len(read) == CASES
+
+
+def test_a_run_whose_pictures_are_gone_says_it_could_not_compare(judge: Judge, stock: Built, tmp_path: Path) -> None:
+    assert _compared(tiny_model(), judge, [case("a cat", "a", 1, 0)], tmp_path, stock) == ({}, [])
 
 
 def test_the_copying_model_copies_what_was_asked_for(judge: Judge, stock: Built) -> None:
@@ -112,23 +176,3 @@ def test_the_copying_model_copies_what_was_asked_for(judge: Judge, stock: Built)
     with patch.context():
         found = copies(judge, rows, stock)
     assert [(o.prompt, len(o.facts) > 0) for o in found] == [(row.prompt, True) for row in rows]
-
-
-def test_calibration_counts_every_kind_on_scenes_of_its_own(judge: Judge, stock: Built) -> None:
-    told: list[int] = []
-    found = calibrate(judge, stock, 60, told.append)
-    assert found.scenes == told[-1] >= 50
-    assert {
-        OVERALL,
-        "group: wearing",
-        "group: long",
-        "group: word",
-        "letters",
-        "presence",
-        "one",
-        "style",
-        "ground",
-        "light",
-    } <= set(found.trust)
-    assert not found.spoilt  # what it never saw cannot be spoilt for it
-    assert found.trust["presence"].ceiling < 0.2  # random weights see nothing

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from darkroom.contracts.errors import BadInput
+
 
 def evaluate(
     *,
@@ -19,8 +21,9 @@ def evaluate(
     report: bool = False,
     calibration: bool = False,
     data: Path | None = None,
-    count: int = 1000,
+    count: int | None = None,
     style: str | None = None,
+    strict: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Measure how often a model draws what it was asked for, fact by fact.
@@ -52,15 +55,28 @@ def evaluate(
     data
         Built data: for --calibration, and for the report's comparison with real scenes.
     count
-        Scenes of --calibration.
+        Scenes of --calibration, about. Without it 1000.
     style
-        Calibrate on drawings of one style only, as for a judge trained without it.
+        With --calibration: on drawings of one style only, as for a judge trained without it.
+    strict
+        With --calibration: exit code 1 where the judge does not reach its bars.
     json_
         Print one JSON object.
     """
-    from darkroom.evaluation import command
+    own: dict[str, object] = {"--count": count, "--style": style, "--strict": strict or None}
+    others: dict[str, object] = {"--prompts": prompts, "--out": out, "--limit": limit, "--report": report or None}
+    others |= {"--model": model if model != "default" else None, "--set": set_ if set_ != "dev" else None}
+    for flag, value in (others if calibration else own).items():
+        if value is not None:
+            raise BadInput(
+                flag,
+                "is about a model, and --calibration about its judge" if calibration else "is for --calibration",
+                "leave it out" if calibration else "add --calibration, or leave it out",
+            )
+    from darkroom.evaluation import command  # torch is imported here: not for --help, not for what is refused
 
     if calibration:
-        command.calibration(data or Path("runs/data"), judge, count, style, as_data=json_)
+        scenes = 1000 if count is None else count
+        command.calibration(data or Path("runs/data"), judge, scenes, style, as_data=json_, strict=strict)
     else:
         command.evaluate(model, set_, prompts, out, judge, limit, data=data, report=report, as_data=json_)

@@ -8,8 +8,8 @@ says of them is the ceiling of a model's score. Beside it: how often it says yes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
@@ -33,6 +33,10 @@ BATCH = 32
 RUN = 1  # of the stream "held-out": the prompt sets have others
 OVERALL = "overall"  # every fact of a picture right
 GROUP = "group: "  # the same, within a group of prompts
+OTHER_SIZES = "other sizes: "
+"""Facts of scenes whose things are of sizes that no scene of their kind has: one in three, drawn again so."""
+SIZES = (0.32, 0.40)  # of the largest thing, where it was larger: between those of singles and of wide views
+SHRUNK = (0.75, 0.85)  # of what it was, where it was smaller: several of one thing
 RANKING = "ranking"
 """How pictures are ranked by how well sentences fit them. Ceiling: a scene's own sentence fits it best of a batch's;
 floor: another scene's fits it better; foil: its own with one fact changed does."""
@@ -46,39 +50,70 @@ class Calibration:
     """
 
     trust: dict[str, Trust]
-    spoilt: dict[str, float]
+    spoilt: dict[str, tuple[float, int]]  # and of how many
     scenes: int
 
 
+Said = dict[str, dict[str, list[bool]]]  # kind of fact -> ceiling, floor or foil -> answers
+
+
 def calibrate(
-    judge: Judge, data: Built, count: int = 1000, report: Callable[[int], None] = lambda _: None
+    judge: Judge, data: Built, count: int = 1000, report: Callable[[int, int], None] = lambda done, of: None
 ) -> Calibration:
     """Measures the judge on about ``count`` scenes of the stream kept for it."""
-    said: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    said, resized = _nothing_said(), _nothing_said()
     fooled: dict[str, list[bool]] = defaultdict(list)
     composer = data.composer()
     pairs = list(described("held-out", RUN, data.stock, count / 500, more=[WORDS]))
-    before: Sight | None = None
+    report(0, len(pairs))
     for start in range(0, len(pairs), BATCH):
         lot = pairs[start : start + BATCH]
         scenes = [scene for _, scene in lot]
         pixels = composer.render(scenes).pixels
         sights = judge.look(pixels)
         _rank(said[RANKING], judge, lot, sights)
-        for (row, _), sight in zip(lot, sights, strict=True):
-            _ask(said, row, sight, before)
-            before = sight
+        _ask_all(said, [row for row, _ in lot], sights)
         for way, answer in _spoilings(judge, scenes, sights, pixels, composer):
             fooled[way].append(answer)
-        report(start + len(lot))
-    trust = {
-        kind: Trust(_share(rows["ceiling"]), _share(rows["floor"]), _share(rows["foil"]) if rows["foil"] else None)
-        for kind, rows in said.items()
-    }
-    return Calibration(trust, {way: _share(found) for way, found in fooled.items()}, len(pairs))
+        others = [(row, other) for row, scene in lot[::3] if (other := _resized(scene)) is not None]
+        if others:
+            sights = judge.look(composer.render([scene for _, scene in others]).pixels)
+            _ask_all(resized, [row for row, _ in others], sights)
+        report(start + len(lot), len(pairs))
+    trust = {kind: _trust(rows) for kind, rows in said.items()}
+    trust |= {OTHER_SIZES + kind: _trust(rows) for kind, rows in resized.items() if not kind.startswith(GROUP)}
+    return Calibration(trust, {way: (_share(found), len(found)) for way, found in fooled.items()}, len(pairs))
 
 
-def _ask(said: dict[str, dict[str, list[bool]]], row: PromptRow, sight: Sight, elsewhere: Sight | None) -> None:
+def _nothing_said() -> Said:
+    return defaultdict(lambda: defaultdict(list))
+
+
+def _trust(rows: dict[str, list[bool]]) -> Trust:
+    foil = _share(rows["foil"]) if rows["foil"] else None
+    return Trust(_share(rows["ceiling"]), _share(rows["floor"]), foil, len(rows["ceiling"]), len(rows["foil"]))
+
+
+def _resized(scene: Scene) -> Scene | None:
+    """The scene with everything drawn together to sizes it never has; None where its size is told or is not its own."""
+    if not scene.objects or scene.camera or scene.figure or scene.lettering:
+        return None
+    random = Random(f"{scene.seed}/sizes")
+    largest = max(thing.size for thing in scene.objects)
+    scale = random.uniform(*SIZES) / largest if largest > SIZES[1] else random.uniform(*SHRUNK)
+    things = (
+        replace(t, size=t.size * scale, x=0.5 + (t.x - 0.5) * scale, y=0.5 + (t.y - 0.5) * scale) for t in scene.objects
+    )
+    return replace(scene, objects=tuple(things))
+
+
+def _ask_all(said: Said, rows: Sequence[PromptRow], sights: Sequence[Sight]) -> None:
+    """Notes what the judge says of scenes; the floor is asked of the scene before (for the first of them, the last)."""
+    for i, row in enumerate(rows):
+        _ask(said, row, sights[i], sights[i - 1] if len(rows) > 1 else None)
+
+
+def _ask(said: Said, row: PromptRow, sight: Sight, elsewhere: Sight | None) -> None:
     """Notes what the judge says of a scene, of the scene before it, and of the description's foils."""
     facts = judged(sight, row.expected)
     told = {"ceiling": facts}

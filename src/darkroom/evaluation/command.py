@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,11 +13,14 @@ from safetensors.torch import load_file
 from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.contracts.files import publish
 from darkroom.data.stock import built
-from darkroom.evaluation.accuracy import as_json, evaluated, scores, table_lines
-from darkroom.evaluation.calibration import Calibration, calibrate
+from darkroom.evaluation import bars
+from darkroom.evaluation.accuracy import evaluated
+from darkroom.evaluation.calibration import calibrate
 from darkroom.evaluation.measuring import reported
-from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set
-from darkroom.judge.judge import WEIGHTS, WORDS, Trust, load_judge, save_judge
+from darkroom.evaluation.progress import Progress
+from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set, spread
+from darkroom.evaluation.scores import as_json, check_scorable, scores, table_lines, unknown_words
+from darkroom.judge.judge import WEIGHTS, WORDS, load_judge, save_judge
 from darkroom.model import EMBEDDED, load
 from darkroom.wording.tokenizer import Tokenizer
 
@@ -42,42 +44,56 @@ def evaluate(
     """
     if report and out is None:
         raise BadInput("--report", "has nowhere to be written", "give a folder with --out")
-    rows = prompt_set(name) if prompts is None else own_prompts(prompts)
+    if data is not None and not report:
+        raise BadInput("--data", "is not used by scores alone", "add --report or --calibration, or leave it out")
     if limit is not None and limit < 1:
         raise BadInput(f"limit {limit}", "leaves no prompt", "take 1 or more")
-    rows = rows[:: max(1, len(rows) // limit)][:limit] if limit is not None else rows  # from all over the set
-    opened, trusted = load(model), load_judge(judge or EMBEDDED)
-    outcomes = evaluated(opened, trusted, rows, SEEDS, out, _progress)
-    print(file=sys.stderr)
+    rows = prompt_set(name) if prompts is None else own_prompts(prompts)
+    rows = spread(rows, limit) if limit is not None else rows
+    unknown = unknown_words(rows)
+    if unknown:
+        words = ", ".join(f"{word} (in {n} of {len(rows)} prompts)" for word, n in unknown.items())
+        print(f"unknown to the judge, and not scored: {words}", file=sys.stderr)
+    trusted = load_judge(judge or EMBEDDED)
+    check_scorable(rows, trusted.calibration)
+    opened = load(model)
+    outcomes = evaluated(opened, trusted, rows, SEEDS, out, Progress("judged"))
     tables = scores(outcomes, trusted.calibration)
     if report and out is not None:
         whose = f"{name} set" if prompts is None else prompts.name
         page = reported(opened, trusted, rows, outcomes, out, data, whose)
         print(publish(page.html().encode(), out / "report.html"), file=sys.stderr if as_data else sys.stdout)
-    unknown = sorted({fact.text for outcome in outcomes for fact in outcome.facts if fact.kind == "unknown"})
     if as_data:
         told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}
-        print(json.dumps({**told, **as_json(tables), "calibration": _rows(trusted.calibration), "unknown": unknown}))
-        return
-    print("\n".join(table_lines(tables)))
-    if unknown:
-        print(f"the judge does not know, and did not score: {', '.join(unknown)}")
+        calibrated = bars.rows(trusted.calibration)
+        print(json.dumps({**told, **as_json(tables), "calibration": calibrated, "unknown": unknown}))
+    else:
+        print("\n".join(table_lines(tables)))
 
 
-def calibration(data: Path, judge: Path | None, count: int, style: str | None, *, as_data: bool) -> None:
-    """Prints how far a judge can be trusted, measured on ``count`` scenes composed of built data.
+def calibration(
+    data: Path, judge: Path | None, count: int, style: str | None, *, as_data: bool, strict: bool = False
+) -> None:
+    """Prints how far a judge can be trusted, measured on about ``count`` scenes composed of built data.
 
-    ``style`` keeps to drawings of one style; None takes all of them.
+    ``style`` keeps to drawings of one style; None takes all of them. ``strict`` ends the program with exit code 1 where
+    a bar does not hold.
     """
+    if count < 1:
+        raise BadInput(f"count {count}", "leaves no scene", "take 1 or more")
     opened, stock = load_judge(judge or EMBEDDED), built.load(data)
     if style is not None:
         styles = stock.everything().styles
         if style not in styles:
             raise BadInput(f"style {style!r}", f"is not one of {', '.join(styles)}", "name one there are drawings in")
         stock = stock.restricted(stock.everything(styles={style: 1.0}))
-    found = calibrate(opened, stock, count, lambda done: _progress(done, count))
-    print(file=sys.stderr)
-    print(json.dumps({**_rows(found.trust), "spoilt": found.spoilt}) if as_data else "\n".join(_lines(found)))
+    found = calibrate(opened, stock, count, Progress("scenes"))
+    if as_data:
+        print(json.dumps({**bars.rows(found.trust), "about": bars.about(found)}))
+    else:
+        print("\n".join(bars.lines(found)))
+    if strict and bars.failing(found):
+        raise SystemExit(1)
 
 
 def pack_judge(handover: Path, data: Path, out: Path, count: int) -> Path:
@@ -91,25 +107,6 @@ def pack_judge(handover: Path, data: Path, out: Path, count: int) -> Path:
         raise BadFile(f"{handover}", f"is no judge's hand-over ({error})", fix) from error
     with TemporaryDirectory() as folder:  # measured before anything under ``out`` changes
         opened = load_judge(save_judge(Path(folder), weights, networks, tokenizer, {}))
-        found = calibrate(opened, built.load(data), count, lambda done: _progress(done, count))
-    print("\n".join(_lines(found)), file=sys.stderr)
+        found = calibrate(opened, built.load(data), count, Progress("scenes"))
+    print("\n".join(bars.lines(found)), file=sys.stderr)
     return save_judge(out, weights, networks, tokenizer, found.trust)
-
-
-def _rows(calibration: Mapping[str, Trust]) -> dict[str, dict[str, float | None]]:
-    return {kind: {"ceiling": t.ceiling, "floor": t.floor, "foil": t.foil} for kind, t in calibration.items()}
-
-
-def _lines(found: Calibration) -> list[str]:
-    def line(kind: str, trust: Trust) -> str:
-        foil = "   -" if trust.foil is None else f"{trust.foil:.3f}"
-        return f"{kind:<14}ceiling {trust.ceiling:.3f}   floor {trust.floor:.3f}   foil {foil}"
-
-    spoilt = [f"{way:<14}still taken for one {share:.3f}" for way, share in sorted(found.spoilt.items())]
-    return [*(line(kind, trust) for kind, trust in found.trust.items()), *spoilt, f"{found.scenes} scenes"]
-
-
-def _progress(done: int, of: int) -> None:
-    end = "\r" if sys.stderr.isatty() else "\n"
-    if sys.stderr.isatty() or done == of:
-        print(f"judged {done:,} of {of:,}", file=sys.stderr, end=end, flush=True)

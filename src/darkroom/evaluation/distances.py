@@ -32,6 +32,14 @@ class Distances:
     diversity: float  # mean distance between two pictures over that between two real ones
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Pictures against real scenes, and beside it what other real scenes come to: nothing can be nearer."""
+
+    made: Distances
+    real: Distances
+
+
 def frechet(a: Features, b: Features) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), in fp64."""
     a, b = a.double(), b.double()

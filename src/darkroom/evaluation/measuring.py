@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ from darkroom.contracts.request import Request
 from darkroom.data.loader import SceneBatch, Scenes
 from darkroom.data.stock import built
 from darkroom.data.stock.built import Built
-from darkroom.evaluation.accuracy import Outcome, Score, evaluated, overall, picture_path, scores
+from darkroom.evaluation.accuracy import Outcome, evaluated, picture_path
 from darkroom.evaluation.baselines import copies, reconstructions
-from darkroom.evaluation.distances import Distances, distances, latent_features, plain_features, seen_features
-from darkroom.evaluation.prompts import SEEDS, PromptRow
+from darkroom.evaluation.distances import Compared, distances, latent_features, plain_features, seen_features
+from darkroom.evaluation.progress import Progress
+from darkroom.evaluation.prompts import SEEDS, PromptRow, spread
 from darkroom.evaluation.report import CASES, Cost, Neighbour, Report
+from darkroom.evaluation.scores import Score, overall, scores
 from darkroom.evaluation.sheet import draw_sheet
 from darkroom.generate import picture, run
 from darkroom.judge.judge import Judge
@@ -29,10 +31,13 @@ from darkroom.latent.codec import AutoencoderCodec
 from darkroom.model import Model
 from darkroom.picture.read import read
 from darkroom.picture.write import encode
+from darkroom.synthesis.samplers import evaluations
 
 EVALUATIONS = (1, 2, 4, 8, 16)  # of the curve
 CURVE_PROMPTS = 100
 REAL = 1000  # training scenes the pictures are compared with
+JUDGED = "what the judge sees"  # the space in which neighbours are looked for
+FEWEST = 5  # pictures that can be compared: a neighbourhood is of four
 
 
 def reported(
@@ -45,13 +50,13 @@ def reported(
     prompts: str,
 ) -> Report:
     """Measures what outcomes alone do not say; ``data`` None leaves the comparison with scenes out."""
-    some = rows[:: max(1, len(rows) // CURVE_PROMPTS)][:CURVE_PROMPTS]
+    some = spread([row for row in rows if not row.expected.unknown], CURVE_PROMPTS)
     curve: dict[int, Score] = {}
-    for n in EVALUATIONS:
-        drawn = evaluated(model, judge, some, SEEDS[:1], out / f"steps-{n}", steps=n)
+    for n, steps in _steps(model.card.defaults.sampler).items():
+        drawn = evaluated(model, judge, some, SEEDS[:1], out / f"steps-{steps}", Progress(f"{n} evaluations"), steps)
         curve[n] = overall(drawn, judge.calibration)
     tables = scores(outcomes, judge.calibration)
-    found: Mapping[str, Distances] = {}
+    found: Mapping[str, Compared] = {}
     neighbours: list[Neighbour] = []
     if data is not None:
         stock = built.load(data)
@@ -71,6 +76,12 @@ def reported(
         neighbours=neighbours,
         sheet=draw_sheet(model, out / "sheet.png").read_bytes(),
     )
+
+
+def _steps(sampler: str) -> dict[int, int]:
+    """Evaluations of the curve -> steps: the most steps that cost no more than each of EVALUATIONS."""
+    counted = {evaluations(sampler, steps): steps for steps in range(1, EVALUATIONS[-1] + 1)}
+    return {n: counted[n] for n in sorted({max(m for m in counted if m <= most) for most in EVALUATIONS})}
 
 
 def _cost(model: Model, pictures: int = 5) -> Cost:
@@ -94,29 +105,33 @@ def _baselines(model: Model, judge: Judge, rows: Sequence[PromptRow], stock: Bui
 
 def _compared(
     model: Model, judge: Judge, outcomes: Sequence[Outcome], out: Path, stock: Built
-) -> tuple[Mapping[str, Distances], list[Neighbour]]:
+) -> tuple[Mapping[str, Compared], list[Neighbour]]:
     """Distances from training scenes in three spaces, and the scene nearest to some of the pictures."""
-    real = Scenes(stock.composer(), stock.everything(), 0)(0, REAL)
-    kept = [o for o in outcomes if picture_path(out, o.prompt, o.seed).exists()]
-    kept = kept[:: max(1, len(kept) // REAL)][:REAL]  # from all over the set
-    made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed))) for o in kept])
     assert isinstance(model.codec, AutoencoderCodec)
-    detector, codec, both = judge.detector, model.codec, (real.composed.pixels, made)
-    seen_real, seen_made = (seen_features(detector, pixels) for pixels in both)
-    latent_real, latent_made = (latent_features(codec, pixels) for pixels in both)
-    plain_real, plain_made = (plain_features(pixels) for pixels in both)
-    found = {
-        "what the judge sees": distances(seen_real, seen_made),
-        "latents": distances(latent_real, latent_made),
-        "colours and edges, no network": distances(plain_real, plain_made),
+    kept = spread([o for o in outcomes if picture_path(out, o.prompt, o.seed).exists()], REAL)
+    if len(kept) < FEWEST:
+        return {}, []
+    composer, config = stock.composer(), stock.everything()
+    real = Scenes(composer, config)(0, REAL)
+    others = Scenes(composer, config, stream="held-out")(0, len(kept))  # as many: distances depend on how many
+    made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed))) for o in kept])
+    detector, codec = judge.detector, model.codec
+    spaces: dict[str, Callable[[Tensor], Tensor]] = {
+        JUDGED: lambda pixels: seen_features(detector, pixels),
+        "latents": lambda pixels: latent_features(codec, pixels),
+        "colours and edges, no network": plain_features,
     }
-    return found, _nearest(seen_real, seen_made, real, made, kept)
+    shown = (real.composed.pixels, made, others.composed.pixels)
+    seen = {name: [features(pixels) for pixels in shown] for name, features in spaces.items()}
+    found = {name: Compared(distances(base, own), distances(base, other)) for name, (base, own, other) in seen.items()}
+    scenes, pictures, _ = seen[JUDGED]
+    return found, _nearest(scenes, pictures, real, made, kept)
 
 
 def _nearest(
     scenes: Tensor, pictures: Tensor, real: SceneBatch, made: Tensor, kept: Sequence[Outcome]
 ) -> list[Neighbour]:
-    chosen = list(range(0, len(kept), max(1, len(kept) // CASES)))[:CASES]
+    chosen = spread(range(len(kept)), CASES)
     nearest = torch.cdist(pictures[chosen], scenes).argmin(1).tolist()
     return [
         Neighbour(kept[i].prompt, _png(made[i]), _png(real.composed.pixels[j]), real.captions[j])

@@ -7,18 +7,22 @@ files of the package since. The dev set is for every day. The test set is for a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from darkroom.contracts.errors import BadFile, BadInput
+from pydantic import ValidationError
+
+from darkroom.contracts.errors import BadFile, BadInput, explain, shown, unknown
+from darkroom.contracts.prompt import Prompt
 from darkroom.data.scenes.captions import Told, tell
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Scene, Stock, scene_seed
 from darkroom.judge.expect import Expectation, expected_of
 
+T = TypeVar("T")
 SETS = ("dev", "test")
 SEEDS = (11, 12, 13, 14)  # every prompt is drawn with each
 _RUN = 7  # of the streams "dev" and "test": calibration has others
@@ -178,19 +182,42 @@ def own_prompts(path: Path) -> list[PromptRow]:
 
 
 def _rows(text: str, where: str) -> Iterator[PromptRow]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            told = json.loads(line)
-            expected = Expectation.of(told.get("expect", {}))
-            yield PromptRow(str(told["prompt"]), expected, told.get("group", "own"), bool(told.get("seen", True)))
+            yield _row_of(json.loads(line))
+        except ValidationError as error:
+            raise BadFile(f"line {number} of {where}", f"cannot be used: {explain(error)}") from error
         except BadInput as error:
-            raise BadFile(f"line {number} of {where}", f"cannot be used: {error}", "mend the line") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadFile(
-                f"line {number} of {where}", f"is no prompt ({error!r})", 'write {"prompt": "a cat", "expect": {...}}'
-            ) from error
+            raise BadFile(f"line {number} of {where}", f"cannot be used: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise BadFile(f"line {number} of {where}", f"is no JSON ({error})", _LIKE) from error
+
+
+_LIKE = 'write {"prompt": "a cat", "expect": {...}}'
+
+
+def _row_of(told: Any) -> PromptRow:
+    """A line of a prompt file. Raises BadInput, or pydantic's ValidationError for a prompt no model would take."""
+    if not isinstance(told, dict):
+        raise BadInput(f"{shown(told)}", "is no JSON object", _LIKE)
+    known = ("prompt", "expect", "group", "seen")
+    for key in told:
+        if key not in known:
+            raise unknown("key", key, known)
+    if "prompt" not in told:
+        raise BadInput("the prompt", "is missing", _LIKE)
+    group, seen = told.get("group", "own"), told.get("seen", True)
+    if not isinstance(group, str) or not isinstance(seen, bool):
+        raise BadInput("group or seen", "is not what it should be", 'write "group": "mine", "seen": true')
+    return PromptRow(Prompt(text=told["prompt"]).text, Expectation.of(told.get("expect", {})), group, seen)
+
+
+def spread(rows: Sequence[T], count: int) -> list[T]:
+    """So many of them, from all over, in their order; all where there are no more."""
+    count = min(count, len(rows))
+    return [rows[i * len(rows) // count] for i in range(count)]
 
 
 def main() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 
-from darkroom.evaluation.accuracy import Outcome, Score, picture_path
-from darkroom.evaluation.distances import Distances
+from darkroom.evaluation.accuracy import Outcome, picture_path
+from darkroom.evaluation.distances import Compared
+from darkroom.evaluation.scores import Score, curve, table
 from darkroom.judge.judge import Trust
 
 CASES = 12  # best and worst cases shown
@@ -45,7 +48,7 @@ class Report:
     calibration: Mapping[str, Trust]
     curve: Mapping[int, Score]  # evaluations -> overall score
     cost: Cost
-    distances: Mapping[str, Distances]
+    distances: Mapping[str, Compared]
     outcomes: Sequence[Outcome]
     folder: Path  # where the run keeps its pictures
     neighbours: Sequence[Neighbour]
@@ -53,21 +56,18 @@ class Report:
 
     def html(self) -> str:
         """The page."""
-        overall = self.tables["overall"]["all"]
         about = f"{self.prompts} · model {self.model_hash[:12]} · {len(self.outcomes)} pictures"
         parts = [
             f"<h1>{escape(self.title)}</h1><p class=sub>{escape(about)}</p>",
-            f"<p class=big>{overall.value:.1%}</p>",
-            f"<p>of the prompts have all their facts right (95 %: {overall.low:.1%} to {overall.high:.1%}; "
-            f"real scenes {overall.trust.ceiling:.1%}).</p>",
+            self.tables["overall"]["all"].headline(),
             f"<h2>Scores</h2><p>{_LEGEND}</p>",
-            *(_table(name, table) for name, table in self.tables.items()),
+            *(table(name, rows) for name, rows in self.tables.items()),
             f"<h2>How far the judge can be trusted</h2>{_trust(self.calibration)}",
-            f"<h2>Score by steps</h2>{_curve(self.curve)}",
+            f"<h2>Score by evaluations</h2>{curve(self.curve)}<p>{_CURVE}</p>",
             f"<h2>Cost</h2><p>{self.cost.seconds:.2f} s a picture alone; {self.cost.megabytes:.0f} MB at most while "
             "this page was made.</p>",
             f"<h2>Distance from real scenes</h2>{_distances(self.distances)}",
-            f"<h2>Best cases</h2>{_cases([o for o in self.outcomes if o.right], self.folder)}",
+            f"<h2>Best cases</h2>{_cases(_best(self.outcomes), self.folder)}",
             f"<h2>Worst cases</h2>{_cases(_worst(self.outcomes), self.folder)}",
             f"<h2>Nearest training scenes</h2>{_neighbours(self.neighbours)}",
             f"<h2>The fixed sheet, uncurated</h2>{_embedded(self.sheet, 'png', 'sheet')}",
@@ -83,12 +83,16 @@ something else (the floor). Baselines: no model can do better than real scenes t
 only remembers scores what the nearest training scene does."""
 
 
-def _table(name: str, table: Mapping[str, Score]) -> str:
+_CURVE = """Share of prompts with all facts right, by how often the denoiser is asked for a picture; a guided one is
+asked twice, in one pass. Below each: the judge's floor and ceiling, the grey and the red tick."""
+
+
+def _trust(calibration: Mapping[str, Trust]) -> str:
     rows = "".join(
-        f"<tr><th>{escape(row)}{_number(s.value, 3)}<td>{_bar(s)}<td class=n>{s.prompts}{_trusted(s.trust, 2)}"
-        for row, s in table.items()
+        f"<tr><th>{escape(kind)}{_number(t.ceiling, 3)}{_number(t.floor, 3)}{_number(t.foil, 3)}"
+        for kind, t in calibration.items()
     )
-    head = f"<tr><th>{escape(name)}<th>score<th><th>prompts<th>ceiling<th>floor<th>foil"
+    head = "<tr><th>fact<th>real scenes (ceiling)<th>other scenes (floor)<th>one fact changed (foil)"
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
@@ -96,80 +100,55 @@ def _number(value: float | None, places: int) -> str:
     return f"<td class=n>{'-' if value is None else f'{value:.{places}f}'}"
 
 
-def _trusted(trust: Trust, places: int) -> str:
-    return "".join(_number(value, places) for value in (trust.ceiling, trust.floor, trust.foil))
-
-
-def _bar(score: Score) -> str:
-    """The score as an inline drawing, 240 units wide."""
-    shares = (score.value, score.low, score.high, score.trust.ceiling, score.trust.floor)
-    value, low, high, ceiling, floor = (round(240 * share, 1) for share in shares)
-    return (
-        f"<svg viewBox='0 0 240 14' width=240 height=14 role=img aria-label='{score.value:.2f}'>"
-        f"<rect width=240 height=14 fill='#eee'/><rect width={value} height=14 fill='#3b6ea8'/>"
-        f"<rect width={min(floor, value)} height=14 fill='#9aa4b0'/>"
-        f"<line x1={low} x2={high} y1=7 y2=7 stroke='#111' stroke-width=1.5 />"
-        f"<line x1={ceiling} x2={ceiling} y1=0 y2=14 stroke='#c0392b' stroke-width=2 /></svg>"
-    )
-
-
-def _trust(calibration: Mapping[str, Trust]) -> str:
-    rows = "".join(f"<tr><th>{escape(kind)}{_trusted(trust, 3)}" for kind, trust in calibration.items())
-    head = "<tr><th>fact<th>real scenes (ceiling)<th>other scenes (floor)<th>one fact changed (foil)"
-    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
-
-
-def _curve(curve: Mapping[int, Score]) -> str:
-    wide, high, pad = 520, 200, 34
-    across = {n: pad + i * (wide - 2 * pad) / max(1, len(curve) - 1) for i, n in enumerate(curve)}
-    down = {n: high - pad - s.value * (high - 2 * pad) for n, s in curve.items()}
-    line = " ".join(f"{across[n]:.1f},{down[n]:.1f}" for n in curve)
-    marks = "".join(
-        f"<circle cx={across[n]:.1f} cy={down[n]:.1f} r=4 fill='#3b6ea8'/>"
-        f"<text x={across[n]:.1f} y={down[n] - 9:.1f} text-anchor=middle>{score.value:.2f}</text>"
-        f"<text x={across[n]:.1f} y={high - 10} text-anchor=middle>{n}</text>"
-        for n, score in curve.items()
-    )
-    axis = f"<line x1={pad} x2={wide - pad} y1={high - pad} y2={high - pad} stroke='#999'/>"
-    prompts = max((score.prompts for score in curve.values()), default=0)
-    return (
-        f"<svg viewBox='0 0 {wide} {high}' width={wide} height={high}>{axis}"
-        f"<polyline points='{line}' fill=none stroke='#3b6ea8' stroke-width=2 />{marks}</svg>"
-        f"<p>Share of {prompts} prompts with all facts right, by steps of the model's sampler.</p>"
-    )
-
-
-def _distances(found: Mapping[str, Distances]) -> str:
+def _distances(found: Mapping[str, Compared]) -> str:
     if not found:
         return _NEEDS_DATA
     rows = "".join(
-        f"<tr><th>{escape(space)}{_number(d.fd_own, 2)}{_number(d.kid, 4)}{_number(d.precision, 2)}"
+        f"<tr><th>{escape(name)}{_number(d.fd_own, 2)}{_number(d.kid, 4)}{_number(d.precision, 2)}"
         f"{_number(d.recall, 2)}{_number(d.diversity, 2)}"
-        for space, d in found.items()
+        for space, compared in found.items()
+        for name, d in ((space, compared.made), (f"{space}: other real scenes (floor)", compared.real))
     )
     head = "<tr><th>space<th>FD-own<th>KID<th>precision<th>recall<th>diversity"
     note = "<p>In feature spaces of our own: these are not the FID of any paper.</p>"
     return f"{note}<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
-_NEEDS_DATA = "<p>Not measured: it needs built data (--data).</p>"
+_NEEDS_DATA = "<p>Not measured: it needs built data (--data) and the run's pictures (--out).</p>"
+
+
+def _best(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those with every fact right, in turn from every group."""
+    by_group: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in _once(outcome for outcome in outcomes if outcome.right):
+        by_group[outcome.group].append(outcome)
+    return [o for turn in zip_longest(*by_group.values()) for o in turn if o is not None]
 
 
 def _worst(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Those with the most facts wrong."""
-    return sorted((o for o in outcomes if not o.right), key=lambda o: -sum(f.answer == "no" for f in o.facts))
+    """Those with a fact wrong, most wrong facts first."""
+    wrong = {outcome.key: sum(fact.answer == "no" for fact in outcome.facts) for outcome in outcomes}
+    return _once(sorted((o for o in outcomes if wrong[o.key]), key=lambda o: -wrong[o.key]))
+
+
+def _once(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The first of each prompt."""
+    first: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        first.setdefault(outcome.prompt, outcome)
+    return list(first.values())
 
 
 def _cases(outcomes: Sequence[Outcome], folder: Path) -> str:
-    """The first of them, no prompt twice."""
+    """The first few of them."""
     figures = []
-    for outcome in {o.prompt: o for o in reversed(outcomes)}.values():
+    for outcome in outcomes[:CASES]:
         path = picture_path(folder, outcome.prompt, outcome.seed)
         shown = _embedded(path.read_bytes(), "webp") if path.exists() else ""
         wrong = [f"{fact.kind}: {fact.text}" for fact in outcome.facts if fact.answer == "no"]
         missing = f"<br><em>not {escape('; '.join(wrong))}</em>" if wrong else ""
         figures.append(f"<figure>{shown}<figcaption>{escape(outcome.prompt)}{missing}</figcaption></figure>")
-    return f"<div class=cases>{''.join(figures[::-1][:CASES])}</div>" if figures else "<p>None.</p>"
+    return f"<div class=cases>{''.join(figures)}</div>" if figures else "<p>None.</p>"
 
 
 def _neighbours(found: Sequence[Neighbour]) -> str:

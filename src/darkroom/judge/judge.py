@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class Trust:
     ceiling: float  # real held-out scenes
     floor: float  # real scenes with another scene's description
     foil: float | None  # descriptions with this one fact changed; None: it has no foil
+    n: int = 0  # answers behind the ceiling; 0: not noted
+    foils: int = 0  # and behind the foil
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ class Judge:
 
     def verdict(self, pixels: Float[Tensor, "3 h w"], expected: Expectation) -> tuple[Fact, ...]:
         """The answer to each fact expected of a picture."""
-        return judged(self.look(pixels[None])[0], expected)
+        return self.says(self.look(pixels[None])[0], expected)
+
+    def says(self, sight: Sight, expected: Expectation) -> tuple[Fact, ...]:
+        """The answer to each fact expected of a picture seen. What it was never tried on it cannot tell."""
+        facts = judged(sight, expected)
+        return tuple(fact if fact.kind in self.calibration else replace(fact, answer="cannot tell") for fact in facts)
 
     @torch.no_grad()
     def fit(self, sights: Sequence[Sight], sentences: Sequence[str]) -> Float[Tensor, "pictures sentences"]:
@@ -71,7 +78,7 @@ class Judge:
 
 def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
     """Opens a judge. Raises BadFile that says what is missing or damaged, and the fix."""
-    fix = "take a complete folder, or train one with `darkroom train judge`"
+    fix = "take a complete folder, or train one (`darkroom train judge`) and name it with --judge"
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         data = (folder / WEIGHTS).read_bytes()
