@@ -29,9 +29,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The first queued leg of docs/training-plan.md (or LEG=name), for nine minutes, on a GPU. A bare machine needs PyTorch,
-# numpy, Pillow, rich and safetensors; the other packages travel as wheels, fetched beforehand with `make gpu-wheels`, and
-# the pictures as runs/pack, made by `darkroom data excerpt`.
+# The first queued gpu leg of docs/training-plan.md (or LEG=name), for seven minutes, so that with what comes before and
+# after it a call ends within ten. A bare machine needs PyTorch, numpy, Pillow, rich and safetensors; the other packages
+# travel as wheels, fetched beforehand with `make gpu-wheels`, and the pictures as runs/pack, made by `darkroom data
+# excerpt`. GPU_MORE="--from FOLDER --run 3" goes on from what came back of the call before, on new scenes.
 WHEELS := .wheels
 WHEELS_PYTHON ?= 3.12
 SITE := /tmp/darkroom-site
@@ -39,11 +40,13 @@ gpu-leg:
 	if ls $(WHEELS)/*.whl >/dev/null 2>&1 && ! [ -d $(SITE) ]; then $(PYTHON) -m pip install -q --no-index --no-deps \
 		--target $(SITE) $(WHEELS)/*.whl; fi
 	[ -e runs/data ] || ! [ -d runs/pack ] || $(GPU_RUN) data build --source runs/pack --out runs/data
-	$(GPU_RUN) train next $(if $(LEG),--leg $(LEG)) $(GPU_LEG)
-GPU_RUN = PYTHONPATH=src:$(SITE) $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli
-GPU_LEG ?= --device cuda --minutes 9
+	$(GPU_RUN) train next --leg $(LEG) $(GPU_LEG) $(GPU_MORE)
+LEG ?= $(firstword $(shell sed -n 's/^```leg \(gpu-[^ ]*\) (queued)$$/\1/p' docs/training-plan.md))
+GPU_RUN = DARKROOM_TRACEBACK=1 PYTHONPATH=src:$(SITE) $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli
+GPU_LEG ?= --device cuda --minutes 7
 
 gpu-wheels:
+	rm -rf $(WHEELS)
 	$(PYTHON) -m pip download -q --only-binary=:all: --python-version $(WHEELS_PYTHON) --implementation cp \
 		--platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d $(WHEELS) pydantic cyclopts jaxtyping
 	rm -f $(WHEELS)/numpy-*

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
+from darkroom.nn.config import defaults_of
 from darkroom.training.loop import TrainConfig, Trainer
+from darkroom.training.objective import Objective, Parts
 from darkroom.training.optim import OptimConfig
 from darkroom.wording.vocabulary import core, everyday
+
+
+@dataclass(frozen=True)
+class ToySettings:
+    """Of the network."""
+
+    width: int = 8
 
 
 class ToyModule(nn.Module):
@@ -28,7 +38,7 @@ class ToyModule(nn.Module):
         return self.out(self.conv(x).relu().mean((2, 3))) * self.scale
 
 
-class ToyObjective:
+class ToyObjective(Objective):
     """Learns to tell which quarter of a noisy picture is bright.
 
     ``poison`` makes the loss of a step, by its first sample, NaN; ``watch`` is told the first sample of every step.
@@ -45,12 +55,15 @@ class ToyObjective:
     ) -> None:
         torch.manual_seed(0)
         self.module = ToyModule(width)
-        self.settings = {"width": width}
+        self.settings = ToySettings(width)
         self.poison, self.watch = poison, watch
         self.previews: list[Path] = []
 
     def config(self) -> dict[str, Any]:
-        return dict(self.settings)
+        return asdict(self.settings)
+
+    def defaults(self) -> dict[str, Any]:
+        return defaults_of(self.settings)
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         self.watch(first)
@@ -70,8 +83,8 @@ class ToyObjective:
     def preview(self, path: Path) -> None:
         self.previews.append(path)
 
-    def finish(self) -> Mapping[str, Tensor]:
-        return {}
+    def parts(self) -> Parts:
+        return Parts({"toy": ""}, {"toy": self.settings})
 
 
 def toy_config(samples: int, **changes: Any) -> TrainConfig:

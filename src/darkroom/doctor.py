@@ -16,6 +16,8 @@ from hashlib import file_digest
 from importlib import metadata
 from pathlib import Path
 
+from darkroom.threads import cores
+
 PYTHON = ((3, 11), (3, 14))  # as in pyproject.toml, from and below; a test compares them
 TORCH = ((2, 9), (2, 14))
 
@@ -119,7 +121,7 @@ def installed() -> dict[str, str]:
 
 
 def device(names: list[str], cuda: str | None) -> Finding:
-    """Where networks run: the GPUs PyTorch sees, by name, or the CPU."""
+    """Where training runs: the GPUs PyTorch sees, by name, or the CPU. Drawing is always on the CPU."""
     if names:
         return Finding("device", ", ".join(names))
     return Finding("device", f"cpu (this torch is built for CUDA {cuda} and sees no GPU)" if cuda else "cpu")
@@ -129,11 +131,6 @@ def threads(count: int, usable_cores: int) -> Finding:
     """How many threads one operation uses, against the cores this process may use."""
     note = "; more threads than cores is slow: set OMP_NUM_THREADS" if count > usable_cores else ""
     return Finding("threads", f"{count} on {usable_cores} core{'s' * (usable_cores > 1)}{note}")
-
-
-def cores() -> int:
-    """The cores this process may run on, which in a container can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def instructions(capability: str) -> Finding:

@@ -9,7 +9,7 @@ from typing import Any
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
-from darkroom.generate import Moment, picture, run
+from darkroom.generate import Moment, asked, picture, run
 from darkroom.model import Model, load
 from darkroom.picture.image import Image
 from darkroom.protocols import Sampler
@@ -64,7 +64,7 @@ class DrawingModel:
                 yield i, error
         requests = [request for request in requests if not request.judged]
         places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
-        tasks = (picture(self.model.resolve(request), self.model) for request in requests)
+        tasks = (asked(request, self.model) for request in requests)
         for outcome in Engine[Image](self.model.evaluate).run(tasks):
             yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 

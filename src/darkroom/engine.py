@@ -78,17 +78,19 @@ class Engine(Generic[T]):
         pending = [(one, i) for one in running for i, answer in enumerate(one.answers) if answer is None]
         key = _call(pending[0]).batch_key
         members = [entry for entry in pending if _call(entry).batch_key == key][: SLOTS[-1]]
+        failed: set[int] = set()
         for entry, answer in self._answers(members):
             one, i = entry
-            if one not in running:
-                continue  # an earlier call of this pass failed and ended it
+            if one.index in failed:
+                continue  # an earlier call of this pass failed: the task has ended, or asks for something else by now
             if isinstance(answer, Exception):
+                failed.add(one.index)
                 error = answer
                 yield from self._go_on(one, running, lambda one=one, error=error: one.task.throw(error))  # type: ignore[misc]
                 continue
             one.answers[i] = answer
             one.missing -= 1
-        ready = {id(one): one for one, _ in members if one in running and one.missing == 0}
+        ready = {one.index: one for one, _ in members if one.index not in failed and one.missing == 0}
         for one in ready.values():
             answers = [answer for answer in one.answers if answer is not None]
             yield from self._go_on(one, running, lambda one=one, answers=answers: one.task.send(answers))  # type: ignore[misc]

@@ -15,6 +15,7 @@ from torch import Tensor
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
 from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import Request
 from darkroom.picture.image import Image
 from darkroom.protocols import (
     Call,
@@ -84,6 +85,17 @@ def picture(
     return Image((pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy(), recipe)
 
 
+class Resolving(Parts, Protocol):
+    """A model that knows its defaults."""
+
+    def resolve(self, request: Request) -> Recipe: ...
+
+
+def asked(request: Request, model: Resolving) -> Task[Image]:
+    """The way of one picture from a request; what cannot be resolved is this task's error alone."""
+    return (yield from picture(model.resolve(request), model))
+
+
 def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Conditioning, Conditioning]]:
     """Vectors of what is wanted and of what is not (the empty sentence when the prompt names nothing unwanted)."""
     words = parse(recipe.prompt.text, recipe.prompt.negative)
@@ -98,16 +110,23 @@ def styled(text: str, style: str | None) -> str:
 
 
 def run(task: Task[T], evaluate: Callable[[Sequence[Call]], list[Tensor]]) -> T:
-    """Drives one task alone: each list of calls is evaluated at once, in groups of equal batch key."""
-    answers: list[Tensor] | None = None
+    """Drives one task alone: each list of calls is evaluated at once, in groups of equal batch key.
+
+    An error of an evaluation is thrown into the task, as the engine does: it may have an answer to it.
+    """
     with torch.inference_mode():
-        while True:
-            try:
-                calls = next(task) if answers is None else task.send(answers)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            answers = evaluate(calls)
+        try:
+            calls = next(task)
+            while True:
+                try:
+                    answers = evaluate(calls)
+                except Exception as error:
+                    calls = task.throw(error)
+                else:
+                    calls = task.send(answers)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 def check_finite(latent: Tensor, recipe: Recipe) -> None:

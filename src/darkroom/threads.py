@@ -1,4 +1,4 @@
-"""How torch's threads wait for each other; to be said before torch is imported."""
+"""How many cores there are, and how torch's threads wait for each other; to be said before torch is imported."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def share_cores() -> None:
     """Lets waiting threads sleep after a short spin, unless the user has said otherwise."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def cores() -> int:
+    """The cores this process may run on, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+import shutil
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from toys import sprite_table
 
 import darkroom
 from darkroom.contracts.errors import BadInput
+from darkroom.data.imported import import_folder
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
 from darkroom.data.stock import tables
 from darkroom.data.stock.built import DRAWINGS, PHOTOS
 from darkroom.evaluation.command import pack_judge
 from darkroom.judge.judge import load_judge
 from darkroom.judge.truth import WHOLE
+from darkroom.model import read_card
 from darkroom.nn import autoencoder, detector, text
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder
-from darkroom.training import legs
-from darkroom.training.legs import HANDOVER, Place, hand_over, leg_of, opened_autoencoder
+from darkroom.picture.read import read
+from darkroom.training import handover, legs
+from darkroom.training.handover import HANDOVER, fingerprint, hand_over, leg_of, opened_autoencoder, weights_of
+from darkroom.training.legs import Place
 from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
-from darkroom.training.packing import pack
+from darkroom.training.packing import learnt, pack
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import everyday
 
@@ -79,7 +85,7 @@ def text_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
 
 
 def diffusion_trainer(
-    data: Path, out: Path, codec: Path, words: Path, start: Path | None = None, run: int = 0, size: str = "nano"
+    data: Path, out: Path, codec: Path, words: Path | None, start: Path | None = None, run: int = 0, size: str = "nano"
 ) -> Trainer:
     return legs.diffusion_leg(
         Place(data, out, CPU),
@@ -154,6 +160,8 @@ def test_the_denoiser_is_handed_over_with_its_text_encoder(runs: dict[str, Train
     before = load_file(handed_over(runs["text"]) / "text.safetensors")
     after = load_file(folder / "text.safetensors")
     assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+    preview = read(trainer.folder / "previews" / "000000024.png")
+    assert preview.shape[1] > 4 * 128 and preview.std() > 10
 
 
 def test_every_leg_goes_on_from_a_hand_over(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:
@@ -171,6 +179,104 @@ def test_every_leg_goes_on_from_a_hand_over(runs: dict[str, Trainer], data: Path
     assert fresh.step == 0 and fresh.masters.state() == {}
     assert torch.equal(fresh.ema.average["denoiser.out.weight"], fresh.masters.masters["denoiser.out.weight"])
     trained(fresh)
+
+
+def test_a_denoiser_goes_on_with_the_text_encoder_it_was_trained_with(
+    runs: dict[str, Trainer], data: Path, tmp_path: Path
+) -> None:
+    codec, base = handed_over(runs["autoencoder"]), handed_over(runs["diffusion"])
+    fresh = diffusion_trainer(data, tmp_path / "base", codec, None, base, run=1)
+    weights = load_file(base / "text.safetensors")
+    assert all(torch.equal(fresh.masters.masters[f"text.{n}"], w.float()) for n, w in weights.items())
+    with pytest.raises(BadInput, match="a denoiser from zero has no text encoder to learn with; give --text"):
+        diffusion_trainer(data, tmp_path / "zero", codec, None)
+
+
+def test_a_start_that_lacks_weights_is_refused(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:
+    for name, part in (("autoencoder", "autoencoder"), ("text", "text"), ("diffusion", "denoiser")):
+        shutil.copytree(handed_over(runs[name]), tmp_path / name)
+        path = tmp_path / name / f"{part}.safetensors"
+        save_file({f"other.{k}": v for k, v in load_file(path).items()}, path)
+    with pytest.raises(TrainingError, match=r"the starting weights lack (en|de)coder\."):
+        autoencoder_trainer(data, tmp_path / "a", tmp_path / "autoencoder")
+    with pytest.raises(TrainingError, match=r"the starting weights lack encoder\."):
+        text_trainer(data, tmp_path / "t", tmp_path / "text")
+    with pytest.raises(TrainingError, match=r"the denoiser of .*diffusion is of another network"):
+        codec = handed_over(runs["autoencoder"])
+        diffusion_trainer(data, tmp_path / "d", codec, None, tmp_path / "diffusion")
+
+
+def test_large_weights_are_handed_over_in_several_files(
+    runs: dict[str, Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "LARGEST", 100_000)
+    folder = hand_over(runs["diffusion"], tmp_path / "split")
+    parts = sorted(folder.glob("denoiser*"))
+    assert len(parts) > 2 and all(p.name.endswith(f"-of-{len(parts)}.safetensors") for p in parts)
+    assert all(p.stat().st_size < 120_000 for p in parts)
+    whole = load_file(handed_over(runs["diffusion"]) / "denoiser.safetensors")
+    read_back = weights_of(folder, "denoiser")
+    assert read_back.keys() == whole.keys() and all(torch.equal(read_back[n], whole[n].float()) for n in whole)
+    parts[1].unlink()
+    with pytest.raises(TrainingError, match="lacks files of the denoiser; give a whole hand-over"):
+        weights_of(folder, "denoiser")
+
+
+def test_a_leg_says_what_it_began_with_and_packing_asks(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:
+    codec, words, base = (handed_over(runs[name]) for name in ("autoencoder", "text", "diffusion"))
+    assert leg_of(base)["origin"] == {
+        "autoencoder": fingerprint(weights_of(codec, "autoencoder")),
+        "text": fingerprint(weights_of(words, "text")),
+    }
+    other = shutil.copytree(codec, tmp_path / "other")
+    weights = load_file(other / "autoencoder.safetensors")
+    name = next(n for n in weights if n.startswith("decoder"))
+    save_file({**weights, name: weights[name] + 1}, other / "autoencoder.safetensors")
+    with pytest.raises(BadInput, match=r"other is not the autoencoder that .* was trained with; give the folder"):
+        pack(other, base, tmp_path / "model", "toy", None)
+    assert not (tmp_path / "model").exists()
+    model = pack(codec, base, tmp_path / "model", "toy", None)
+    again = pack(model, base, tmp_path / "again", "toy", None)  # a model's autoencoder is the same one
+    assert read_card(again).configs == read_card(model).configs
+    assert read_card(again).configs["denoiser"]["text_width"] == WORDS.width
+    with pytest.raises(BadInput, match="is a model already; give the hand-over"):
+        pack(model, model, tmp_path / "third", "toy", None)
+
+
+def test_the_words_of_a_model_are_those_of_its_captions() -> None:
+    plain, full = (
+        {f.name: getattr(config, f.name) for f in fields(config) if f.name != "stock"}
+        for config in (ComposerConfig(), FULL)
+    )
+    everyday_words = set(learnt(plain)["words"])
+    words = set(learnt({**full, "stream": "train", "run": 0, "side": 128})["words"])
+    assert {"fox", "foxes", "3d", "gradient", "purple"} <= everyday_words & words
+    told = {"snow", "night", "neon", "close-up", "blurry", "mannequin", "box", "letters", "watercolour", "wearing"}
+    assert told <= words and not told & everyday_words
+
+
+def test_a_folder_of_pictures_trains_an_autoencoder_and_a_denoiser(runs: dict[str, Trainer], tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for i in range(12):
+        pixels = torch.randint(0, 256, (8, 8, 3), generator=torch.Generator().manual_seed(i)).byte().numpy()
+        Image.fromarray(pixels).resize((160, 130), Image.Resampling.BICUBIC).save(mine / f"{i}.png")
+        (mine / f"{i}.txt").write_text(f"a blot, number {i}")
+    import_folder(mine, tmp_path / "data")
+    codec = trained(autoencoder_trainer(tmp_path / "data", tmp_path / "codec"))
+    trainer = diffusion_trainer(tmp_path / "data", tmp_path / "base", codec, handed_over(runs["text"]))
+    base = trained(trainer)
+    lines = [json.loads(line) for line in (trainer.folder / "log.jsonl").read_text().splitlines()]
+    assert not any("oracle" in line for line in lines)  # nobody says what is where
+    card = read_card(pack(codec, base, tmp_path / "model", "mine", None))
+    assert set(card.words) == {"a", "blot", "number", *map(str, range(12))} and card.styles == ()
+    assert darkroom.load(str(tmp_path / "model")).generate("a blot", steps=1, width=64, height=64).pixels.std() > 0
+    with pytest.raises(BadInput, match="nobody says what is where in them; train autoencoder and diffusion"):
+        text_trainer(tmp_path / "data", tmp_path / "words")
+    (mine / "0.txt").write_text("another blot")
+    import_folder(mine, tmp_path / "data")
+    with pytest.raises(TrainingError, match="another configuration"):
+        diffusion_trainer(tmp_path / "data", tmp_path / "base", codec, handed_over(runs["text"]))
 
 
 def test_a_leg_of_all_the_composer_can_do_trains(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:
@@ -256,7 +362,7 @@ def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_pa
 
 @pytest.mark.parametrize("style", ["flat", "3d"])  # media are drawn in 3d, unless it is left out
 def test_a_judge_can_be_kept_from_a_style(data: Path, tmp_path: Path, style: str) -> None:
-    source = judge_trainer(data, tmp_path / "blind", without=style).objective.source  # type: ignore[attr-defined]
+    source = judge_trainer(data, tmp_path / "blind", without=style).objective.teaching.source  # type: ignore[attr-defined]
     specs = source.scenes.specs(0, 300)
     assert {spec.drawings for spec in specs if spec.objects} == set(FULL.styles) - {style}
     assert all(sprite.style != style for sprite in source.scenes.composer.table.sprites)

@@ -18,7 +18,12 @@ from darkroom.data.scenes.spec import ComposerConfig, Scene
 from darkroom.nn import autoencoder, text
 from darkroom.nn.dit import sized
 from darkroom.training.loop import TrainConfig, Trainer
-from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
+from darkroom.training.objectives.diffusion import (
+    DiffusionObjective,
+    DiffusionObjectiveConfig,
+    DiffusionTraining,
+    Teaching,
+)
 from darkroom.training.optim import OptimConfig
 from darkroom.wording.tokenizer import Tokenizer
 
@@ -61,7 +66,7 @@ def objective_of_eight() -> DiffusionObjective:
     network, words = sized("nano", 4), text.nano()
     settings = DiffusionObjectiveConfig(network=network, text=words, length=28, caption_drop=0.0)
     module = DiffusionTraining(network, words)
-    return DiffusionObjective(module, settings, scenes, tokenizer, codec, total=STEPS * 32)
+    return DiffusionObjective(module, settings, Teaching(scenes, tokenizer, settings.length), codec, total=STEPS * 32)
 
 
 def losses(objective: DiffusionObjective) -> dict[str, float]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -40,6 +41,75 @@ def test_scenes_made_ahead_have_the_same_bits() -> None:
     ahead.close()
     assert made.captions == own.captions and made.scenes == own.scenes
     assert all(torch.equal(a, b) for a, b in zip(made.composed, own.composed, strict=True))
+
+
+def test_many_batches_ahead_come_in_order() -> None:
+    ahead = Ahead(numbers, flat, 3)
+    for first in range(0, 400, 10):  # smaller than a chunk: the workers are kept busy with many
+        assert ahead(first, 10) == numbers(first, 10)
+    assert len(ahead._jobs) >= 2 * 3
+    ahead.close()
+
+
+class Mixed(NamedTuple):
+    """Every kind of thing a batch can hold."""
+
+    floats: torch.Tensor
+    flags: torch.Tensor
+    none: torch.Tensor
+    words: list[str]
+    by_name: dict[str, torch.Tensor]
+
+
+def mixed(first: int, count: int) -> Mixed:
+    odd = torch.arange(first, first + count)[1:]
+    return Mixed(
+        odd[:, None].bfloat16().expand(-1, 3), odd % 2 == 0, odd[:0].float(), [f"{first}"], {"a": odd, "b": odd.sum()}
+    )
+
+
+def test_what_a_worker_makes_comes_through_bit_by_bit() -> None:
+    ahead = Ahead(mixed, lambda parts: parts[0], 1)
+    made, own = ahead(7, 6), mixed(7, 6)
+    ahead.close()
+    assert made.words == own.words
+    for got, want in zip((*made[:3], *made.by_name.values()), (*own[:3], *own.by_name.values()), strict=True):
+        assert got.dtype == want.dtype and torch.equal(got, want)
+
+
+_STOPPED = """
+import os, signal, time
+from darkroom.data.ahead import Ahead
+def slow(first, count):
+    time.sleep(0.3)
+    return [first]
+signal.signal(signal.SIGTERM, lambda *_: None)
+ahead = Ahead(slow, lambda parts: [p for part in parts for p in part], 2)
+os.killpg(0, signal.SIGTERM)
+print(ahead(0, 4), ahead(4, 4))
+ahead.close()
+"""
+
+
+def test_workers_outlive_a_signal_to_the_whole_group() -> None:
+    command = [sys.executable, "-c", _STOPPED]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False, start_new_session=True)
+    assert done.stdout == "[0] [4]\n"
+
+
+def test_closing_waits_for_no_batch_that_nobody_asked_for() -> None:
+    ahead = Ahead(slowly, flat, 1)
+    assert ahead(0, 1) == [0]
+    start = time.monotonic()
+    ahead.close()
+    assert time.monotonic() - start < 1.0
+    with pytest.raises(RuntimeError):
+        ahead(1, 1)
+
+
+def slowly(first: int, count: int) -> list[int]:
+    time.sleep(0.2)
+    return [first]
 
 
 def broken(first: int, count: int) -> list[int]:

@@ -23,7 +23,7 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[Trainer]:
     """The toy has no hand-over of its own: notes who asked for one."""
     asked: list[Trainer] = []
 
-    def hand_over(trainer: Trainer) -> Path:
+    def hand_over(trainer: Trainer, folder: Path | None = None) -> Path:
         asked.append(trainer)
         return trainer.folder / "handover"
 

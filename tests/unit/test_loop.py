@@ -16,9 +16,10 @@ import pytest
 import torch
 from toys import ToyObjective, everything, same_bits, toy_config
 
-from darkroom.training import checkpoint
-from darkroom.training.loop import Progress, Trainer, TrainingError, step_seed
-from darkroom.training.optim import OptimConfig
+from darkroom.contracts.errors import BadInput, CannotWrite
+from darkroom.training import checkpoint, loop
+from darkroom.training.loop import Progress, Trainer, TrainingError, _filled, step_seed
+from darkroom.training.optim import OptimConfig, rate_at
 
 
 class Run:
@@ -226,13 +227,40 @@ def test_how_often_it_saves_and_when_it_stops_may_change(tmp_path: Path) -> None
     Run(tmp_path, 80, minutes=1.0, checkpoint_minutes=9.0, checkpoint_steps=3, preview_minutes=1.0, log_steps=7)
 
 
+def test_settings_that_came_or_went_since_do_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
+    Run(tmp_path)
+    path = tmp_path / "config.json"
+    saved_once = json.loads(path.read_text())
+    older = json.loads(path.read_text())
+    del older["train"]["optim"]["muon"], older["train"]["timed"], older["objective"]["width"]
+    older["train"]["gone"] = 3
+    path.write_text(json.dumps(older))
+    Run(tmp_path)
+    with pytest.raises(TrainingError, match=r"train\.optim\.muon: None -> True"):
+        Run(tmp_path, optim=OptimConfig(rate=1e-2, warmup_steps=3, muon=True))
+    with pytest.raises(TrainingError, match=r"objective\.width: None -> 16"):
+        Run(tmp_path, width=16)
+    del older["train"]["samples"]  # which has no default
+    path.write_text(json.dumps(older))
+    with pytest.raises(TrainingError, match=r"train\.samples: None -> 80"):
+        Run(tmp_path)
+    Run(tmp_path, force=True)
+    assert json.loads(path.read_text()) == saved_once
+
+
+def test_the_entries_of_a_mapping_are_no_settings(tmp_path: Path) -> None:
+    old = {"kinds": {"single": 0.7, "pair": 0.3}}
+    assert _filled(old, {"kinds": {"single": 0.7}}, {"kinds": [{"single": 1.0}]}) == old
+    assert _filled({}, {"kinds": {"single": 0.7}}, {"kinds": [{"single": 1.0}]}) == {"kinds": {"single": 1.0}}
+
+
 def test_half_a_configuration_is_refused_and_never_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OSError("killed here")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fails)
-        with pytest.raises(OSError, match="killed here"):
+        with pytest.raises(CannotWrite, match="killed here"):
             Run(tmp_path)
     assert not (tmp_path / "config.json").exists()
     Run(tmp_path)
@@ -355,6 +383,29 @@ def test_minutes_stop_the_leg_and_the_next_goes_on(tmp_path: Path) -> None:
     assert all(report.seconds_left <= 0.5 for report in run.reports)
     again = Run(tmp_path, 10**6, minutes=0.2 / 60).go()
     assert again.firsts[0] == steps * 4
+
+
+def test_a_timed_rate_falls_to_zero_by_the_end_of_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(loop, "rate_at", lambda config, step, done: rates.append(rate_at(config, step, done)) or 1e-3)
+    optim = OptimConfig(rate=1.0, warmup_steps=1, decay_share=0.5)
+    Run(tmp_path / "timed", 10**6, minutes=0.6 / 60, timed=True, optim=optim, watch=lambda first: time.sleep(0.01)).go()
+    middle = len(rates) // 2
+    assert rates[: middle // 2] == [1.0] * (middle // 2) and rates[-1] < 0.1
+    assert all(later < earlier for earlier, later in pairwise(rates[middle + 5 :]))
+    rates.clear()
+    Run(tmp_path / "short", 80, minutes=60.0, timed=True, optim=optim).go()  # the samples are done first: they decide
+    exact = [rate_at(optim, step, step / 20) for step in range(20)]
+    assert rates == exact
+    with pytest.raises(BadInput, match="goes by time has no end to go to; give --minutes"):
+        Run(tmp_path / "never", 80, timed=True)
+
+
+def test_every_checkpoint_on_the_way_is_told(tmp_path: Path) -> None:
+    run = Run(tmp_path, checkpoint_steps=6)
+    told: list[int] = []
+    run.trainer.run(run.reports.append, run.warnings.append, lambda: told.append(run.trainer.step))
+    assert told == [6, 12, 18] and run.trainer.step == 20
 
 
 def test_no_minutes_are_no_steps(tmp_path: Path) -> None:

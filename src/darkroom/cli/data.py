@@ -100,6 +100,6 @@ def data_inspect(
 
         darkroom data inspect --data runs/data --count 32
     """
-    from darkroom.training.legs import scene_sheet
+    from darkroom.data.inspected import scene_sheet
 
     print(scene_sheet(data, out, count, seed))

@@ -64,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("DARKROOM_TRACEBACK"):
             raise
         _fail(str(error), 1)
+    except BrokenPipeError:  # whoever read our output has gone; nothing is left to be said, at exit neither
+        os._exit(141)
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         _fail("stopped", 130)
-    except BrokenPipeError:
-        os._exit(141)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -23,6 +23,11 @@ Optimiser = Annotated[
     Literal["adamw", "muon"], Parameter(help="What steps the weights of layers; the others are always AdamW's.")
 ]
 Minutes = Annotated[float | None, Parameter(help="Stop this leg after so many minutes, resumably.")]
+Timed = Annotated[bool, Parameter(help="The rate falls by the minutes too, where they are over before the samples.")]
+Deliver = Annotated[
+    Path | None,
+    Parameter(help="A second folder for the hand-over, written at every checkpoint as well."),
+]
 
 
 @train_app.command(name="autoencoder")
@@ -40,6 +45,7 @@ def train_autoencoder(
     crop: int = 64,
     channels: int = 8,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
+    deliver: Deliver = None,
     force: bool = False,
 ) -> None:
     """Train the picture autoencoder.
@@ -58,7 +64,7 @@ def train_autoencoder(
     _prepare(threads)
     config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.3))
     settings = AutoencoderObjectiveConfig(network=AutoencoderConfig(channels=channels), crop=crop)
-    train(autoencoder_leg(Place(data, out, device_named(device)), config, settings, start, force=force))
+    train(autoencoder_leg(Place(data, out, device_named(device)), config, settings, start, force=force), deliver)
 
 
 @train_app.command(name="text")
@@ -74,6 +80,7 @@ def train_text(
     threads: int | None = None,
     device: str | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
+    deliver: Deliver = None,
     force: bool = False,
 ) -> None:
     """Pretrain the text encoder (and its tokenizer) on captions and pictures.
@@ -89,18 +96,19 @@ def train_text(
 
     _prepare(threads)
     config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.3))
-    train(text_leg(Place(data, out, device_named(device)), config, start, force=force))
+    train(text_leg(Place(data, out, device_named(device)), config, start, force=force), deliver)
 
 
 @train_app.command(name="diffusion")
 def train_diffusion(
     *,
     autoencoder: Path,
-    text: Path,
+    text: Path | None = None,
     data: Path = Path("runs/data"),
     out: Path = Path("runs/base"),
     samples: int = 1_000_000,
     minutes: Minutes = None,
+    timed: Timed = False,
     batch: int = 64,
     rate: float = 1e-3,
     decay: float = 0.2,
@@ -117,6 +125,7 @@ def train_diffusion(
     device: str | None = None,
     compiled: bool = True,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
+    deliver: Deliver = None,
     force: bool = False,
 ) -> None:
     """Train the latent denoiser, its text encoder with it.
@@ -130,7 +139,7 @@ def train_diffusion(
     autoencoder
         Hand-over folder of the autoencoder's leg.
     text
-        Hand-over folder of the text encoder's leg, or of an earlier diffusion leg.
+        Hand-over folder of the text encoder's leg; without it the text encoder of --from, which was trained with it.
     decay
         The learning rate falls to zero over this last share of the samples; 0 keeps it for another leg.
     run
@@ -144,7 +153,7 @@ def train_diffusion(
     kinds
         Kinds of scene (single, count, pair, wearing, figure, boxes, word, photo) and their shares.
     start
-        Hand-over folder to start from; without it the denoiser begins from zero.
+        Hand-over folder of an earlier diffusion leg to start from; without it the denoiser begins from zero.
     """
     from darkroom.data.scenes.spec import FULL, ComposerConfig
     from darkroom.training.console import train
@@ -154,7 +163,7 @@ def train_diffusion(
 
     _prepare(threads)
     optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=decay)
-    config = TrainConfig(samples, batch, seed, minutes, optim=optim)
+    config = TrainConfig(samples, batch, seed, minutes, optim=optim, timed=timed)
     composed = replace(FULL if scenes == "full" else ComposerConfig(), vocabulary=vocabulary)
     if styles is not None:
         composed = replace(composed, styles=_shares(styles))
@@ -172,7 +181,8 @@ def train_diffusion(
             run=run,
             compiled=compiled,
             force=force,
-        )
+        ),
+        deliver,
     )
 
 
@@ -183,16 +193,20 @@ def train_judge(
     out: Path = Path("runs/judge"),
     samples: int = 1_000_000,
     minutes: Minutes = None,
+    timed: Timed = False,
     batch: int = 64,
     rate: float = 2e-3,
     optimiser: Optimiser = "adamw",
     seed: int = 0,
+    run: int = 0,
     threads: int | None = None,
     workers: Workers = None,
     device: str | None = None,
     compiled: bool = True,
     without: str | None = None,
+    words: Path | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
+    deliver: Deliver = None,
     force: bool = False,
 ) -> None:
     """Train the judge, on scenes of its own.
@@ -203,8 +217,12 @@ def train_judge(
 
     Parameters
     ----------
+    run
+        Number of the scenes: a new leg takes a new one, so that it sees new scenes.
     without
         A style of drawings it never sees, to find out how it judges what it was not taught.
+    words
+        A tokenizer to read sentences with, where --from brings none; without either one is learnt, which takes minutes.
     start
         Hand-over of an earlier such leg, or a packed judge.
     """
@@ -215,9 +233,11 @@ def train_judge(
 
     _prepare(threads)
     optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=0.4)
-    config = TrainConfig(samples, batch, seed, minutes, optim=optim)
+    config = TrainConfig(samples, batch, seed, minutes, optim=optim, timed=timed)
     place = place_named(data, out, device, workers)
-    train(judge_leg(place, config, start, without=without, compiled=compiled, force=force))
+    train(
+        judge_leg(place, config, start, words=words, without=without, run=run, compiled=compiled, force=force), deliver
+    )
 
 
 @train_app.command(name="next")
@@ -227,25 +247,36 @@ def train_next(
     data: Path = Path("runs/data"),
     minutes: Minutes = None,
     device: str | None = None,
+    run: int | None = None,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
     leg: str | None = None,
 ) -> None:
-    """Run the first queued leg of a training plan; its run folder goes under $OUT where that is set, else under runs.
+    """Run the first queued leg of a training plan, or another one; its run folder goes under runs.
+
+    Where $OUT is set the hand-over is also put there, as OUT/LEG, at every checkpoint.
 
     Examples:
 
-        darkroom train next --minutes 9 --device cuda
+        darkroom train next --leg gpu-judge --minutes 7 --device cuda
+        darkroom train next --leg gpu-judge --minutes 7 --device cuda --from runs/back/gpu-judge --run 3
 
     Parameters
     ----------
+    run
+        Number of the scenes, in place of the leg's own.
+    start
+        Hand-over to start from, in place of the leg's own: where an earlier call of the same leg ended.
     leg
         Another queued leg than the first, by name.
     """
-    from darkroom.training.plan import next_leg
+    from darkroom.training.plan import next_leg, with_options
 
     planned = next_leg(plan, leg)
-    arguments = planned.arguments(Path(os.environ.get("OUT", "runs")) / planned.name, data)
-    arguments += ["--minutes", str(minutes)] if minutes is not None else []
-    arguments += ["--device", device] if device is not None else []
+    options = {"--minutes": minutes, "--device": device, "--run": run, "--from": start}
+    if out := os.environ.get("OUT"):
+        options["--deliver"] = Path(out) / planned.name
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    arguments = with_options(planned.arguments(Path("runs") / planned.name, data), given)
     print(f"leg {planned.name}: darkroom {shlex.join(arguments)}", file=sys.stderr)
     train_app(arguments[1:], exit_on_error=False, print_error=False)
 

@@ -1,22 +1,34 @@
-"""A user's own folder of captioned pictures, turned into what training reads: squares, captions and a ledger."""
+"""A user's own folder of captioned pictures, turned into what training reads: squares, captions and a ledger.
+
+The autoencoder and the denoiser train on them as they do on scenes; the text encoder and the judge do not: they must be
+told what is where.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
+from darkroom.contracts.files import publish
 from darkroom.contracts.ledger import write_ledger
 from darkroom.data.check import CheckReport, check_folder
+from darkroom.data.loader import SceneBatch, words_of
+from darkroom.data.scenes.captions import Told
+from darkroom.data.scenes.compose import PATCHES, Composed
 from darkroom.data.sources import ledger_of
 from darkroom.data.stock.drawings import SIDE
 from darkroom.picture.read import read
@@ -41,12 +53,12 @@ def import_folder(folder: Path, out: Path, progress: Callable[[str, int, int], N
     report = check_folder(folder, progress)
     if not report.usable:
         raise BadInput(f"{folder}", "holds no usable picture", f"see why: darkroom data check {folder}")
-    out.mkdir(parents=True, exist_ok=True)
     squares = np.stack([square(read(example.path)) for example in report.usable])
-    save_file({"pixels": torch.from_numpy(squares.transpose(0, 3, 1, 2).copy())}, out / PICTURES)
     rows = [{"id": example.id, "caption": example.caption} for example in report.usable]
-    (out / CAPTIONS).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    publish(save({"pixels": torch.from_numpy(squares.transpose(0, 3, 1, 2).copy())}), out / PICTURES)
     write_ledger(ledger_of(report.usable), out / LEDGER)
+    publish(lines.encode(), out / CAPTIONS)  # last: it says that all is there
     return report
 
 
@@ -55,6 +67,48 @@ def imported(folder: Path) -> Imported:
     rows = [json.loads(line) for line in (folder / CAPTIONS).read_text(encoding="utf-8").splitlines()]
     pixels = load_file(folder / PICTURES)["pixels"]
     return Imported(pixels, tuple(row["caption"] for row in rows), tuple(row["id"] for row in rows))
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether :func:`import_folder` wrote this folder."""
+    return (folder / CAPTIONS).exists()
+
+
+class ImportedPictures:
+    """Imported pictures by sample number, each once in every round; a round's number shuffles it."""
+
+    def __init__(self, pictures: Imported, run: int = 0) -> None:
+        self.pictures, self.run = pictures, run
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the pictures of a run, for its saved configuration."""
+        told = sha256("\n".join([*self.pictures.ids, *self.pictures.captions]).encode()).hexdigest()
+        return {"pictures": len(self.pictures.ids), "sha256": told, "words": self.words(), "run": self.run}
+
+    def defaults(self) -> dict[str, Any]:
+        """Every setting has been there from the start."""
+        return {}
+
+    def words(self) -> list[str]:
+        """The words of the captions."""
+        return sorted({word for caption in self.pictures.captions for word in words_of(caption)})
+
+    def __call__(self, first: int, count: int) -> SceneBatch:
+        """Samples first .. first + count - 1; nobody says what is where in them, so all of it counts as ground."""
+        rows = [self._row(sample) for sample in range(first, first + count)]
+        told = [Told(self.pictures.captions[row], frozenset()) for row in rows]
+        pixels = self.pictures.pixels[rows].float() / 255
+        ground = torch.full((count, PATCHES, PATCHES), -1)
+        return SceneBatch([], told, Composed(pixels, ground, torch.zeros(count, PATCHES, PATCHES)))
+
+    def _row(self, sample: int) -> int:
+        number, place = divmod(sample, len(self.pictures.ids))
+        return _shuffled(len(self.pictures.ids), f"{self.run}/{number}")[place]
+
+
+@lru_cache(maxsize=4)
+def _shuffled(count: int, seed: str) -> list[int]:
+    return Random(seed).sample(range(count), count)
 
 
 def square(pixels: np.ndarray) -> np.ndarray:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from darkroom.data.scenes.captions import Told, tell
 from darkroom.data.scenes.compose import Composed, Composer
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, Scene, scene_seed
+from darkroom.nn.config import defaults_of
 
 
 class SceneBatch(NamedTuple):
@@ -26,12 +29,16 @@ class SceneBatch(NamedTuple):
         return [told.text for told in self.told]
 
 
-def joined(batches: Sequence[SceneBatch]) -> SceneBatch:
-    """Batches one after the other, as one."""
+def joined(batches: Sequence[Any]) -> Any:
+    """Batches one after the other, as one: tensors and lists end to end, tuples of them field by field."""
+    first = batches[0]
     if len(batches) == 1:
-        return batches[0]
-    composed = Composed(*(torch.cat(parts) for parts in zip(*(b.composed for b in batches), strict=True)))
-    return SceneBatch([s for b in batches for s in b.scenes], [t for b in batches for t in b.told], composed)
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(list(batches))
+    if isinstance(first, list):
+        return [one for batch in batches for one in batch]
+    return type(first)(*(joined(parts) for parts in zip(*batches, strict=True)))
 
 
 class Scenes:
@@ -44,7 +51,21 @@ class Scenes:
         """The specs of samples first .. first + count - 1."""
         return [draw_scene(scene_seed(self.stream, self.run, first + i), self.config) for i in range(count)]
 
+    def settings(self) -> dict[str, Any]:
+        """What decides the scenes of a run, for its saved configuration."""
+        config = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name != "stock"}
+        return {"stream": self.stream, "run": self.run, "side": self.composer.side, **config}
+
+    def defaults(self) -> dict[str, Any]:
+        """Defaults of those settings, for runs from before one of them existed."""
+        return defaults_of(self.config)
+
     def __call__(self, first: int, count: int) -> SceneBatch:
         """Samples first .. first + count - 1."""
         scenes = self.specs(first, count)
         return SceneBatch(scenes, [tell(scene) for scene in scenes], self.composer.render(scenes))
+
+
+def words_of(caption: str) -> set[str]:
+    """The words of a caption, as it is looked up whether a word was ever seen."""
+    return {word for part in caption.split() if (word := part.strip(".,;:!?()[]\"'").lower())}

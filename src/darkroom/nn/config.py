@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -19,3 +19,20 @@ def read_config(kind: type[C], values: Mapping[str, Any]) -> C:
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
             raise ValueError(f"{kind.__name__} has no setting {key!r}{hint}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def defaults_of(config: Any) -> dict[str, Any]:
+    """What a config's fields are where nobody sets them: a list of the one value, or for a config inside it a mapping.
+
+    Fields without a default are left out.
+    """
+    found: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            found[field.name] = defaults_of(value)
+        elif field.default is not MISSING:
+            found[field.name] = [field.default]
+        elif field.default_factory is not MISSING:
+            found[field.name] = [field.default_factory()]
+    return found

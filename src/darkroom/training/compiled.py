@@ -14,15 +14,16 @@ def compiled(module: nn.Module, *inputs: Tensor) -> Callable[..., Any]:
     """``module`` compiled for inputs of these shapes, or ``module`` itself, with a warning, where compiling fails.
 
     Tried out forwards and backwards on ``inputs``, because the backward pass is compiled when it first runs: without a
-    C++ compiler, or on one of inductor's own errors, the run would end at its first step. Leaves no gradients.
+    C++ compiler, or on one of inductor's own errors, the run would end at its first step. Leaves no gradients. Too
+    little memory is raised: it says nothing of compiling, and uncompiled there is less of it.
     """
     attempt = torch.compile(module, dynamic=False)
     try:
         outputs = attempt(*inputs)
         sum(output.float().mean() for output in outputs).backward()
-    except (
-        RuntimeError
-    ) as error:  # what dynamo and inductor raise; an error of the network's own comes again uncompiled
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # dynamo's, inductor's, Triton's; one of the network's own comes again uncompiled
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(
             f"this machine cannot compile the network ({reason}); training runs on uncompiled, slower", stacklevel=2

@@ -9,34 +9,43 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from darkroom.training.legs import hand_over
+from darkroom.training.handover import hand_over
 from darkroom.training.loop import Progress as Report
 from darkroom.training.loop import Trainer
 
 Say = Callable[[str], None]
 
 
-def train(trainer: Trainer) -> None:
-    """Runs a leg from where its run folder stands to its end, hands its weights over and prints where they lie."""
+def train(trainer: Trainer, deliver: Path | None = None) -> None:
+    """Runs a leg from where its run folder stands to its end, hands its weights over and prints where they lie.
+
+    They are also written into ``deliver``, at every checkpoint: what is left of a machine that is taken away.
+    """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     def warn(sentence: str) -> None:
         console.print(f"warning: {sentence}")
 
-    with warnings.catch_warnings():
+    def delivered() -> None:
+        if deliver is not None:
+            hand_over(trainer, deliver)
+
+    with closing(trainer.objective), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: warn(str(message))  # a library's too: its sentence, not its source
         resumed = trainer.resume(warn)
         console.print(opening(trainer, resumed))
         with _display(trainer, console) as show:
-            trainer.run(show, warn)
-        console.print(closing(trainer))
+            trainer.run(show, warn, delivered)
+        console.print(ending(trainer))
+        delivered()
         print(hand_over(trainer))
 
 
@@ -50,7 +59,7 @@ def opening(trainer: Trainer, resumed: bool) -> str:
     return f"resuming {trainer.folder} from step {trainer.step:,}: {trainer.samples:,} of {total:,} samples done"
 
 
-def closing(trainer: Trainer) -> str:
+def ending(trainer: Trainer) -> str:
     """Where the leg ended, and how to go on when samples are left."""
     skipped = f"; steps skipped as not finite: {trainer.skipped}" if trainer.skipped else ""
     if trainer.samples >= trainer.config.samples:

@@ -1,13 +1,13 @@
 """The one training loop: for the autoencoder, the text encoder, the denoiser and whatever else has an objective.
 
 Everything random in step n follows from (seed, n), so a run that is killed anywhere and resumed from its newest
-checkpoint ends in the same bits as one that was not (same machine, same threads). Progress is counted in samples.
+checkpoint ends in the same bits as one that was not: on a CPU, with the same machine and threads, and where the rate
+follows samples alone. A GPU adds some sums up in another order each time. Progress is counted in samples.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections import defaultdict
@@ -16,47 +16,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.files import publish
+from darkroom.nn.config import defaults_of
 from darkroom.training import checkpoint
 from darkroom.training.ema import PowerEMA
+from darkroom.training.objective import Metrics, Objective
 from darkroom.training.optim import Masters, OptimConfig, rate_at
-
-Metrics = Mapping[str, Tensor]  # name -> (sum, count): averaged over the log interval
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; says why and what to do."""
-
-
-class Objective(Protocol):
-    """What is trained and how: one per family, in ``training/objectives``."""
-
-    name: str
-
-    @property
-    def module(self) -> nn.Module:
-        """Every parameter of it is trained."""
-        ...
-
-    def config(self) -> dict[str, Any]:
-        """Resolved configuration, saved beside every checkpoint; a changed one is refused on resume."""
-        ...
-
-    def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        """Loss over samples first .. first + count - 1; every draw comes from the CPU ``generator`` or the index."""
-        ...
-
-    def preview(self, path: Path) -> None:
-        """Writes a sheet of what the module can do now (its averaged weights are in place)."""
-        ...
-
-    def finish(self) -> Mapping[str, Tensor]:
-        """Buffers measured once at the end (latent statistics); called with the averaged weights in place."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +50,11 @@ class TrainConfig:
     preview_minutes: float = 10.0
     log_steps: int = 50
     skips_allowed: int = 8  # non-finite steps in a row before the run rolls back
+    timed: bool = False  # the rate falls to zero by the end of the minutes, where they end before the samples do
+
+    def __post_init__(self) -> None:
+        if self.timed and self.minutes is None:
+            raise BadInput("a rate that goes by time", "has no end to go to", "give --minutes as well")
 
 
 @dataclass
@@ -83,6 +63,10 @@ class _Clock:
 
     every: float
     last: float = field(default_factory=time.monotonic)
+
+    def share(self) -> float:
+        """Share of the time that is over."""
+        return (time.monotonic() - self.last) / self.every if self.every else 1.0
 
     def left(self) -> float:
         """Seconds until it is due again."""
@@ -133,13 +117,23 @@ class Progress:
 class Trainer:
     """One leg of training in a run folder: ``config.json``, ``log.jsonl``, ``checkpoints/``, ``previews/``."""
 
-    def __init__(self, objective: Objective, config: TrainConfig, folder: Path, *, force: bool = False) -> None:
-        self.objective, self.config, self.folder = objective, config, folder
+    def __init__(
+        self,
+        objective: Objective,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        force: bool = False,
+        origin: Mapping[str, str] | None = None,
+    ) -> None:
+        """``origin`` are fingerprints of the weights it begins with and builds on, by what they are; None: of none."""
+        self.objective, self.config, self.folder, self.origin = objective, config, folder, dict(origin or {})
         self.masters = Masters(objective.module, config.optim, getattr(torch, config.dtype))
         self.ema = PowerEMA(self.masters.masters, config.ema_gamma)
         self.step = 0
         self.skipped = 0
         self._stop = False
+        self._leg = _Clock(float("inf") if config.minutes is None else config.minutes * 60)
         folder.mkdir(parents=True, exist_ok=True)
         self._guard_config(force)
 
@@ -188,10 +182,7 @@ class Trainer:
 
     def _resolved(self) -> dict[str, Any]:
         """What must not change between legs that resume exactly."""
-        train = asdict(self.config)
-        for may_change in ("minutes", "checkpoint_minutes", "checkpoint_steps", "preview_minutes", "log_steps"):
-            del train[may_change]
-        return json.loads(json.dumps({"objective": self.objective.config(), "train": train}))
+        return _plain(self.objective.config(), asdict(self.config))
 
     def _guard_config(self, force: bool) -> None:
         path = self.folder / "config.json"
@@ -200,22 +191,29 @@ class Trainer:
             theirs = json.loads(path.read_text()) if path.exists() else None
         except ValueError:
             theirs = {"damaged": True}
-        if theirs == ours:
+        # A setting that is newer than the run had its default then; one that is gone cannot differ.
+        if _filled(theirs, ours, _plain(self.objective.defaults(), defaults_of(self.config))) == ours:
             return
         if theirs is not None and not force:
             lines = "; ".join(_differences(theirs, ours))
             raise TrainingError(f"{path} was trained with another configuration ({lines}); use --force or a new folder")
-        staged = path.with_suffix(".staged")  # a kill in mid-write must not leave half a configuration
-        staged.write_text(json.dumps(ours, indent=1, sort_keys=True))
-        os.replace(staged, path)
+        publish(json.dumps(ours, indent=1, sort_keys=True).encode(), path)
 
     # --- the leg ---------------------------------------------------------------------------------------------
 
-    def run(self, report: Callable[[Progress], None], warn: Callable[[str], None]) -> None:
-        """Trains until the samples are done, the minutes are over, or SIGTERM or SIGINT asks for an end."""
+    def run(
+        self,
+        report: Callable[[Progress], None],
+        warn: Callable[[str], None],
+        saved_one: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Trains until the samples are done, the minutes are over, or SIGTERM or SIGINT asks for an end.
+
+        ``saved_one`` is told of every checkpoint but the last.
+        """
         config = self.config
         total = -(-config.samples // config.batch)
-        leg = _Clock(float("inf") if config.minutes is None else config.minutes * 60)
+        self._leg = leg = _Clock(self._leg.every)
         saved, previewed = _Clock(config.checkpoint_minutes * 60), _Clock(config.preview_minutes * 60)
         interval = _Interval(self.samples)
         bad, rollbacks = 0, 0
@@ -236,6 +234,7 @@ class Trainer:
                     interval = _Interval(self.samples)
                 if saved.due() or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
                     self.save()
+                    saved_one()
                 if previewed.due():
                     self.preview()
             self.save()
@@ -252,7 +251,7 @@ class Trainer:
         finite = bool(torch.isfinite(loss))
         if finite:
             loss.backward()
-            norm = self.masters.step(rate_at(config.optim, self.step, self.samples / config.samples))
+            norm = self.masters.step(rate_at(config.optim, self.step, self._done()))
             finite = norm < float("inf")
         self.step += 1
         if not finite:
@@ -287,6 +286,11 @@ class Trainer:
 
     # --- small parts -----------------------------------------------------------------------------------------
 
+    def _done(self) -> float:
+        """Share of the run that is over: of its samples, or of the leg's time where that decides and is more."""
+        samples = self.samples / self.config.samples
+        return max(samples, self._leg.share()) if self.config.timed else samples
+
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
 
@@ -314,6 +318,22 @@ class Trainer:
 def step_seed(seed: int, step: int) -> int:
     """The seed of one step's generator; hashed, because torch uses only the low 32 bits of a CPU seed."""
     return int.from_bytes(blake2b(f"{seed}/{step}".encode(), digest_size=4).digest(), "big")
+
+
+def _plain(objective: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as JSON gives it back, without what may change between legs."""
+    passing = ("minutes", "checkpoint_minutes", "checkpoint_steps", "preview_minutes", "log_steps")
+    kept = {name: value for name, value in train.items() if name not in passing}
+    found: dict[str, Any] = json.loads(json.dumps({"objective": objective, "train": kept}))
+    return found
+
+
+def _filled(old: Any, new: Any, defaults: Any) -> Any:
+    """An old configuration in the settings that there are today: new ones have their defaults, others are left out."""
+    if not (isinstance(old, dict) and isinstance(new, dict) and isinstance(defaults, dict)):
+        return old  # the value of a setting, be it a mapping
+    missing = {name: defaults[name][0] for name in new if name not in old and isinstance(defaults.get(name), list)}
+    return {**missing, **{name: _filled(old[name], new[name], defaults.get(name)) for name in old if name in new}}
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

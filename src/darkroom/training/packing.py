@@ -2,58 +2,75 @@
 
 from __future__ import annotations
 
-import re
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 
-from darkroom.contracts.card import Card, Defaults
-from darkroom.data.scenes.captions import GROUND_TEMPLATES, NUMBERS, PLAIN_TEMPLATES, RELATION_PHRASES, STYLE_TEMPLATES
-from darkroom.data.scenes.spec import GROUNDS
+from darkroom.contracts.card import Card
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.files import publish
+from darkroom.data.loader import words_of
+from darkroom.data.scenes.captions import caption
+from darkroom.data.scenes.layout import draw_scene
+from darkroom.data.scenes.spec import ComposerConfig, scene_seed
 from darkroom.model import read_card, with_file, write_card
+from darkroom.nn.config import read_config
 from darkroom.nn.storage import packed
-from darkroom.training.legs import WORDS, leg_of
-from darkroom.wording.vocabulary import COLOURS, core, everyday
+from darkroom.training.handover import fingerprint, leg_of, weights_of
+from darkroom.training.objectives.diffusion import DEFAULTS
+from darkroom.training.objectives.text import WORDS
+
+CAPTIONS = 4000  # drawn to learn the words that are no names: the rarest way to say something comes in 1 of 400
 
 
 def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path | None) -> Path:
-    """Writes a model folder; ``words_from`` is a card whose words (description, limits, licence ...) are kept."""
-    legs = {"autoencoder": leg_of(autoencoder), "base": leg_of(base)}
-    scenes = legs["base"]["config"]["composer"]
+    """Writes a model folder; ``words_from`` is a card whose words (description, limits, licence ...) are kept.
+
+    Raises BadInput where the denoiser was trained with another autoencoder.
+    """
+    weights = {part: weights_of(base, part) for part in ("text", "denoiser")}
+    weights["autoencoder"] = weights_of(autoencoder, "autoencoder")
+    leg = leg_of(base)
+    if "config" not in leg:
+        raise BadInput(f"{base}", "is a model already", "give the hand-over of a diffusion leg")
+    trained_with = leg.get("origin", {}).get("autoencoder")
+    if trained_with not in (None, fingerprint(weights["autoencoder"])):
+        rule = f"is not the autoencoder that {base} was trained with"
+        raise BadInput(f"{autoencoder}", rule, "give the folder that its leg was given")
     card = read_card(words_from.parent) if words_from is not None else _plain(name)
-    out.mkdir(parents=True, exist_ok=True)
-    for component, folder in (("autoencoder", autoencoder), ("text", base), ("denoiser", base)):
-        save_file(packed(load_file(folder / f"{component}.safetensors")), out / f"{component}.safetensors")
-        card = with_file(card, out, component, f"{component}.safetensors")
-    shutil.copyfile(base / WORDS, out / WORDS)
+    for part, tensors in weights.items():
+        publish(save(packed(tensors)), out / f"{part}.safetensors")
+        card = with_file(card, out, part, f"{part}.safetensors")
+    publish((base / WORDS).read_bytes(), out / WORDS)
     card = with_file(card, out, "tokenizer", WORDS)
-    networks = {**legs["base"]["networks"], **legs["autoencoder"]["networks"]}
-    concepts = everyday() if scenes["vocabulary"] == "everyday" else core()
-    card = card.model_copy(
-        update={
-            "name": name,
-            "configs": networks,
-            "styles": tuple(scenes["styles"]),
-            "vocabulary": tuple(concept.word for concept in concepts),
-            "words": caption_words(scenes["vocabulary"]),
-        }
-    )
-    write_card(out, card)
+    networks = leg["networks"] | {"autoencoder": leg_of(autoencoder)["networks"]["autoencoder"]}
+    told = {"name": name, "configs": networks, **learnt(leg["config"]["composer"])}
+    write_card(out, card.model_copy(update=told))
     return out
 
 
-def caption_words(vocabulary: str) -> tuple[str, ...]:
-    """Every word that captions over a vocabulary can hold."""
-    concepts = everyday() if vocabulary == "everyday" else core()
-    names = [n for c in concepts for n in (c.word, c.plural, *c.synonyms)]
-    phrases = [t for ts in (*STYLE_TEMPLATES.values(), *RELATION_PHRASES.values()) for t in ts]
-    plain = ["a an small little large big gradient to plain", *NUMBERS.values(), *COLOURS, *GROUNDS]
-    text = re.sub(r"{\w+}", "", " ".join([*names, *phrases, *GROUND_TEMPLATES, *PLAIN_TEMPLATES, *plain]))
-    return tuple(sorted({word.strip(",").lower() for word in text.split()} - {""}))
+def learnt(composer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Styles, concepts and words of a leg's pictures, for a card, from what it says of them in ``leg.json``.
+
+    Words are those of the concepts and of many drawn captions; those of single photos' captions are left out.
+    """
+    if "pictures" in composer:  # a folder's own
+        return {"styles": (), "vocabulary": (), "words": tuple(composer["words"])}
+    settings = {name: value for name, value in composer.items() if name not in ("stream", "run", "side")}
+    scenes = read_config(ComposerConfig, {**settings, "kinds": _without_photos(composer["kinds"])})
+    drawn = (caption(draw_scene(scene_seed("preview", 0, i), scenes)) for i in range(CAPTIONS))
+    names = (name for concept in scenes.concepts for name in (concept.word, concept.plural, *concept.synonyms))
+    words = {word for text in (*drawn, *names) for word in words_of(text)}
+    vocabulary = tuple(concept.word for concept in scenes.concepts)
+    return {"styles": tuple(scenes.styles), "vocabulary": vocabulary, "words": tuple(sorted(words))}
+
+
+def _without_photos(kinds: Mapping[str, float]) -> dict[str, float]:
+    return {kind: share for kind, share in kinds.items() if kind != "photo"}
 
 
 def _plain(name: str) -> Card:
     """A card for a model of one's own."""
-    defaults = Defaults(width=128, height=128, steps=12, sampler="dpmpp-2m", guidance=3.5)
-    return Card(name=name, family="diffusion", licence="unknown", description="A model of your own.", defaults=defaults)
+    return Card(name=name, family="diffusion", licence="unknown", description="A model of your own.", defaults=DEFAULTS)

@@ -1,13 +1,14 @@
 """The queue of training legs in ``docs/training-plan.md``, read by ``darkroom train next`` and ``make gpu-leg``.
 
 A leg is a fenced block that starts with ``leg NAME (queued)`` or ``leg NAME (done)`` and holds the arguments of one
-``darkroom`` command. ``{out}`` stands for where this machine wants the run folder, ``{data}`` for the built data.
+``darkroom train`` command. ``{out}`` stands for where this machine wants the run folder, ``{data}`` for the built data.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,17 @@ class PlannedLeg:
     def arguments(self, out: Path, data: Path) -> list[str]:
         """The command's arguments with the places filled in."""
         return [part.format(out=out, data=data) for part in shlex.split(self.command)]
+
+
+def with_options(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """Arguments with these options, in place of their own values where they have them."""
+    found = list(arguments)
+    for name, value in options.items():
+        if name in found:
+            found[found.index(name) + 1] = value
+        else:
+            found += [name, value]
+    return found
 
 
 def legs(text: str) -> list[PlannedLeg]:

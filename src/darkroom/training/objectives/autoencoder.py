@@ -18,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from darkroom.nn.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
+from darkroom.nn.config import defaults_of
+from darkroom.training.objective import Objective, Parts
 
 FINE_CYCLES = 6 / 16  # cycles per latent cell above which energy counts as fine grain: 6 a picture of 16 cells
 
@@ -40,7 +42,7 @@ class AutoencoderObjectiveConfig:
 Pictures = Callable[[int, int], Tensor]
 
 
-class AutoencoderObjective:
+class AutoencoderObjective(Objective):
     """Reconstruction of random crops; see the module's first lines for the rest."""
 
     name = "autoencoder"
@@ -55,6 +57,12 @@ class AutoencoderObjective:
 
     def config(self) -> dict[str, Any]:
         return asdict(self.settings)
+
+    def defaults(self) -> dict[str, Any]:
+        return defaults_of(self.settings)
+
+    def parts(self) -> Parts:
+        return Parts({"autoencoder": ""}, {"autoencoder": self.settings.network})
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         pixels = _crops(self.pictures(first, count), self.settings.crop, generator)

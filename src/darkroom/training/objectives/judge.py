@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -18,24 +17,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darkroom.data.ahead import Ahead, mapped
 from darkroom.data.loader import Scenes
+from darkroom.data.loader import joined as joined_tensors
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
+from darkroom.judge.judge import WORDS
 from darkroom.judge.mistold import mistold
 from darkroom.judge.spoilt import WAYS, spoilt, spoilt_with, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
+from darkroom.nn.config import defaults_of
 from darkroom.nn.detector import CELLS, Detector, DetectorConfig, Seen
 from darkroom.nn.matching import Matching
 from darkroom.nn.text import TextConfig
-from darkroom.prompt.encoders import tokenised
+from darkroom.prompt.encoders import TokenBatch, tokenised
 from darkroom.training.compiled import compiled
+from darkroom.training.objective import Objective, Parts
 from darkroom.training.objectives.pairs import pair_loss
-from darkroom.training.objectives.text import composer_settings
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
 
 LENGTH = 48  # tokens captions are padded to
+KINDS = {
+    "single": 0.30,
+    "count": 0.2,
+    "pair": 0.3,
+    "wearing": 0.1,
+    "word": 0.06,
+    "figure": 0.02,
+    "photo": 0.02,
+}
+"""Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them; no box
+rooms, for a box is a parcel to whoever asks for one. Pairs that no model is trained on are held out of the judge's
+scenes, too."""
+COLOUR_SHARE = 0.4  # of the things it sees painted: what is recoloured must still be known for what it is
 
 
 def detector_config() -> DetectorConfig:
@@ -107,7 +123,36 @@ def joined_lessons(lessons: Sequence[Lesson]) -> Lesson:
     )
 
 
-class JudgeObjective:
+class Taught(NamedTuple):
+    """A lesson as a step takes it."""
+
+    lesson: Lesson
+    tokens: TokenBatch  # of the captions, then of the mistold
+
+
+class Teaching:
+    """Lessons with their sentences read, by sample number: what can be made ahead."""
+
+    def __init__(self, source: JudgedScenes, tokenizer: Tokenizer, dtype: torch.dtype = torch.float32) -> None:
+        """``dtype`` is that of the pictures: the network's own saves half the way to it."""
+        self.source, self.tokenizer, self.dtype = source, tokenizer, dtype
+
+    def __call__(self, first: int, count: int) -> Taught:
+        """Samples first .. first + count - 1."""
+        lesson = self.source(first, count)
+        tokens = tokenised(self.tokenizer, [*lesson.captions, *lesson.mistold], LENGTH)
+        return Taught(lesson._replace(pixels=lesson.pixels.to(self.dtype)), tokens)
+
+
+def joined_teaching(parts: Sequence[Taught]) -> Taught:
+    """Lessons with their sentences read, one after the other, as one."""
+    counts = [len(part.lesson.captions) for part in parts]
+    said = [TokenBatch(*(rows[:n] for rows in part.tokens)) for part, n in zip(parts, counts, strict=True)]
+    mistold = [TokenBatch(*(rows[n:] for rows in part.tokens)) for part, n in zip(parts, counts, strict=True)]
+    return Taught(joined_lessons([part.lesson for part in parts]), joined_tensors([*said, *mistold]))
+
+
+class JudgeObjective(Objective):
     """See the module's first lines."""
 
     name = "judge"
@@ -116,31 +161,42 @@ class JudgeObjective:
         self,
         module: JudgeTraining,
         config: JudgeObjectiveConfig,
-        source: JudgedScenes,
-        tokenizer: Tokenizer,
+        teaching: Teaching,
         *,
         compiled: bool = False,
-        batches: Callable[[int, int], Lesson] | None = None,
+        ahead: Ahead[Taught] | None = None,
     ) -> None:
-        """``batches`` gives the lessons of ``source`` in another way (made ahead); None asks ``source`` itself."""
-        self.module, self.settings, self.source, self.tokenizer = module, config, source, tokenizer
-        self.batches = batches or source
+        """``ahead`` makes the lessons of ``teaching`` in other processes; None: they are made when they are needed."""
+        self.module: JudgeTraining = module
+        self.settings, self.teaching, self.ahead = config, teaching, ahead
         self._forward: Callable[..., Any] | None = None if compiled else module.detector
 
     def config(self) -> dict[str, Any]:
-        told = {"tokenizer": self.tokenizer.sha256, "composer": composer_settings(self.source.scenes)}
+        told = {"tokenizer": self.teaching.tokenizer.sha256, "composer": self.teaching.source.scenes.settings()}
         return {**asdict(self.settings), **told}
 
+    def defaults(self) -> dict[str, Any]:
+        return {**defaults_of(self.settings), "composer": self.teaching.source.scenes.defaults()}
+
+    def parts(self) -> Parts:
+        networks = {"detector": self.settings.network, "reader": self.settings.reader}
+        return Parts({"judge": ""}, networks, {WORDS: self.teaching.tokenizer.to_json()})
+
+    def close(self) -> None:
+        if self.ahead is not None:
+            self.ahead.close()
+
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        lesson = self.batches(first, count)
         detector = self.module.detector
         weight = detector.what.weight
-        x = lesson.pixels.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        batch = (self.ahead or self.teaching)(first, count)
+        lesson, tokens = mapped(lambda tensor: tensor.to(weight.device, non_blocking=True), batch)
+        x = lesson.pixels.to(weight.dtype, memory_format=torch.channels_last)
         if self._forward is None:
             self._forward = compiled(detector, x)
         seen = Seen(*self._forward(x))
-        losses, right = detection_losses(seen, detector.facts(seen.whole), lesson.truth.to(x.device))
-        losses["matching"] = self._matching(seen.vector, lesson)
+        losses, right = detection_losses(seen, detector.facts(seen.whole), lesson.truth)
+        losses["matching"] = self._matching(seen.vector, lesson, tokens)
         settings = self.settings
         own = ("concept", "colour", "box", "covered", "letters", "matching")
         weights = {"heat": 1.0, **{name: getattr(settings, name) for name in own}}
@@ -149,18 +205,10 @@ class JudgeObjective:
         shown = {**losses, **right}
         return loss, {name: torch.stack([v.detach().float(), v.new_ones(()).float()]) for name, v in shown.items()}
 
-    def _matching(self, vector: Tensor, lesson: Lesson) -> Tensor:
-        texts = [*lesson.captions, *lesson.mistold]
-        ids, characters, mask = tokenised(self.tokenizer, texts, LENGTH).to(vector.device)
+    def _matching(self, vector: Tensor, lesson: Lesson, tokens: TokenBatch) -> Tensor:
         matching = self.module.matching
-        logits = matching.fit(vector, matching(ids, characters, mask))
-        return pair_loss(logits, texts, lesson.captions, lesson.fitting.to(vector.device))
-
-    def preview(self, path: Path) -> None:
-        """Nothing to look at: the log's numbers say it all."""
-
-    def finish(self) -> Mapping[str, Tensor]:
-        return {}
+        logits = matching.fit(vector, matching(*tokens))
+        return pair_loss(logits, [*lesson.captions, *lesson.mistold], lesson.captions, lesson.fitting)
 
 
 def seen_worn(

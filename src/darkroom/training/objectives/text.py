@@ -7,8 +7,7 @@ in masked tokens, and read off the facts the composer knows (concepts, colours, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -19,12 +18,15 @@ from torch import Tensor, nn
 from darkroom.data.loader import SceneBatch, Scenes
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, RELATIONS, Scene
 from darkroom.data.stock.pack import STYLES
+from darkroom.nn.config import defaults_of
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
 from darkroom.prompt.encoders import tokenised
+from darkroom.training.objective import Objective, Parts
 from darkroom.training.objectives.pairs import pair_loss
 from darkroom.wording.tokenizer import MASK, Tokenizer
 from darkroom.wording.vocabulary import COLOURS, core
 
+WORDS = "tokenizer.json"
 _COLOURS = list(COLOURS)
 TOLD: dict[str, list[str | None]] = {
     "style": [*STYLES, *MEDIA, "photo"],
@@ -87,16 +89,20 @@ class TextTraining(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
 
-class TextObjective:
+class TextObjective(Objective):
     """See the module's first lines."""
 
     name = "text"
 
     def __init__(self, module: TextTraining, config: TextObjectiveConfig, scenes: Scenes, tokenizer: Tokenizer) -> None:
-        self.module, self.settings, self.scenes, self.tokenizer = module, config, scenes, tokenizer
+        self.module: TextTraining = module
+        self.settings, self.scenes, self.tokenizer = config, scenes, tokenizer
 
     def config(self) -> dict[str, Any]:
-        return {**asdict(self.settings), "tokenizer": self.tokenizer.sha256, "composer": composer_settings(self.scenes)}
+        return {**asdict(self.settings), "tokenizer": self.tokenizer.sha256, "composer": self.scenes.settings()}
+
+    def defaults(self) -> dict[str, Any]:
+        return {**defaults_of(self.settings), "composer": self.scenes.defaults()}
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         batch = self.scenes(first, count)
@@ -150,11 +156,9 @@ class TextObjective:
         shown = concepts.any(1) & ~masked  # photos, mannequins and words show no concept
         return loss, (best * shown).sum() / shown.sum().clamp_min(1)
 
-    def preview(self, path: Path) -> None:
-        """Nothing to look at: the log's numbers say it all."""
-
-    def finish(self) -> Mapping[str, Tensor]:
-        return {}
+    def parts(self) -> Parts:
+        """The encoder alone: the heads are of its training."""
+        return Parts({"text": "encoder."}, {"text": self.settings.network}, {WORDS: self.tokenizer.to_json()})
 
 
 def facts_of(scene: Scene) -> dict[str, Any]:
@@ -167,9 +171,3 @@ def facts_of(scene: Scene) -> dict[str, Any]:
         **{name: words.index(getattr(scene, name)) for name, words in TOLD.items() if name != "ground"},
         "ground": TOLD["ground"].index(scene.ground.name),
     }
-
-
-def composer_settings(scenes: Scenes) -> dict[str, Any]:
-    """What decides the scenes of a run, for its saved configuration."""
-    config = {f.name: getattr(scenes.config, f.name) for f in fields(scenes.config) if f.name != "stock"}
-    return {"stream": scenes.stream, "run": scenes.run, "side": scenes.composer.side, **config}
