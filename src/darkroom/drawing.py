@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import darkroom
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
@@ -30,6 +32,12 @@ class Drawn:
     path: Path
     recipe: Recipe
 
+    def as_json(self) -> dict[str, Any]:
+        """For a program; ``holds`` is None where the judge was not asked."""
+        verdict = self.recipe.verdict
+        holds = None if verdict is None else verdict.holds
+        return {"path": str(self.path), "recipe": json.loads(self.recipe.to_json()), "holds": holds}
+
 
 def draw(
     requests: Sequence[Request],
@@ -37,24 +45,29 @@ def draw(
     out: Path,
     *,
     model: str = "default",
+    judge: Path | None = None,
     sheet: bool = False,
     as_json: bool = False,
     dry_run: bool = False,
 ) -> list[Drawn]:
     """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
 
+    ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package.
     Raises DarkroomError when nothing could be drawn; when only some pictures failed the others are saved first.
     """
     opened = load(model)
-    recipes = [_again(opened, again)] if again is not None else [opened.resolve(request) for request in requests]
+    say = Speaker(quiet=as_json)
+    if again is not None:
+        recipes = [say.moved(_again(opened, again), opened)]
+    else:
+        recipes = [opened.resolve(request) for request in requests]
     if dry_run:
         print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
         return []
-    say = Speaker(quiet=as_json)
     say.interpreted(opened, recipes[0])
     drawn, failures, pixels = [], [], []
     judged = any(request.judged for request in requests)
-    results = _selected(opened, requests, recipes) if judged else _results(opened, recipes, say)
+    results = _chosen(opened, judge, requests, recipes) if judged else _results(opened, recipes, say)
     for recipe, result in results:
         if isinstance(result, Exception):
             failures.append(result)
@@ -70,9 +83,7 @@ def draw(
         path = write(contact_sheet(pixels, captions, columns=min(4, len(pixels))), out / "sheet.png")
         say.saved(path, as_json)
     if as_json:
-        print(
-            json.dumps({"pictures": [{"path": str(d.path), "recipe": json.loads(d.recipe.to_json())} for d in drawn]})
-        )
+        print(json.dumps({"pictures": [d.as_json() for d in drawn]}))
     if failures:
         raise failures[0]
     return drawn
@@ -90,18 +101,15 @@ def _results(model: Model, recipes: Sequence[Recipe], say: Speaker) -> Iterator[
         yield recipes[outcome.index], ended
 
 
-def _selected(
-    model: Model, requests: Sequence[Request], recipes: Sequence[Recipe]
+def _chosen(
+    model: Model, judge: Path | None, requests: Sequence[Request], recipes: Sequence[Recipe]
 ) -> Iterator[tuple[Recipe, Image | Exception]]:
-    """Pictures the judge has a say in, one after the other."""
-    from darkroom.selection import embedded_judge, selected  # the judge is opened only when it is asked
+    """Pictures the judge has a say in."""
+    from darkroom.judge.judge import load_judge  # the judge is opened only when it is asked
+    from darkroom.selection import chosen, embedded_judge
 
-    judge = embedded_judge()
-    for request, recipe in zip(requests, recipes, strict=True):
-        try:
-            yield recipe, selected(model, judge, recipe, best_of=request.best_of, retry=request.retry)
-        except Exception as error:  # the others go on
-            yield recipe, error
+    opened = embedded_judge() if judge is None else load_judge(judge)
+    yield from zip(recipes, chosen(model, opened, zip(requests, recipes, strict=True)), strict=True)
 
 
 def _again(model: Model, path: Path) -> Recipe:
@@ -126,6 +134,16 @@ class Speaker:
         self.quiet = quiet
         self.lively = sys.stderr.isatty()
         self.started = time.monotonic()
+
+    def moved(self, recipe: Recipe, model: Model) -> Recipe:
+        """A recipe as it is drawn here; says so where that is not where it was drawn first."""
+        here = {**dict(model.environment()), "darkroom": darkroom.__version__}
+        there = {**dict(recipe.environment), "darkroom": recipe.darkroom}
+        other = [f"{name} {there[name]} (here {now})" for name, now in here.items() if there[name] != now]
+        if other:
+            said = f"drawn first with {', '.join(other)}; the last bits of some pixels may differ"
+            print(f"{'note':<12}{said}", file=sys.stderr)
+        return recipe.model_copy(update={"darkroom": darkroom.__version__, "environment": model.environment()})
 
     def interpreted(self, model: Model, recipe: Recipe) -> None:
         """How much of the sentence the model takes, and what it drops or never learnt."""

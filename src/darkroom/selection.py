@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from hashlib import blake2b
 
 import torch
 
 from darkroom.contracts.recipe import CHOSEN_SEEDS, Recipe
+from darkroom.contracts.request import Request
 from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.engine import Engine
 from darkroom.generate import picture, styled
 from darkroom.judge.asked import asked
+from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, load_judge
-from darkroom.judge.verdict import Fact, all_right, judged
 from darkroom.model import EMBEDDED, Model
 from darkroom.picture.image import Image
 from darkroom.wording.parse import parse
+
+MOST_FACTS = 1000  # that a recipe holds
 
 
 @cache
@@ -32,42 +36,58 @@ def candidate_seed(seed: int, number: int) -> int:
     return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest(), "big") % CHOSEN_SEEDS
 
 
-def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, retry: int = 0) -> Image:
-    """Draws ``best_of`` candidates, and up to ``retry`` more until one has every fact right; returns the best.
+def chosen(model: Model, judge: Judge, wanted: Iterable[tuple[Request, Recipe]]) -> Iterator[Image | Exception]:
+    """The pictures of requests the judge has a say in, one after the other; an error ends only its own."""
+    for request, recipe in wanted:
+        try:
+            ended: Image | Exception = selected(model, judge, recipe, best_of=request.best_of, retry=request.retry)
+        except Exception as error:  # the others go on
+            ended = error
+        yield ended
 
-    Its recipe carries the candidate's own seed, so it draws the same picture again, and the verdict. Where a prompt
-    asks for nothing the judge can check, no more than ``best_of`` are drawn. Candidates that hold equally many facts
-    are ranked by how well the sentence fits them. An error is raised only if all failed.
+
+def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, retry: int = 0) -> Image:
+    """Draws ``best_of`` candidates together, then one by one up to ``retry`` more until one holds; returns the best.
+
+    One holds when no fact is missing of those the judge can tell. Its recipe carries the candidate's own seed, so it
+    draws the same picture again, and the verdict, with how it was chosen. Where the judge can tell nothing, no more
+    than ``best_of`` are drawn. Candidates that hold equally many facts are ranked by how well the sentence fits them.
+    An error is raised only if all failed.
     """
     sentence = styled(parse(recipe.prompt.text).text, recipe.style)
     expected = asked(sentence)
-    best: tuple[tuple[bool, int, float], Image, tuple[Fact, ...]] | None = None
+    best: tuple[_Rank, Image, Verdict] | None = None
     failure: Exception | None = None
     tried = 0
-    while tried < best_of + retry:
-        lot = range(tried, min(best_of + retry, tried + best_of))
-        recipes = [recipe.model_copy(update={"seed": candidate_seed(recipe.seed, number)}) for number in lot]
-        tried = lot.stop
-        for image in Engine[Image](model.evaluate).ended(picture(candidate, model) for candidate in recipes):
+    for lot in (best_of, *[1] * retry):
+        seeds = [candidate_seed(recipe.seed, number) for number in range(tried, tried + lot)]
+        tried += lot
+        tasks = (picture(recipe.model_copy(update={"seed": seed}), model) for seed in seeds)
+        for image in Engine[Image](model.evaluate).ended(tasks):
             if isinstance(image, Exception):
                 failure = image
                 continue
-            sight = judge.look(_pixels(image))[0]
-            facts = judged(sight, expected)
-            fit = judge.fit([sight], [sentence]).item()
-            rank = (all_right(facts), sum(fact.answer == "yes" for fact in facts), fit)
+            rank, verdict = _examined(judge, image, sentence, expected)
             if best is None or rank > best[0]:
-                best = rank, image, facts
-        if best is not None and (best[0][0] or not best[2]):
+                best = rank, image, verdict
+        if best is not None and (best[2].holds or not any(fact.kind in judge.calibration for fact in best[2].facts)):
             break
     if best is None:
         assert failure is not None
         raise failure
-    _, image, facts = best
+    _, image, verdict = best
+    how = {"seed": recipe.seed, "best_of": best_of, "retry": retry, "tried": tried}
+    return Image(image.pixels, image.recipe.model_copy(update={"verdict": verdict.model_copy(update=how)}))
+
+
+_Rank = tuple[bool, int, float]
+
+
+def _examined(judge: Judge, image: Image, sentence: str, expected: Expectation) -> tuple[_Rank, Verdict]:
+    """The verdict on a picture, and its rank among others: whether it holds, facts that do, fit of the sentence."""
+    sight = judge.look(torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)[None].float() / 255)[0]
+    facts = judge.says(sight, expected)[:MOST_FACTS]
     answers = tuple(Answered(kind=fact.kind, text=fact.text, answer=fact.answer) for fact in facts)
-    verdict = Verdict(judge=judge.sha256, facts=answers, tried=tried)
-    return Image(image.pixels, image.recipe.model_copy(update={"verdict": verdict}))
-
-
-def _pixels(image: Image) -> torch.Tensor:
-    return torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    verdict = Verdict(judge=judge.sha256, facts=answers)
+    held = sum(fact.answer == "yes" for fact in facts)
+    return (verdict.holds, held, judge.fit([sight], [sentence]).item()), verdict

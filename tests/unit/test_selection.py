@@ -13,11 +13,11 @@ from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.generate import picture, run
-from darkroom.judge.judge import Judge
+from darkroom.judge.judge import Judge, Trust
 from darkroom.judge.sight import Sight, Thing
 from darkroom.model import Model
 from darkroom.picture.metadata import read_recipe
-from darkroom.selection import candidate_seed, selected
+from darkroom.selection import candidate_seed, chosen, selected
 from tests.tiny import tiny_model
 
 
@@ -26,6 +26,7 @@ class Scripted(Judge):
 
     def __init__(self, model: Model, recipe: Recipe, seen: dict[int, float]) -> None:
         object.__setattr__(self, "sha256", "a" * 64)
+        object.__setattr__(self, "calibration", {kind: Trust(1.0, 0.0, 0.0) for kind in ("presence", "one")})
         scores = {}
         for number in range(12):
             seed = candidate_seed(recipe.seed, number)
@@ -73,8 +74,44 @@ def test_retrying_ends_with_the_first_that_holds(model: Model, recipe: Recipe) -
     assert found.recipe.seed == candidate_seed(5, 3)
     assert found.recipe.verdict == Verdict(
         judge="a" * 64, facts=(Answered(kind="presence", text="cat", answer="yes"),
-                               Answered(kind="one", text="1 cat", answer="yes")), tried=4
+                               Answered(kind="one", text="1 cat", answer="yes")), seed=5, retry=8, tried=4
     )  # fmt: skip
+
+
+def test_after_the_candidates_one_at_a_time_is_tried(model: Model, recipe: Recipe) -> None:
+    found = selected(model, Scripted(model, recipe, {1: 0.3, 4: 0.8, 5: 0.9}), recipe, best_of=3, retry=8)
+    assert found.recipe.seed == candidate_seed(5, 4)
+    verdict = found.recipe.verdict
+    assert verdict is not None and verdict.holds
+    assert (verdict.seed, verdict.best_of, verdict.retry, verdict.tried) == (5, 3, 8, 5)
+
+
+def test_what_the_judge_was_never_tried_on_it_cannot_tell(model: Model, recipe: Recipe) -> None:
+    judge = Scripted(model, recipe, {0: 0.9})
+    object.__setattr__(judge, "calibration", {"one": Trust(1.0, 0.0, 0.0)})
+    verdict = selected(model, judge, recipe, retry=3).recipe.verdict
+    assert verdict is not None
+    assert [(fact.kind, fact.answer) for fact in verdict.facts] == [("presence", "cannot tell"), ("one", "yes")]
+
+
+def test_what_is_not_known_to_the_judge_does_not_keep_a_picture_from_holding(model: Model, recipe: Recipe) -> None:
+    def about(text: str) -> Recipe:
+        return recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": text})})
+
+    both, none = about("a cat and a wombat"), about("a wombat")
+    seen = selected(model, Scripted(model, both, {2: 0.9}), both, retry=5).recipe.verdict
+    assert seen is not None and seen.tried == 3 and seen.holds
+    assert [(fact.kind, fact.answer) for fact in seen.facts][-1] == ("unknown", "cannot tell")
+    untold = selected(model, Scripted(model, none, {}), none, retry=5).recipe.verdict
+    assert untold is not None and untold.tried == 1 and not untold.holds
+
+
+def test_an_error_ends_only_its_own_picture(model: Model, recipe: Recipe) -> None:
+    request = Request.model_validate({"prompt": "a cat", "retry": 1})
+    judge = Scripted(model, recipe, {0: 0.9})
+    bad = recipe.model_copy(update={"sampler": "none such"})
+    first, second = chosen(model, judge, [(request, bad), (request, recipe)])
+    assert isinstance(first, Exception) and not isinstance(second, Exception) and second.recipe.seed == 5
 
 
 def test_when_none_holds_the_budget_ends_and_the_verdict_says_so(model: Model, recipe: Recipe) -> None:
@@ -86,7 +123,7 @@ def test_when_none_holds_the_budget_ends_and_the_verdict_says_so(model: Model, r
 def test_a_prompt_nothing_can_be_checked_of_is_drawn_once(model: Model, recipe: Recipe) -> None:
     dull = recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": "something nice"})})
     found = selected(model, Scripted(model, dull, {}), dull, retry=5)
-    assert found.recipe.seed == 5 and found.recipe.verdict == Verdict(judge="a" * 64, facts=(), tried=1)
+    assert found.recipe.seed == 5 and found.recipe.verdict == Verdict(judge="a" * 64, seed=5, retry=5, tried=1)
     assert not found.recipe.verdict.holds
 
 

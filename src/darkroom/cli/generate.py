@@ -25,6 +25,7 @@ def generate(
     verify: bool = False,
     best_of: int = 1,
     retry: int = 0,
+    judge: Path | None = None,
     model: str = "default",
     recipe: Path | None = None,
     out: Path = Path("pictures"),
@@ -65,7 +66,9 @@ def generate(
     best_of
         Draw so many candidates of each picture; the judge keeps the best.
     retry
-        Draw up to so many more until the judge finds every fact right.
+        Draw up to so many more until the judge misses nothing.
+    judge
+        Folder of another judge than the one in the package, for --verify, --best-of and --retry.
     model
         A model's name, or the folder that holds its card.json.
     recipe
@@ -83,7 +86,7 @@ def generate(
         given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
         given |= {"guidance": guidance, "sampler": sampler, "style": style, "verify": verify or None}
         given |= {"count": count if count != 1 else None, "best-of": best_of if best_of != 1 else None}
-        given["retry"] = retry or None
+        given |= {"retry": retry or None, "judge": judge}
         if clash := [name for name, value in given.items() if value not in (None, "")]:
             raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
         _draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
@@ -106,8 +109,10 @@ def generate(
             "retry": retry,
         }
     )
+    if judge is not None and not request.judged:
+        raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
     requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]
-    _draw(requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+    _draw(requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge)
 
 
 def _draw(*arguments: Any, **options: Any) -> None:
