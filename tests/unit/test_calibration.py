@@ -109,7 +109,7 @@ def faultless(stock: Watching) -> Calibration:
 
 
 def test_a_faultless_judge_has_no_blemish(faultless: Calibration) -> None:
-    kinds = [kind for kind in faultless.trust if kind != RANKING]
+    kinds = list(faultless.trust)
     assert {*SIX, OVERALL, "one", "ground", "light", "camera", "letters", "group: wearing", "group: word"} <= set(kinds)
     for kind in kinds:
         trust = faultless.trust[kind]
@@ -118,8 +118,7 @@ def test_a_faultless_judge_has_no_blemish(faultless: Calibration) -> None:
     assert all(faultless.trust[kind].foil == 0 for kind in (*SIX, OVERALL))
     assert set(faultless.spoilt) == set(WAYS)
     assert all(share == 0 and n > 0 for share, n in faultless.spoilt.values())
-    assert faultless.trust[RANKING].ceiling > 0.95 and faultless.trust[RANKING].foil == 0
-    assert faultless.trust[RANKING].floor == 0
+    assert faultless.trust[RANKING].floor == 0 and faultless.trust[RANKING].n > 100
     assert bars.failing(faultless) == []
 
 

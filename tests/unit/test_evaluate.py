@@ -18,7 +18,7 @@ from darkroom.contracts.errors import BadFile, BadInput, DarkroomError
 from darkroom.data.split import TURNED, pair_held_out, template_held_out
 from darkroom.evaluation import prompts
 from darkroom.evaluation.accuracy import AT_ONCE, Outcome, evaluated
-from darkroom.evaluation.calibration import OVERALL
+from darkroom.evaluation.calibration import OVERALL, RANKING
 from darkroom.evaluation.progress import Progress
 from darkroom.evaluation.prompts import SETS, PromptRow, own_prompts, prompt_set, spread
 from darkroom.evaluation.scores import Score, as_json, check_scorable, curve, scores, table, table_lines, unknown_words
@@ -73,7 +73,7 @@ def test_the_sets_never_change() -> None:
     """Scores of two models compare only on the same prompts: a new set gets a new name."""
     folder = Path(prompts.__file__).parent / "sets"
     found = {name: hashlib.sha256((folder / f"{name}.jsonl").read_bytes()).hexdigest()[:16] for name in SETS}
-    assert found == {"dev": "c8152c998d5e0d22", "test": "048b5ecde9ad210f"}
+    assert found == {"dev": "8df7b018e8fee679", "test": "c2fcb6c6a2cf5bdf"}
 
 
 def test_a_set_is_written_from_its_seeds() -> None:
@@ -82,6 +82,13 @@ def test_a_set_is_written_from_its_seeds() -> None:
         subprocess.run([sys.executable, "-c", work], stdout=subprocess.PIPE, text=True, check=True).stdout for _ in "12"
     )
     assert once == again and len(once.splitlines()) == 500
+
+
+def test_every_prompt_has_a_foil_that_says_something_else() -> None:
+    for name in SETS:
+        rows = prompt_set(name)
+        foiled = [row for row in rows if row.foil]
+        assert len(foiled) > 0.95 * len(rows) and all(row.foil != row.prompt for row in foiled)
 
 
 def test_an_unknown_set_is_refused() -> None:
@@ -119,7 +126,7 @@ def test_own_prompts_are_read(tmp_path: Path) -> None:
         ('{"prompt": "a"}\n\n{"prompt": " "}\n', "line 3 of .* the prompt is blank"),
         ('{"prompt": 7}\n', "line 1 of .* 7 is not text"),
         ('{"prompt": "a", "expects": {}}\n', "line 1 of .* unknown key 'expects'; did you mean 'expect'"),
-        ('{"prompt": "a", "group": 1}\n', "line 1 of .* group or seen is not what it should be"),
+        ('{"prompt": "a", "group": 1}\n', "line 1 of .* group, seen or foil is not what it should be"),
         ('{"prompt": "a", "expect": {"objects": [{"concept": "cat", "count": "two"}]}}\n', "line 1 of .* count 'two'"),
         ('{"prompt": "a", "expect": {"objects": [{"concept": "cat", "color": "red"}]}}\n', "line 1 of .* 'color'"),
         ('{"prompt": "a", "expect": {"style": "baroque"}}\n', "line 1 of .* 'baroque' is none the judge knows"),
@@ -277,6 +284,19 @@ def test_every_prompt_is_drawn_with_every_seed_and_judged(judge: Judge, tmp_path
     assert [(o.prompt, o.seed) for o in found] == [(f"{i} cats", s) for i in range(1, 6) for s in (7, 8)]
     assert {fact.kind for o in found for fact in o.facts} == {"presence", "one", "count"}
     assert seen == [(0, 10), (10, 10)]
+
+
+def test_a_prompt_is_ranked_against_its_foil(judge: Judge) -> None:
+    there, back = PromptRow("a cat", Expectation(), foil="a dog"), PromptRow("a dog", Expectation(), foil="a cat")
+    model = tiny_model()
+    found = evaluated(model, judge, [there, back, PromptRow("a cat", Expectation((Wanted("cat"),)))], (1, 2, 3, 4))
+    assert {type(o.nearer) for o in found[:8]} == {bool} and {o.nearer for o in found[8:]} == {None}
+    alike = evaluated(model, judge, [replace(there, foil="a cat")], (1, 2, 3, 4))
+    assert not any(o.nearer for o in alike)  # of two that fit as well, none is nearer
+    ranked = [replace(o, nearer=o.seed == 1) for o in OUTCOMES]
+    assert value(scores(ranked, {**TRUST, RANKING: Trust(0.9, 0.5, None)})["fact"][RANKING]) == 0.5
+    with pytest.raises(BadInput, match="holds no calibration for ranking"):
+        check_scorable([PromptRow("a cat", Expectation((Wanted("cat"),)), foil="a dog")], TRUST)
 
 
 def test_a_stopped_run_goes_on_and_draws_nothing_twice(judge: Judge, tmp_path: Path) -> None:

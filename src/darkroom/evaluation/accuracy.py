@@ -36,6 +36,7 @@ class Outcome:
     seed: int
     facts: tuple[Fact, ...]
     key: str  # of the prompt, its expectations and the seed
+    nearer: bool | None = None  # whether the prompt fits the picture better than its foil; None: there is no foil
 
     @property
     def unknown(self) -> bool:
@@ -84,7 +85,7 @@ def evaluated(
 
 def _key(row: PromptRow, seed: int) -> str:
     """What an outcome is kept under: the same prompt with other expectations is another one."""
-    asked = json.dumps([row.prompt, row.expected.told(), seed], sort_keys=True)
+    asked = json.dumps([row.prompt, row.expected.told(), row.foil, seed], sort_keys=True)
     return blake2b(asked.encode(), digest_size=8).hexdigest()
 
 
@@ -110,7 +111,11 @@ def _judged(
             drawn[i].save(picture_path(out, row.prompt, seed))
         taught = not vocabulary or all(wanted.word in vocabulary for wanted in row.expected.objects)
         facts = judged(sight, row.expected)
-        yield Outcome(row.prompt, row.group, row.seen, taught, seed, facts, _key(row, seed))
+        nearer = None
+        if row.foil:
+            prompt, foil = judge.fit([sight], [row.prompt, row.foil])[0].tolist()
+            nearer = prompt > foil
+        yield Outcome(row.prompt, row.group, row.seen, taught, seed, facts, _key(row, seed), nearer)
 
 
 def _kept(path: Path, model: Model, judge: Judge, steps: int | None) -> Iterator[Outcome]:

@@ -15,14 +15,12 @@ from random import Random
 import torch
 from torch import Tensor
 
-from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
 from darkroom.data.stock.built import Built
 from darkroom.evaluation.prompts import WORDS, PromptRow, described
 from darkroom.judge.expect import foils
 from darkroom.judge.judge import Judge, Trust, answers
-from darkroom.judge.mistold import mistold
 from darkroom.judge.sight import SURE, Sight
 from darkroom.judge.spoilt import WAYS, spoilt
 from darkroom.judge.truth import overlap
@@ -38,8 +36,8 @@ OTHER_SIZES = "other sizes: "
 SIZES = (0.32, 0.40)  # of the largest thing, where it was larger: between those of singles and of wide views
 SHRUNK = (0.75, 0.85)  # of what it was, where it was smaller: several of one thing
 RANKING = "ranking"
-"""How pictures are ranked by how well sentences fit them. Ceiling: a scene's own sentence fits it best of a batch's;
-floor: another scene's fits it better; foil: its own with one fact changed does."""
+"""Whether a sentence fits a picture better than the same with one fact changed: of its own scene (ceiling), and of
+another one (floor), of which neither is true."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +134,12 @@ def _ask(said: Said, row: PromptRow, sight: Sight, elsewhere: Sight | None) -> N
 
 
 def _rank(said: dict[str, list[bool]], judge: Judge, lot: list[tuple[PromptRow, Scene]], sights: list[Sight]) -> None:
-    """Notes whose sentence fits each scene best."""
-    fits = judge.fit(sights, [row.prompt for row, _ in lot])
-    own = fits.diag()
-    said["ceiling"] += (fits.argmax(1) == torch.arange(len(lot))).tolist()
-    said["floor"] += (fits > own[:, None])[~torch.eye(len(lot), dtype=torch.bool)].tolist()
-    for i, (_, scene) in enumerate(lot):
-        wrong = mistold(scene)
-        if wrong is not None:
-            right_fit, wrong_fit = judge.fit(sights[i : i + 1], [caption(scene), wrong])[0].tolist()
-            said["foil"].append(wrong_fit >= right_fit)
+    """Notes which of a prompt and its foil fits its own scene, and the one before it, better."""
+    for i, (row, _) in enumerate(lot):
+        if row.foil:
+            (own, foil), (other, other_foil) = judge.fit([sights[i], sights[i - 1]], [row.prompt, row.foil]).tolist()
+            said["ceiling"].append(own > foil)
+            said["floor"].append(other > other_foil)
 
 
 def _spoilings(

@@ -21,6 +21,7 @@ from darkroom.data.scenes.captions import Told, tell
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Scene, Stock, scene_seed
 from darkroom.judge.expect import Expectation, expected_of
+from darkroom.judge.mistold import mistold
 
 T = TypeVar("T")
 SETS = ("dev", "test")
@@ -40,10 +41,12 @@ class PromptRow:
     expected: Expectation
     group: str = "own"
     seen: bool = True  # whether its pairs may occur in training
+    foil: str = ""  # the prompt with one fact changed; "": none
 
     def as_json(self) -> dict[str, Any]:
         """As a line of a prompt file."""
-        return {"prompt": self.prompt, "expect": self.expected.told(), "group": self.group, "seen": self.seen}
+        told = {"prompt": self.prompt, "expect": self.expected.told(), "group": self.group, "seen": self.seen}
+        return {**told, "foil": self.foil} if self.foil else told
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _row(group: Group, scene: Scene, seen: bool) -> PromptRow | None:
     expected = _said(expected_of(scene), told)
     if group.name == "two objects":
         expected = replace(expected, relations=())
-    return PromptRow(told.text, expected, group.name, seen)
+    return PromptRow(told.text, expected, group.name, seen, mistold(scene) or "")
 
 
 def _said(expected: Expectation, told: Told) -> Expectation:
@@ -202,16 +205,17 @@ def _row_of(told: Any) -> PromptRow:
     """A line of a prompt file. Raises BadInput, or pydantic's ValidationError for a prompt no model would take."""
     if not isinstance(told, dict):
         raise BadInput(f"{shown(told)}", "is no JSON object", _LIKE)
-    known = ("prompt", "expect", "group", "seen")
+    known = ("prompt", "expect", "group", "seen", "foil")
     for key in told:
         if key not in known:
             raise unknown("key", key, known)
     if "prompt" not in told:
         raise BadInput("the prompt", "is missing", _LIKE)
-    group, seen = told.get("group", "own"), told.get("seen", True)
-    if not isinstance(group, str) or not isinstance(seen, bool):
-        raise BadInput("group or seen", "is not what it should be", 'write "group": "mine", "seen": true')
-    return PromptRow(Prompt(text=told["prompt"]).text, Expectation.of(told.get("expect", {})), group, seen)
+    group, seen, foil = told.get("group", "own"), told.get("seen", True), told.get("foil", "")
+    if not isinstance(group, str) or not isinstance(seen, bool) or not isinstance(foil, str):
+        fix = 'write "group": "mine", "seen": true, "foil": "a dog"'
+        raise BadInput("group, seen or foil", "is not what it should be", fix)
+    return PromptRow(Prompt(text=told["prompt"]).text, Expectation.of(told.get("expect", {})), group, seen, foil)
 
 
 def spread(rows: Sequence[T], count: int) -> list[T]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from darkroom.contracts.errors import BadInput, DarkroomError
 from darkroom.evaluation.accuracy import Outcome
-from darkroom.evaluation.calibration import GROUP, OVERALL
+from darkroom.evaluation.calibration import GROUP, OVERALL, RANKING
 from darkroom.evaluation.prompts import PromptRow
 from darkroom.judge.judge import Trust
 from darkroom.judge.sight import Sight
@@ -144,6 +144,7 @@ def check_scorable(rows: Sequence[PromptRow], calibration: Mapping[str, Trust]) 
     """Raises BadInput, before anything is drawn, where no prompt could be scored or a score would lack its rows."""
     known = [row for row in rows if not row.expected.unknown]
     kinds = {fact.kind for row in rows for fact in judged(NOTHING, row.expected)} - {"unknown"}
+    kinds |= {RANKING} if any(row.foil for row in rows) else set()
     if not any(judged(NOTHING, row.expected) for row in known):
         words = ", ".join(dict.fromkeys(word for row in rows for word in row.expected.unknown))
         because = f" (unknown: {words})" if words else ""
@@ -200,6 +201,8 @@ def scores(outcomes: Sequence[Outcome], calibration: Mapping[str, Trust]) -> dic
     for kind in dict.fromkeys(f.kind for o in outcomes for f in o.facts if f.kind != "unknown"):
         answers = ((o.prompt, f.answer == "yes") for o in outcomes for f in o.facts if f.kind == kind)
         tables["fact"][kind] = _score(kind, answers, calibration)
+    if ranked := [(o.prompt, o.nearer) for o in outcomes if o.nearer is not None]:
+        tables["fact"][RANKING] = _score(RANKING, ranked, calibration)
     return tables
 
 

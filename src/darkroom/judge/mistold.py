@@ -48,6 +48,11 @@ def _changed(scene: Scene, facts: frozenset[str], random: Random) -> Iterator[Sc
             yield _with(scene, [things[0]] * number)
         else:
             yield _with(scene, _put(things, i, replace(things[i], concept=random.choice(others))))
+        told = [j for j, thing in enumerate(things) if thing.person.gender and scene.kind != "count"]
+        if told:
+            j = random.choice(told)
+            gender = {"female": "male", "male": "female"}[things[j].person.gender]
+            yield _with(scene, _put(things, j, replace(things[j], person=replace(things[j].person, gender=gender))))
         painted = [j for j, thing in enumerate(things) if thing.colour is not None]
         if painted:
             j = random.choice(painted)
