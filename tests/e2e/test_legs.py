@@ -36,7 +36,7 @@ from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
 from darkroom.training.packing import learnt, pack
 from darkroom.wording.tokenizer import Tokenizer
-from darkroom.wording.vocabulary import everyday
+from darkroom.wording.vocabulary import core, everyday
 
 CPU = torch.device("cpu")
 STEPS = 6
@@ -190,6 +190,26 @@ def test_a_denoiser_goes_on_with_the_text_encoder_it_was_trained_with(
     assert all(torch.equal(fresh.masters.masters[f"text.{n}"], w.float()) for n, w in weights.items())
     with pytest.raises(BadInput, match="a denoiser from zero has no text encoder to learn with; give --text"):
         diffusion_trainer(data, tmp_path / "zero", codec, None)
+
+
+def test_a_denoiser_goes_on_when_the_vocabulary_has_grown(
+    runs: dict[str, Trainer], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, words = handed_over(runs["autoencoder"]), handed_over(runs["text"])
+    with monkeypatch.context() as then:
+        then.setattr(legs, "core", lambda: core()[: legs.KNOWN_THEN])
+        before = diffusion_trainer(data, tmp_path / "base", codec, words)
+    trained(before)
+    path = tmp_path / "base" / "config.json"
+    saved = json.loads(path.read_text())
+    assert saved["objective"].pop("concepts") == 357
+    path.write_text(json.dumps(saved))  # as it was written then
+    after = diffusion_trainer(data, tmp_path / "base", codec, words)
+    assert after.resume(pytest.fail) and after.step == STEPS
+    assert torch.equal(after.masters.masters["oracle.layers.2.bias"], before.masters.masters["oracle.layers.2.bias"])
+    assert len(core()) > 357
+    fresh = diffusion_trainer(data, tmp_path / "next", codec, None, handed_over(before))
+    assert len(fresh.masters.masters["oracle.layers.2.bias"]) == len(core()) + 2
 
 
 def test_a_start_that_lacks_weights_is_refused(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A leg lives in a run folder. The next leg starts from its hand-over (``handover.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from darkroom.nn.matching import reader_config
 from darkroom.nn.text import TextConfig
 from darkroom.threads import cores
 from darkroom.training.handover import fingerprint, has_weights, leg_of, load_into, opened_autoencoder, weights_of
-from darkroom.training.loop import TrainConfig, Trainer
+from darkroom.training.loop import CONFIG, TrainConfig, Trainer
 from darkroom.training.objective import Objective
 from darkroom.training.objectives import diffusion, judge
 from darkroom.training.objectives.autoencoder import AutoencoderObjective, AutoencoderObjectiveConfig
@@ -41,6 +42,7 @@ from darkroom.training.objectives.text import WORDS, TextObjective, TextObjectiv
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import Concept, core
 
+KNOWN_THEN = DiffusionObjectiveConfig.concepts
 SHORT, LONG = 28, 48  # tokens captions are padded to: of plain scenes, and of all that the composer can do
 
 
@@ -158,13 +160,14 @@ def diffusion_leg(
     codec = opened_autoencoder(autoencoder)
     network = replace(sized(size, codec.config.channels), text_width=text_config.width)
     torch.manual_seed(config.seed)
-    module = DiffusionTraining(network, text_config)
+    concepts = _concepts(place.out)
+    module = DiffusionTraining(network, text_config, concepts)
     origin = {"autoencoder": fingerprint(codec.state_dict()), "text": load_into(module.text, text, "text")}
     if start is not None:
         origin["denoiser"] = load_into(module.denoiser, start, "denoiser")
-        if has_weights(start, "oracle"):
-            load_into(module.oracle, start, "oracle")
-    settings = DiffusionObjectiveConfig(network=network, text=text_config, length=length, oracle=oracle)
+        if has_weights(start, "oracle") and leg_of(start)["config"].get("concepts", KNOWN_THEN) == concepts:
+            load_into(module.oracle, start, "oracle")  # one of fewer concepts is learnt anew
+    settings = DiffusionObjectiveConfig(network, text_config, length, concepts=concepts, oracle=oracle)
     objective = DiffusionObjective(
         module.to(place.device),
         settings,
@@ -215,6 +218,15 @@ def judge_leg(
     module = JudgeTraining(settings.network, settings.reader).to(place.device)
     objective = JudgeObjective(module, settings, teaching, compiled=compiled, ahead=ahead)
     return _started(objective, config, place, start, "judge", "", force)
+
+
+def _concepts(out: Path) -> int:
+    """How many concepts a run's oracle head tells apart: as many as when it began, however many were added since."""
+    try:
+        found: int = json.loads((out / CONFIG).read_text())["objective"].get("concepts", KNOWN_THEN)
+    except (OSError, ValueError, KeyError):  # a new run, or a damaged one, which the trainer refuses
+        return len(core())
+    return found
 
 
 def _data(place: Place) -> Built:

@@ -29,6 +29,8 @@ from darkroom.training.ema import PowerEMA
 from darkroom.training.objective import Metrics, Objective
 from darkroom.training.optim import Masters, OptimConfig, rate_at
 
+CONFIG = "config.json"  # of a run folder
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on; says why and what to do."""
@@ -185,7 +187,7 @@ class Trainer:
         return _plain(self.objective.config(), asdict(self.config))
 
     def _guard_config(self, force: bool) -> None:
-        path = self.folder / "config.json"
+        path = self.folder / CONFIG
         ours = self._resolved()
         try:
             theirs = json.loads(path.read_text()) if path.exists() else None

@@ -45,6 +45,7 @@ from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
 
 Pictures = Scenes | ImportedPictures  # captioned pictures by sample number
+IGNORED = -100  # a concept younger than the run; cross_entropy's word for it
 SHOWN = 8  # pictures of a preview
 DEFAULTS = Defaults(width=128, height=128, steps=12, sampler="dpmpp-2m", guidance=3.5)  # of a model of such a run
 BINS = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)  # times between which the loss is logged apart
@@ -61,6 +62,7 @@ class DiffusionObjectiveConfig:
     uniform_share: float = 0.25  # the caption decides where t > .95: those times must be trained too
     time_mean: float = 0.3
     time_deviation: float = 1.0
+    concepts: int = 357  # that the oracle head tells apart; as many as there were before runs said so
     oracle: float = 0.2  # weight of the oracle head
     oracle_until: float = 0.65  # share of the run's samples after which it is off
 
@@ -68,9 +70,9 @@ class DiffusionObjectiveConfig:
 class Oracle(nn.Module):
     """Reads concept and coverage of each patch off the tokens of an early block; training only."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, concepts: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, len(core()) + 2))
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, concepts + 2))
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n concepts"], Float[Tensor, "b n"]]:
         """Logits of the concepts (the last one is ground) and of the coverage."""
@@ -81,11 +83,12 @@ class Oracle(nn.Module):
 class DiffusionTraining(nn.Module):
     """Denoiser, text encoder and oracle head, as one forward pass that can be compiled."""
 
-    def __init__(self, network: DenoiserConfig, text: TextConfig) -> None:
+    def __init__(self, network: DenoiserConfig, text: TextConfig, concepts: int | None = None) -> None:
+        """``concepts`` that the oracle head tells apart; None: those of the core vocabulary as it is today."""
         super().__init__()
         self.denoiser = Denoiser(network)
         self.text = TextEncoder(text)
-        self.oracle = Oracle(network.width)
+        self.oracle = Oracle(network.width, len(core()) if concepts is None else concepts)
         self.tap = max(0, network.depth // 3)
 
     def forward(
@@ -190,8 +193,9 @@ class DiffusionObjective(Objective):
         loss = error.mean()
         metrics = {"flow": _pair(error), **_by_time(error.detach(), t)}
         if settings.oracle and first < settings.oracle_until * self.total:
+            ground = concept.shape[-1] - 1
             truth = composed.concept.flatten(1)
-            truth = torch.where(truth < 0, concept.shape[-1] - 1, truth)
+            truth = torch.where(truth >= ground, IGNORED, torch.where(truth < 0, ground, truth))
             named = F.cross_entropy(concept.float().flatten(0, 1), truth.flatten())
             covered = F.binary_cross_entropy_with_logits(coverage.float(), composed.coverage.flatten(1).clamp(0, 1))
             loss = loss + settings.oracle * (named + covered)
