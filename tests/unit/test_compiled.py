@@ -57,6 +57,28 @@ def test_what_cannot_be_compiled_is_trained_uncompiled(monkeypatch: pytest.Monke
     assert all(p.grad is None for p in module.parameters())
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("2 GiB wanted"), ValueError("no Triton here"), KeyError("gcc")]
+)
+def test_too_little_memory_is_no_reason_to_go_on_and_everything_else_is(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(module: nn.Module, **_: Any) -> Any:
+        def forward(*inputs: Tensor) -> Any:
+            raise error
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", broken)
+    module = Two()
+    if isinstance(error, torch.OutOfMemoryError):
+        with pytest.raises(torch.OutOfMemoryError):
+            compiled(module, torch.randn(3, 4))
+    else:
+        with pytest.warns(UserWarning, match="cannot compile the network"):
+            assert compiled(module, torch.randn(3, 4)) is module
+
+
 def test_trying_it_out_leaves_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda module, **_: module.forward)
     module = Two()

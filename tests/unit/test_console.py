@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from toys import ToyObjective, toy_config
 
 from darkroom.training import console
 from darkroom.training.console import duration, plain, train
+from darkroom.training.handover import hand_over
 from darkroom.training.loop import Progress, Trainer
 
 
@@ -57,6 +59,27 @@ def test_a_run_prints_a_line_a_report_and_the_path(
     flow, early = (float(re.search(rf"{name} ({number})", lines[1])[1]) for name in ("flow", r"t 0-0\.25"))  # type: ignore[index]
     assert early == pytest.approx(2 * flow, rel=1e-2)
     assert "t 0.95-1" not in err  # nothing was seen at those times
+
+
+def test_a_hand_over_is_delivered_at_every_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "hand_over", hand_over)
+    seen: list[int] = []
+
+    def look(first: int) -> None:
+        if (tmp_path / "out" / "leg.json").exists():
+            seen.append(first // 4 - json.loads((tmp_path / "out" / "leg.json").read_text())["step"])
+
+    trainer = Trainer(ToyObjective(watch=look), toy_config(40, checkpoint_steps=3), tmp_path / "run")
+    closed: list[bool] = []
+    trainer.objective.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    train(trainer, tmp_path / "out")
+    assert seen == [0, 1, 2, 0, 1, 2, 0]  # steps since the checkpoint whose weights lie there
+    assert closed == [True]
+    assert capsys.readouterr().out == f"{tmp_path / 'run' / 'handover'}\n"
+    last = [(folder / "toy.safetensors").read_bytes() for folder in (tmp_path / "out", tmp_path / "run" / "handover")]
+    assert last[0] == last[1] and json.loads((tmp_path / "out" / "leg.json").read_text())["step"] == 10
 
 
 def test_a_run_that_was_stopped_says_from_where_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
