@@ -18,6 +18,7 @@ from darkroom.engine import Engine
 from darkroom.evaluation.prompts import PromptRow
 from darkroom.generate import picture
 from darkroom.judge.judge import Judge
+from darkroom.judge.sight import Sight
 from darkroom.judge.verdict import Fact, all_right, judged
 from darkroom.model import Model
 from darkroom.picture.image import Image
@@ -94,28 +95,38 @@ def picture_path(out: Path, prompt: str, seed: int) -> Path:
     return out / "pictures" / f"{blake2b(f'{prompt}/{seed}'.encode(), digest_size=8).hexdigest()}.webp"
 
 
-def _judged(
-    model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]], steps: int | None, out: Path | None
-) -> Iterator[Outcome]:
-    requests = [Request(prompt=Prompt(text=row.prompt), seed=seed, steps=steps) for row, seed in lot]
-    vocabulary = set(model.card.vocabulary)
-    drawn: list[Image] = []
+def drawn(model: Model, requests: Sequence[Request]) -> list[Image]:
+    """The pictures of requests, drawn together. Raises the first error."""
+    images: list[Image] = []
     for image in Engine[Image](model.evaluate).ended(picture(model.resolve(request), model) for request in requests):
         if isinstance(image, Exception):
             raise image
-        drawn.append(image)
-    pixels = torch.stack([torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) for image in drawn])
+        images.append(image)
+    return images
+
+
+def _judged(
+    model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]], steps: int | None, out: Path | None
+) -> Iterator[Outcome]:
+    vocabulary = set(model.card.vocabulary)
+    images = drawn(model, [Request(prompt=Prompt(text=row.prompt), seed=seed, steps=steps) for row, seed in lot])
+    pixels = torch.stack([torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) for image in images])
     for i, ((row, seed), sight) in enumerate(zip(lot, judge.look(pixels.float() / 255), strict=True)):
         if out is not None:
             (out / "pictures").mkdir(parents=True, exist_ok=True)
-            drawn[i].save(picture_path(out, row.prompt, seed))
+            images[i].save(picture_path(out, row.prompt, seed))
         taught = not vocabulary or all(wanted.word in vocabulary for wanted in row.expected.objects)
-        facts = judged(sight, row.expected)
-        nearer = None
-        if row.foil:
-            prompt, foil = judge.fit([sight], [row.prompt, row.foil])[0].tolist()
-            nearer = prompt > foil
-        yield Outcome(row.prompt, row.group, row.seen, taught, seed, facts, _key(row, seed), nearer)
+        yield outcome(judge, sight, row, seed, taught)
+
+
+def outcome(judge: Judge, sight: Sight, row: PromptRow, seed: int = 0, taught: bool = True) -> Outcome:
+    """What the judge says of a picture it saw, drawn for a prompt."""
+    nearer = None
+    if row.foil:
+        prompt, foil = judge.fit([sight], [row.prompt, row.foil])[0].tolist()
+        nearer = prompt > foil
+    facts = judged(sight, row.expected)
+    return Outcome(row.prompt, row.group, row.seen, taught, seed, facts, _key(row, seed), nearer)
 
 
 def _kept(path: Path, model: Model, judge: Judge, steps: int | None) -> Iterator[Outcome]:

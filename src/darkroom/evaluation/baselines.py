@@ -12,11 +12,10 @@ from darkroom.data.loader import Scenes
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.spec import Scene
 from darkroom.data.stock.built import Built
-from darkroom.evaluation.accuracy import Outcome
+from darkroom.evaluation.accuracy import Outcome, outcome
 from darkroom.evaluation.calibration import BATCH, RUN
 from darkroom.evaluation.prompts import PromptRow, described
 from darkroom.judge.judge import Judge
-from darkroom.judge.verdict import judged
 from darkroom.latent.codec import AutoencoderCodec
 
 RECONSTRUCTED = 0.5  # scenes for each prompt of a set
@@ -56,8 +55,7 @@ def copies(judge: Judge, rows: Sequence[PromptRow], data: Built) -> list[Outcome
 
 def _outcomes(judge: Judge, rows: Sequence[PromptRow], pixels: Tensor) -> Iterable[Outcome]:
     for row, sight in zip(rows, judge.look(pixels), strict=True):
-        facts = judged(sight, row.expected)
-        yield Outcome(row.prompt, row.group, row.seen, True, 0, facts, row.prompt)
+        yield outcome(judge, sight, row)
 
 
 def _nearest(prompts: Sequence[str], scenes: Sequence[Scene]) -> list[int]:
