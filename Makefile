@@ -39,7 +39,7 @@ SITE := /tmp/darkroom-site
 gpu-leg:
 	if ls $(WHEELS)/*.whl >/dev/null 2>&1 && ! [ -d $(SITE) ]; then $(PYTHON) -m pip install -q --no-index --no-deps \
 		--target $(SITE) $(WHEELS)/*.whl; fi
-	[ -e runs/data ] || ! [ -d runs/pack ] || $(GPU_RUN) data build --source runs/pack --out runs/data
+	[ -e runs/data/ledger.jsonl ] || ! [ -d runs/pack ] || $(GPU_RUN) data build --source runs/pack --out runs/data
 	$(GPU_RUN) train next --leg $(LEG) $(GPU_LEG) $(GPU_MORE)
 LEG ?= $(firstword $(shell sed -n 's/^```leg \(gpu-[^ ]*\) (queued)$$/\1/p' docs/training-plan.md))
 GPU_RUN = DARKROOM_TRACEBACK=1 PYTHONPATH=src:$(SITE) $(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m darkroom.cli

@@ -177,6 +177,15 @@ def test_a_process_of_its_own_says_the_same(here: Path, arguments: tuple[str, ..
     only_sentence(here, done.returncode, done.stdout, done.stderr)
 
 
+def test_a_reader_that_has_gone_ends_the_program_quietly(here: Path) -> None:
+    program = "from darkroom.cli import main; main(['models', 'show'])"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-uc", program], cwd=here, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 # --- what is drawn -----------------------------------------------------------------------------------------------
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
 import pytest
 import torch
 
+from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request, expand, parse_seeds
+from darkroom.door import DrawingModel
 from darkroom.engine import Engine
 from darkroom.generate import picture, run
 from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
-from darkroom.protocols import Call
+from darkroom.protocols import Call, Task
 from tests.tiny import tiny_model
 
 
@@ -131,6 +134,35 @@ def test_one_failing_request_leaves_the_others_alone(model: Model) -> None:
     for i in (0, 2):
         assert outcomes[i].result is not None
         assert np.array_equal(outcomes[i].result.pixels, alone(model, recipes[i]))
+
+
+def test_a_task_that_has_an_answer_to_an_error_gets_no_answers_of_before() -> None:
+    def call(network: str, value: float) -> Call:
+        return Call(network, {"x": torch.tensor(value)})
+
+    def stubborn() -> Task[list[float]]:
+        """Asks for two things at once and, where that fails, for two others."""
+        try:
+            answers = yield [call("bad", 1.0), call("bad", 2.0)]
+        except ValueError:
+            answers = yield [call("good", 3.0), call("good", 4.0)]
+        return [float(answer) for answer in answers]
+
+    def evaluate(calls: Sequence[Call]) -> list[torch.Tensor]:
+        if any(float(c.inputs["x"]) == 1.0 for c in calls):
+            raise ValueError("one")
+        return [torch.as_tensor(c.inputs["x"]) for c in calls]
+
+    assert Engine[list[float]](evaluate).ended([stubborn()]) == [[3.0, 4.0]]
+    assert run(stubborn(), evaluate) == [3.0, 4.0]  # alone as among others
+    assert isinstance(Engine[list[float]](lambda calls: evaluate([call("x", 1.0)])).ended([stubborn()])[0], ValueError)
+
+
+def test_a_request_that_cannot_be_met_leaves_the_others_alone(model: Model) -> None:
+    requests = [Request(prompt="a fox", seed=1), Request(prompt="a fox", style="oils"), Request(prompt="a fox", seed=2)]
+    drawn = dict(DrawingModel(model).generate_many(requests))
+    assert isinstance(drawn[1], BadInput) and "oils" in str(drawn[1])
+    assert all(isinstance(drawn[i], Image) for i in (0, 2))
 
 
 def test_out_of_memory_splits_the_batch(model: Model) -> None:

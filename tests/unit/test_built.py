@@ -124,6 +124,30 @@ def test_fonts_are_copied_beside_the_data(pack: Path, tmp_path: Path) -> None:
     assert fonts[1] is not None and fonts[1].read_bytes() == b"a.ttf" and tmp_path / "out" in fonts[1].parents
 
 
+def test_fonts_travel_with_an_excerpt(pack: Path, tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "a.ttf").write_bytes(b"a")
+    excerpt(Pack(pack), tmp_path / "excerpt", 10, tmp_path / "faces")
+    assert [f and f.name for f in built.build(tmp_path / "excerpt", tmp_path / "out").fonts] == [None, "a.ttf"]
+    excerpt(Pack(pack), tmp_path / "excerpt", 10)
+    assert built.build(tmp_path / "excerpt", tmp_path / "out").fonts == (None,)
+    with pytest.raises(BadInput, match=r"holds no \.ttf or \.otf file"):
+        excerpt(Pack(pack), tmp_path / "none", 10, tmp_path)
+
+
+def test_a_build_that_was_killed_has_no_ledger(pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(pack, tmp_path / "out")
+    assert (tmp_path / "out" / built.LEDGER).exists()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(built.photos, "build", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made(pack, tmp_path / "out")
+    assert not (tmp_path / "out" / built.LEDGER).exists()
+
+
 def test_a_folder_without_fonts_is_refused_before_anything_is_written(pack: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds no \.ttf or \.otf file"):
         made(pack, tmp_path / "out", lettering=tmp_path)

@@ -50,7 +50,7 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
 
 
 @data_app.command(name="excerpt")
-def data_excerpt(*, source: Path, out: Path, photos: int = 2000) -> None:
+def data_excerpt(*, source: Path, out: Path, photos: int = 2000, fonts: Path | None = None) -> None:
     """Copy what training reads out of the data pack, to take it to another machine.
 
     Examples:
@@ -65,12 +65,17 @@ def data_excerpt(*, source: Path, out: Path, photos: int = 2000) -> None:
         Folder to write: a small data pack, for `darkroom data build --source`.
     photos
         At most so many photos.
+    fonts
+        Folder of .ttf and .otf files to take along, if their licences allow it; without it words there are all drawn in
+        one font.
     """
     from darkroom.data.stock.built import excerpt
     from darkroom.data.stock.pack import Pack
 
-    found = excerpt(Pack(source), out, photos)
-    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    found = excerpt(Pack(source), out, photos, fonts)
+    if fonts is None:
+        print("no fonts: words built of this will all be drawn in one font; --fonts takes some along", file=sys.stderr)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     print(f"{', '.join(f'{count} {table}' for table, count in found.items())} in {out}, {size:.1f} MB")
 
 

@@ -30,6 +30,7 @@ from darkroom.data.stock.scenery import Scenery, SceneryTable
 from darkroom.wording.vocabulary import Concept
 
 DRAWINGS, SCENERIES, PHOTOS = "sprites", "sceneries", "photos"  # the tables' files
+FONTS, LEDGER = "fonts", "ledger.jsonl"
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ def build(
     with_photos: bool = True,
     lettering: Path | None = None,
 ) -> Built:
-    """Decodes a data pack into ``out``; ``lettering`` is a folder of .ttf and .otf files to copy beside it.
+    """Decodes a data pack into ``out``; ``lettering`` is a folder of .ttf and .otf files, None: those in the pack.
 
-    Writes ``sprites.safetensors`` and ``sprites.json``, the same two for sceneries and photos, ``fonts/`` and
-    ``ledger.jsonl``. Raises PackError when the pack is unreadable.
+    Writes ``sprites.safetensors`` and ``sprites.json``, the same two for sceneries and photos, ``fonts/`` and last
+    ``ledger.jsonl``: a folder without it is half built. Raises PackError when the pack is unreadable.
     """
-    if lettering is not None and len(fonts(lettering)) == 1:
-        raise BadInput(f"fonts {str(lettering)!r}", "holds no .ttf or .otf file", "give a folder of font files")
+    letters = _letters(lettering) or _font_files(source / FONTS)
     pack = Pack(source)
     drawn, ledger = drawings.build(pack, concepts)
+    (out / LEDGER).unlink(missing_ok=True)
     tables.save(drawn.sprites, drawn.pixels, out, DRAWINGS)
     places, rows = scenery.build(pack)
     tables.save(places.sceneries, places.pixels, out, SCENERIES)
@@ -95,14 +96,30 @@ def build(
         ledger += rows
     else:  # those of a build before have no line in the ledger
         tables.forget(out, PHOTOS)
-    files = {font.name: font.read_bytes() for font in fonts(lettering) if font is not None}
-    shutil.rmtree(out / "fonts", ignore_errors=True)  # those of a build before
-    if files:
-        (out / "fonts").mkdir()
-    for name, content in files.items():
-        (out / "fonts" / name).write_bytes(content)
-    write_ledger(ledger, out / "ledger.jsonl")
-    return Built(drawn, pictures, fonts(out / "fonts"), places)
+    _copied(letters, out / FONTS)
+    write_ledger(ledger, out / LEDGER)
+    return Built(drawn, pictures, fonts(out / FONTS), places)
+
+
+def _font_files(folder: Path) -> dict[str, bytes]:
+    return {font.name: font.read_bytes() for font in fonts(folder) if font is not None}
+
+
+def _letters(folder: Path | None) -> dict[str, bytes]:
+    """The font files of a folder that somebody named, by name; None: none."""
+    found = {} if folder is None else _font_files(folder)
+    if folder is not None and not found:
+        raise BadInput(f"fonts {str(folder)!r}", "holds no .ttf or .otf file", "give a folder of font files")
+    return found
+
+
+def _copied(letters: dict[str, bytes], folder: Path) -> None:
+    """Writes font files in place of those that were there before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if letters:
+        folder.mkdir()
+    for name, content in letters.items():
+        (folder / name).write_bytes(content)
 
 
 def load(folder: Path) -> Built:
@@ -113,7 +130,7 @@ def load(folder: Path) -> Built:
         places = SceneryTable(*tables.load(folder, SCENERIES, lambda told: Scenery(**told)))
     if tables.exists(folder, PHOTOS):
         pictures = PhotoTable(*tables.load(folder, PHOTOS, _photo))
-    return Built(drawn, pictures, fonts(folder / "fonts"), places)
+    return Built(drawn, pictures, fonts(folder / FONTS), places)
 
 
 def _sprite(told: dict[str, Any]) -> Sprite:
@@ -127,11 +144,13 @@ def _photo(told: dict[str, Any]) -> Photo:
     return Photo(**{**told, "captions": tuple(told["captions"])})
 
 
-def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
+def excerpt(pack: Pack, out: Path, photos: int, lettering: Path | None = None) -> dict[str, int]:
     """Writes a pack of the core vocabulary's drawings and at most so many photos; returns pictures by table.
 
-    Pictures are copied byte for byte; ``darkroom data build --source`` reads the excerpt as it reads the pack.
+    Pictures are copied byte for byte, and the fonts of ``lettering``, a folder (None: of none); ``darkroom data build
+    --source`` reads the excerpt as it reads the pack.
     """
+    letters = _letters(lettering)
     copies: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row, _, _, person in drawings.wanted_rows(pack):
         copies["sprites_tones" if person.tone else "sprites"].append(row)
@@ -141,6 +160,7 @@ def excerpt(pack: Pack, out: Path, photos: int) -> dict[str, int]:
         kept = [row for row in pack.rows("photos") if row["split"] != "test"]
         copies["photos"] = kept[:: max(1, -(-len(kept) // photos))]
     out.mkdir(parents=True, exist_ok=True)
+    _copied(letters, out / FONTS)
     for table, rows in copies.items():
         shard = f"{table}.tar"
         copied = []
