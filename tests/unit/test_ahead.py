@@ -83,8 +83,8 @@ from darkroom.data.ahead import Ahead
 def slow(first, count):
     time.sleep(0.3)
     return [first]
-signal.signal(signal.SIGTERM, lambda *_: None)
 ahead = Ahead(slow, lambda parts: [p for part in parts for p in part], 2)
+signal.signal(signal.SIGTERM, lambda *_: None)  # as the trainer does, once it runs
 os.killpg(0, signal.SIGTERM)
 print(ahead(0, 4), ahead(4, 4))
 ahead.close()
