@@ -62,7 +62,7 @@ _NO_THINGS = (
     | (COLOURS.keys() - {"orange"})
 )
 """What a phrase may end in that asks for nothing to be drawn."""
-_OTHERWISE = _words("cup")  # a synonym (of trophy) that mostly means something the judge does not know
+_OTHERWISE = _words("cup cups")  # of a trophy, and to people mostly something else
 
 # --- the whole picture -------------------------------------------------------------------------------------------
 
@@ -325,29 +325,19 @@ def _worn() -> frozenset[int]:
 
 @cache
 def _names() -> dict[str, Concept]:
-    """Every name of every concept; plurals of synonyms too."""
+    """Every name of every concept, in one or several."""
     found: dict[str, Concept] = {}
     for concept in core():
-        for name in (concept.word, concept.plural, *concept.synonyms):
+        for name in (concept.word, concept.plural, *concept.synonyms, *concept.synonyms_plural):
             found.setdefault(name.lower(), concept)
-    for concept in core():
-        for name in concept.synonyms:
-            found.setdefault(_plural(name.lower()), concept)
     return {name: concept for name, concept in found.items() if name not in _OTHERWISE}
 
 
 @cache
 def _plurals() -> frozenset[str]:
-    synonyms = {_plural(name.lower()) for concept in core() for name in concept.synonyms}
-    return frozenset({c.plural.lower() for c in core() if c.plural != c.word} | (synonyms & _names().keys()))
-
-
-def _plural(word: str) -> str:
-    if word.endswith("man"):
-        return f"{word[:-3]}men"
-    if re.search("[^aeiou]y$", word):
-        return f"{word[:-1]}ies"
-    return f"{word}es" if re.search("(?:s|x|z|ch|sh)$", word) else f"{word}s"
+    singles = {name.lower() for concept in core() for name in (concept.word, *concept.synonyms)}
+    several = (name.lower() for concept in core() for name in (concept.plural, *concept.synonyms_plural))
+    return frozenset(name for name in several if name not in singles)
 
 
 @cache
