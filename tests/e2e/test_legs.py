@@ -16,6 +16,7 @@ from toys import sprite_table
 
 import darkroom
 from darkroom.contracts.errors import BadInput
+from darkroom.data import ahead
 from darkroom.data.imported import import_folder
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
 from darkroom.data.stock import tables
@@ -85,15 +86,15 @@ def text_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
 
 
 def diffusion_trainer(
-    data: Path, out: Path, codec: Path, words: Path | None, start: Path | None = None, run: int = 0, size: str = "nano"
+    data: Path, out: Path, codec: Path, words: Path | None, start: Path | None = None, run: int = 0, workers: int = 0
 ) -> Trainer:
     return legs.diffusion_leg(
-        Place(data, out, CPU),
+        Place(data, out, CPU, workers),
         config(4),
         autoencoder=codec,
         text=words,
         start=start,
-        size=size,
+        size="nano",
         scenes=ComposerConfig(),
         run=run,
         compiled=False,
@@ -311,6 +312,26 @@ def test_a_leg_of_all_the_composer_can_do_trains(runs: dict[str, Trainer], data:
     assert saved["composer"]["place_share"] == FULL.place_share and "stock" not in saved["composer"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forks")
+@pytest.mark.parametrize("kind", ["diffusion", "judge"])
+def test_what_workers_make_trains_to_the_same_bits(
+    kind: str, runs: dict[str, Trainer], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "CHUNK", 3)  # batches are joined from several
+    codec, words = handed_over(runs["autoencoder"]), handed_over(runs["text"])
+    weights = []
+    for workers in (0, 2):
+        if kind == "judge":
+            trainer = judge_trainer(data, tmp_path / f"{workers}", workers=workers)
+        else:
+            trainer = diffusion_trainer(data, tmp_path / f"{workers}", codec, words, workers=workers)
+        for _ in range(2):
+            assert trainer.advance()[0] is not None
+        trainer.objective.close()
+        weights.append(trainer.masters.masters)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_what_was_trained_draws(runs: dict[str, Trainer], tmp_path: Path) -> None:
     folder = pack(handed_over(runs["autoencoder"]), handed_over(runs["diffusion"]), tmp_path / "model", "toy", None)
     model = darkroom.load(str(folder))
@@ -355,13 +376,15 @@ def test_what_is_no_hand_over_is_refused_in_a_sentence(data: Path, tmp_path: Pat
 # --- the judge ---------------------------------------------------------------------------------------------------
 
 
-def judge_trainer(data: Path, out: Path, start: Path | None = None, without: str | None = None) -> Trainer:
+def judge_trainer(
+    data: Path, out: Path, start: Path | None = None, without: str | None = None, workers: int = 0
+) -> Trainer:
     out.mkdir(exist_ok=True)
     captions = [f"a {c.word} on a white background" for c in everyday()]
     (out / "judge-tokenizer.json").write_text(Tokenizer.train(captions, 512).to_json(), encoding="utf-8")
     network = detector.nano({name: len(values) for name, values in WHOLE.items()})
     reader = replace(text.nano(), width=32)
-    place = Place(data, out, CPU)
+    place = Place(data, out, CPU, workers)
     return legs.judge_leg(place, config(8), start, network=network, reader=reader, without=without, compiled=False)
 
 
