@@ -62,7 +62,6 @@ _NO_THINGS = (
     | (COLOURS.keys() - {"orange"})
 )
 """What a phrase may end in that asks for nothing to be drawn."""
-_OTHERWISE = _words("cup cups")  # of a trophy, and to people mostly something else
 
 # --- the whole picture -------------------------------------------------------------------------------------------
 
@@ -330,7 +329,7 @@ def _names() -> dict[str, Concept]:
     for concept in core():
         for name in (concept.word, concept.plural, *concept.synonyms, *concept.synonyms_plural):
             found.setdefault(name.lower(), concept)
-    return {name: concept for name, concept in found.items() if name not in _OTHERWISE}
+    return found
 
 
 @cache
