@@ -98,9 +98,9 @@ def test_it_overfits_eight_pictures(tmp_path: Path) -> None:
 
     # Where nothing but noise is seen only the caption can say which picture: the mean of all would leave about .9.
     assert after["t 0.95-1"] < 0.2
-    objective.scenes.mixed_up = True  # type: ignore[attr-defined]
+    objective.teaching.pictures.mixed_up = True  # type: ignore[attr-defined]
     assert losses(objective)["t 0.95-1"] > 5 * after["t 0.95-1"]
 
     trainer.masters.publish(trainer.ema.average)  # what would be handed over has learned it too
-    objective.scenes.mixed_up = False  # type: ignore[attr-defined]
+    objective.teaching.pictures.mixed_up = False  # type: ignore[attr-defined]
     assert losses(objective)["flow"] < before["flow"] / FACTOR
