@@ -270,7 +270,7 @@ def test_the_words_of_a_model_are_those_of_its_captions() -> None:
         for config in (ComposerConfig(), FULL)
     )
     everyday_words = set(learnt(plain)["words"])
-    words = set(learnt({**full, "stream": "train", "run": 0, "side": 128})["words"])
+    words = set(learnt({**full, "stream": "train", "run": 0, "side": 128, "gone_since": 0.5})["words"])
     assert {"fox", "foxes", "3d", "gradient", "purple"} <= everyday_words & words
     told = {"snow", "night", "neon", "close-up", "blurry", "mannequin", "box", "letters", "watercolour", "wearing"}
     assert told <= words and not told & everyday_words

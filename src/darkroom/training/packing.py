@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def learnt(composer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """
     if "pictures" in composer:  # a folder's own
         return {"styles": (), "vocabulary": (), "words": tuple(composer["words"])}
-    settings = {name: value for name, value in composer.items() if name not in ("stream", "run", "side")}
+    known = {field.name for field in fields(ComposerConfig)}  # a leg of an earlier version may have had others
+    settings = {name: value for name, value in composer.items() if name in known}
     scenes = read_config(ComposerConfig, {**settings, "kinds": _without_photos(composer["kinds"])})
     drawn = (caption(draw_scene(scene_seed("preview", 0, i), scenes)) for i in range(CAPTIONS))
     names = (name for concept in scenes.concepts for name in (concept.word, concept.plural, *concept.synonyms))
