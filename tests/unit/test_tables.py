@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.data.scenes.spec import Photo
+from darkroom.data.scenes.spec import Person, Photo
 from darkroom.data.stock import built, tables
 from darkroom.data.stock.built import DRAWINGS, PHOTOS, SCENERIES, Built
 from darkroom.data.stock.pack import PackError
@@ -28,7 +28,7 @@ def pixels(count: int) -> torch.Tensor:
 def saved(tmp_path: Path) -> Built:
     drawings = sprite_table(("3d", "flat"), words=("cat", "dog"))
     first, *rest = drawings.sprites
-    drawings = replace(drawings, sprites=(replace(first, tone="dark", colour="red"), *rest))
+    drawings = replace(drawings, sprites=(replace(first, person=Person(tone="dark"), colour="red"), *rest))
     sceneries = SceneryTable(tuple(Scenery(i, "city", "flat", f"s{i}") for i in range(3)), pixels(3))
     photos = PhotoTable(tuple(Photo(i, f"n{i}", (f"a {i}", f"b {i}"), f"id {i}") for i in range(4)), pixels(4))
     folder = tmp_path / "new" / "data"
