@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(PYTHON) -m pip --python $(BIN)/python
+PIP := $(BIN)/python -m pip
 
 .PHONY: demo test test-all lint gpu-leg gpu-wheels setup clean
 
@@ -59,19 +59,21 @@ clean:
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP) install -e .
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	@$(PIP) install -e . >&2
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) install -e ".[dev]"
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+	@$(PIP) install -e ".[dev]" >&2
 	@touch $@ $(VENV)/.installed
 
-# Without pip inside, so that it works where Debian's python3-venv is not installed: the pip outside installs into it.
-$(BIN)/python:
+# Made without pip, so that it works where Debian's python3-venv is not installed; the pip outside then puts one in, so that
+# everything goes on working, `pip` too, once the environment is activated.
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 		echo "error: darkroom needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1); name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import pip; assert tuple(map(int, pip.__version__.split(".")[:2])) >= (22, 3)' 2>/dev/null || { \
 		echo "error: $(PYTHON) has no pip of version 22.3 or newer; install it (Debian: apt install python3-pip; elsewhere: $(PYTHON) -m ensurepip --upgrade)" >&2; exit 1; }
 	@echo "setting up $(VENV) (once; PyTorch is large)" >&2
-	$(PYTHON) -m venv --without-pip $(VENV)
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@$(PYTHON) -m pip --python $(BIN)/python install -q pip >&2

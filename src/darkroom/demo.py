@@ -11,8 +11,8 @@ from darkroom.threads import share_cores
 
 PROMPTS = (
     "a fox, 3d",
-    "a purple cat on a light blue background, 3d",
-    "two penguins, cartoon",
+    "a green car on a light blue background",
+    "four stars, cartoon",
     "a castle, flat",
 )
 SEED = 7
