@@ -82,6 +82,28 @@ def test_a_hand_over_is_delivered_at_every_checkpoint(
     assert last[0] == last[1] and json.loads((tmp_path / "out" / "leg.json").read_text())["step"] == 10
 
 
+def test_ctrl_c_saves_hands_over_and_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(first: int) -> None:
+        if first == 1200:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as ended:
+        train(Trainer(ToyObjective(watch=stop), toy_config(4000, log_steps=10**6), tmp_path / "run"))
+    assert ended.value.code == 130
+    assert capsys.readouterr().out == f"{tmp_path / 'run' / 'handover'}\n"
+    assert (tmp_path / "run" / "checkpoints" / "step-000000301").is_dir()
+
+
+def test_a_forced_run_says_that_it_goes_on_with_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(Trainer(ToyObjective(), toy_config(40), tmp_path / "run"))
+    train(Trainer(ToyObjective(), toy_config(80, seed=3), tmp_path / "run", force=True))
+    settings = "train.samples: 40 -> 80; train.seed: 0 -> 3"
+    told = f"resuming {tmp_path / 'run'} from step 10: 40 of 80 samples done, with other settings ({settings})"
+    assert told in capsys.readouterr().err
+
+
 def test_a_run_that_was_stopped_says_from_where_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def stop(first: int) -> None:
         if first == 1200:

@@ -18,7 +18,7 @@ from toys import ToyObjective, everything, same_bits, toy_config
 
 from darkroom.contracts.errors import BadInput, CannotWrite
 from darkroom.training import checkpoint, loop
-from darkroom.training.loop import Progress, Trainer, TrainingError, _filled, step_seed
+from darkroom.training.loop import Progress, TrainConfig, Trainer, TrainingError, _filled, step_seed
 from darkroom.training.optim import OptimConfig, rate_at
 
 
@@ -213,22 +213,48 @@ def test_a_changed_configuration_is_refused_with_the_difference(tmp_path: Path) 
     assert json.loads((tmp_path / "config.json").read_text())["train"]["samples"] == 80
 
 
+def test_a_run_that_came_to_no_checkpoint_keeps_nobody_from_another_try(tmp_path: Path) -> None:
+    Run(tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    with pytest.raises(TrainingError, match="lower --rate"):
+        Run(tmp_path, poison=lambda first: True).go()
+    assert not (tmp_path / "config.json").exists()
+    Run(tmp_path, optim=OptimConfig(rate=1e-3)).go()
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["optim"]["rate"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"samples": 0}, "samples 0 is not from 1 to 1,099,511,627,776; give a number in between"),
+        ({"batch": 0}, "batch 0 is not from 1 to 65,536"),
+        ({"batch": 10**9}, "batch 1000000000 is not from 1 to 65,536"),
+        ({"seed": -1}, "seed -1 is not from 0 to 65,535"),
+        ({"minutes": 0.0}, "minutes 0.0 is not from 0.001"),
+        ({"minutes": float("nan")}, "minutes nan is not from 0.001"),
+    ],
+)
+def test_a_run_has_bounds(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(sentence)):
+        TrainConfig(**{"samples": 80, **values})
+
+
 def test_force_takes_the_new_configuration(tmp_path: Path) -> None:
     Run(tmp_path, 80).go()
     run = Run(tmp_path, 96, force=True).go()
-    assert run.firsts == [80, 84, 88, 92]
+    assert run.firsts == [80, 84, 88, 92] and run.trainer.changed == ["train.samples: 80 -> 96"]
     Run(tmp_path, 96)  # and from then on it is the run's own
     with pytest.raises(TrainingError):
         Run(tmp_path, 80)
 
 
 def test_how_often_it_saves_and_when_it_stops_may_change(tmp_path: Path) -> None:
-    Run(tmp_path, 80)
+    Run(tmp_path, 80).go()
     Run(tmp_path, 80, minutes=1.0, checkpoint_minutes=9.0, checkpoint_steps=3, preview_minutes=1.0, log_steps=7)
 
 
 def test_settings_that_came_or_went_since_do_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
-    Run(tmp_path)
+    Run(tmp_path).go()
     path = tmp_path / "config.json"
     saved_once = json.loads(path.read_text())
     older = json.loads(path.read_text())
@@ -244,7 +270,7 @@ def test_settings_that_came_or_went_since_do_not_keep_a_run_from_going_on(tmp_pa
     path.write_text(json.dumps(older))
     with pytest.raises(TrainingError, match=r"train\.samples: None -> 80"):
         Run(tmp_path)
-    Run(tmp_path, force=True)
+    Run(tmp_path, force=True).go()
     assert json.loads(path.read_text()) == saved_once
 
 
@@ -261,9 +287,9 @@ def test_half_a_configuration_is_refused_and_never_left(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fails)
         with pytest.raises(CannotWrite, match="killed here"):
-            Run(tmp_path)
+            Run(tmp_path).go()
     assert not (tmp_path / "config.json").exists()
-    Run(tmp_path)
+    Run(tmp_path).go()
     (tmp_path / "config.json").write_text('{"train": {"sam')
     with pytest.raises(TrainingError, match=r"config\.json"):
         Run(tmp_path)
@@ -360,6 +386,7 @@ def test_a_signal_ends_the_leg_with_a_checkpoint(tmp_path: Path, number: signal.
     run.go()
     assert time.monotonic() - start < 30
     assert run.firsts[-1] == 20 and run.trainer.step == 6  # the step under way was finished
+    assert run.trainer.interrupted == (number == signal.SIGINT)
     assert same_bits(
         {f"{g}/{n}": t for g, ts in saved(tmp_path).tensors.items() for n, t in ts.items()}, everything(run.trainer)
     )
@@ -406,12 +433,6 @@ def test_every_checkpoint_on_the_way_is_told(tmp_path: Path) -> None:
     told: list[int] = []
     run.trainer.run(run.reports.append, run.warnings.append, lambda: told.append(run.trainer.step))
     assert told == [6, 12, 18] and run.trainer.step == 20
-
-
-def test_no_minutes_are_no_steps(tmp_path: Path) -> None:
-    run = Run(tmp_path, 10**6, minutes=0.0).go()
-    assert run.firsts == [] and saved(tmp_path).state["step"] == 0
-    assert Run(tmp_path, 10**6).trainer.resume(run.warnings.append)
 
 
 def test_time_left_is_the_legs_when_that_is_shorter(tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ from darkroom.training.loop import Progress as Report
 from darkroom.training.loop import Trainer
 
 Say = Callable[[str], None]
+INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
 
 
 def train(trainer: Trainer, deliver: Path | None = None) -> None:
     """Runs a leg from where its run folder stands to its end, hands its weights over and prints where they lie.
 
-    They are also written into ``deliver``, at every checkpoint: what is left of a machine that is taken away.
+    They are also written into ``deliver``, at every checkpoint: what is left of a machine that is taken away. Ends in
+    SystemExit where it was Ctrl-C that stopped it: what was to follow the whole leg shall not.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -47,6 +49,8 @@ def train(trainer: Trainer, deliver: Path | None = None) -> None:
         console.print(ending(trainer))
         delivered()
         print(hand_over(trainer))
+    if trainer.interrupted:
+        raise SystemExit(INTERRUPTED)
 
 
 def opening(trainer: Trainer, resumed: bool) -> str:
@@ -56,7 +60,10 @@ def opening(trainer: Trainer, resumed: bool) -> str:
         return f"training {trainer.objective.name} in {trainer.folder}: {total:,} samples from the start"
     if trainer.samples >= total:
         return f"{trainer.folder} is trained: all {total:,} samples are done"
-    return f"resuming {trainer.folder} from step {trainer.step:,}: {trainer.samples:,} of {total:,} samples done"
+    forced = f", with other settings ({'; '.join(trainer.changed)})" if trainer.changed else ""
+    return (
+        f"resuming {trainer.folder} from step {trainer.step:,}: {trainer.samples:,} of {total:,} samples done{forced}"
+    )
 
 
 def ending(trainer: Trainer) -> str:

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from darkroom.contracts.errors import BadInput
 from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -28,6 +29,8 @@ from darkroom.training.loop import Trainer, TrainingError
 
 HANDOVER = "handover"
 LEG = "leg.json"
+TRAINED_BY = {"denoiser": "diffusion"}  # verbs that are not named for what they train
+C = TypeVar("C")
 LARGEST = 15 * 2**20  # bytes of the tensors in one file
 
 
@@ -63,6 +66,15 @@ def leg_of(folder: Path) -> Mapping[str, Any]:
     return found
 
 
+def network_of(folder: Path, part: str, kind: type[C]) -> C:
+    """The settings of one network of a hand-over or a model folder. Raises BadInput where there is none such."""
+    networks = leg_of(folder).get("networks", {})
+    if part not in networks:
+        fix = f"give the {HANDOVER} folder of a `darkroom train {TRAINED_BY.get(part, part)}` run"
+        raise BadInput(f"{folder}", f"holds no {part} but {' and '.join(networks) or 'nothing'}", fix)
+    return read_config(kind, networks[part])
+
+
 def has_weights(folder: Path, part: str) -> bool:
     """Whether a hand-over or a model folder holds such weights."""
     return bool(_files(folder, part))
@@ -93,7 +105,7 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
 
 def opened_autoencoder(folder: Path) -> Autoencoder:
     """The autoencoder of a hand-over, fp32."""
-    module = Autoencoder(read_config(AutoencoderConfig, leg_of(folder)["networks"]["autoencoder"]))
+    module = Autoencoder(network_of(folder, "autoencoder", AutoencoderConfig))
     load_into(module, folder, "autoencoder")
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

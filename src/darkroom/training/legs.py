@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.files import publish
 from darkroom.data.ahead import Ahead
 from darkroom.data.imported import ImportedPictures, holds_pictures, imported
@@ -25,13 +25,21 @@ from darkroom.data.stock import built
 from darkroom.data.stock.built import Built
 from darkroom.judge.judge import WORDS as JUDGE_WORDS
 from darkroom.nn.autoencoder import Autoencoder
-from darkroom.nn.config import read_config
 from darkroom.nn.detector import DetectorConfig
 from darkroom.nn.dit import sized
 from darkroom.nn.matching import reader_config
 from darkroom.nn.text import TextConfig
 from darkroom.threads import cores
-from darkroom.training.handover import fingerprint, has_weights, leg_of, load_into, opened_autoencoder, weights_of
+from darkroom.training.handover import (
+    fingerprint,
+    has_weights,
+    leg_of,
+    load_into,
+    network_of,
+    opened_autoencoder,
+    weights_of,
+)
+from darkroom.training.limits import RUNS, within
 from darkroom.training.loop import CONFIG, TrainConfig, Trainer
 from darkroom.training.objective import Objective
 from darkroom.training.objectives import diffusion, judge
@@ -55,6 +63,9 @@ class Place:
     device: torch.device
     workers: int = 0  # processes that compose scenes ahead; 0: this one composes them, on its device
 
+    def __post_init__(self) -> None:
+        within("workers", self.workers, 0, 4 * cores())
+
     @property
     def composes_on(self) -> torch.device:
         """Where scenes are painted."""
@@ -63,7 +74,13 @@ class Place:
 
 def device_named(name: str | None) -> torch.device:
     """The device to train on; None takes a GPU where there is one."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    gpus = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+    name = name or ("cuda" if gpus else "cpu")
+    if name == "cuda" and not gpus:
+        raise BadInput("device 'cuda'", "is not there: PyTorch finds no GPU", "give --device cpu")
+    if name not in ("cpu", *gpus):
+        raise BadInput(f"device {shown(name)}", f"is none of {', '.join(('cpu', *(gpus or ['cuda'])))}", "name one")
+    return torch.device(name)
 
 
 def place_named(data: Path, out: Path, device: str | None, workers: int | None) -> Place:
@@ -140,10 +157,11 @@ def diffusion_leg(
     ``text`` None takes the text encoder of ``start``, which was trained with that denoiser. Where the data are a
     folder's own pictures, they stand for the scenes.
     """
+    within("run", run, 0, RUNS - 1)
     text = text or start
     if text is None:
         raise BadInput("a denoiser from zero", "has no text encoder to learn with", "give --text, or --from for both")
-    text_config = read_config(TextConfig, leg_of(text)["networks"]["text"])
+    text_config = network_of(text, "text", TextConfig)
     tokenizer = Tokenizer.from_json((text / WORDS).read_text(encoding="utf-8"))
     pictures: diffusion.Pictures
     if holds_pictures(place.data):
@@ -199,10 +217,11 @@ def judge_leg(
     ``without`` a style it shall never see. ``words`` is a tokenizer to take where ``start`` brings none; None learns
     one. ``run`` numbers the scenes.
     """
+    within("run", run, 0, RUNS - 1)
     data = _data(place)
     styles = data.everything().styles
     if without is not None and without not in styles:
-        raise BadInput(f"style {without!r}", f"is not one of {', '.join(styles)}", "name one to leave out")
+        raise unknown("style", without, styles)
     kept = {style: share for style, share in styles.items() if style != without}
     scenes = data.everything(kinds=judge.KINDS, every_drawing=True, styles=kept, colour_share=judge.COLOUR_SHARE)
     data = data.restricted(scenes)

@@ -26,6 +26,7 @@ from darkroom.contracts.files import publish
 from darkroom.nn.config import defaults_of
 from darkroom.training import checkpoint
 from darkroom.training.ema import PowerEMA
+from darkroom.training.limits import RUNS, within
 from darkroom.training.objective import Metrics, Objective
 from darkroom.training.optim import Masters, OptimConfig, rate_at
 
@@ -55,6 +56,11 @@ class TrainConfig:
     timed: bool = False  # the rate falls to zero by the end of the minutes, where they end before the samples do
 
     def __post_init__(self) -> None:
+        within("samples", self.samples, 1, 2**40)
+        within("batch", self.batch, 1, 2**16)
+        within("seed", self.seed, 0, RUNS - 1)
+        if self.minutes is not None:
+            within("minutes", self.minutes, 0.001, 1e6)
         if self.timed and self.minutes is None:
             raise BadInput("a rate that goes by time", "has no end to go to", "give --minutes as well")
 
@@ -117,7 +123,10 @@ class Progress:
 
 
 class Trainer:
-    """One leg of training in a run folder: ``config.json``, ``log.jsonl``, ``checkpoints/``, ``previews/``."""
+    """One leg of training in a run folder: ``config.json``, ``log.jsonl``, ``checkpoints/``, ``previews/``.
+
+    ``config.json`` says what the checkpoints beside it were trained with: a run that never came to one leaves none.
+    """
 
     def __init__(
         self,
@@ -128,16 +137,19 @@ class Trainer:
         force: bool = False,
         origin: Mapping[str, str] | None = None,
     ) -> None:
-        """``origin`` are fingerprints of the weights it begins with and builds on, by what they are; None: of none."""
+        """``origin`` are fingerprints of the weights it begins with and builds on, by what they are; None: of none.
+
+        ``force`` takes up a folder that was trained with other settings; ``changed`` then says which.
+        """
         self.objective, self.config, self.folder, self.origin = objective, config, folder, dict(origin or {})
         self.masters = Masters(objective.module, config.optim, getattr(torch, config.dtype))
         self.ema = PowerEMA(self.masters.masters, config.ema_gamma)
         self.step = 0
         self.skipped = 0
+        self.interrupted = False  # by Ctrl-C
         self._stop = False
         self._leg = _Clock(float("inf") if config.minutes is None else config.minutes * 60)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._guard_config(force)
+        self.changed = self._changes(force)
 
     # --- state -----------------------------------------------------------------------------------------------
 
@@ -177,7 +189,8 @@ class Trainer:
         self.step, self.skipped = int(found.state["step"]), int(found.state["skipped"])
 
     def save(self) -> Path:
-        """Writes a checkpoint of this very step."""
+        """Writes a checkpoint of this very step, and the configuration that it and those after it are of."""
+        publish(json.dumps(self._resolved(), indent=1, sort_keys=True).encode(), self.folder / CONFIG)
         tensors = {"masters": self.masters.masters, "ema": self.ema.average, "moments": self.masters.state()}
         state = {"step": self.step, "samples": self.samples, "skipped": self.skipped, "config": self._resolved()}
         return checkpoint.write(self.folder / "checkpoints", self.step, tensors, state)
@@ -186,7 +199,8 @@ class Trainer:
         """What must not change between legs that resume exactly."""
         return _plain(self.objective.config(), asdict(self.config))
 
-    def _guard_config(self, force: bool) -> None:
+    def _changes(self, force: bool) -> list[str]:
+        """How the settings differ from those that the folder was trained with; without ``force`` they may not."""
         path = self.folder / CONFIG
         ours = self._resolved()
         try:
@@ -195,11 +209,13 @@ class Trainer:
             theirs = {"damaged": True}
         # A setting that is newer than the run had its default then; one that is gone cannot differ.
         if _filled(theirs, ours, _plain(self.objective.defaults(), defaults_of(self.config))) == ours:
-            return
-        if theirs is not None and not force:
-            lines = "; ".join(_differences(theirs, ours))
-            raise TrainingError(f"{path} was trained with another configuration ({lines}); use --force or a new folder")
-        publish(json.dumps(ours, indent=1, sort_keys=True).encode(), path)
+            return []
+        found = [] if theirs is None else _differences(theirs, ours)
+        if found and not force:
+            raise TrainingError(
+                f"{path} was trained with another configuration ({'; '.join(found)}); use --force or a new folder"
+            )
+        return found
 
     # --- the leg ---------------------------------------------------------------------------------------------
 
@@ -218,6 +234,7 @@ class Trainer:
         self._leg = leg = _Clock(self._leg.every)
         saved, previewed = _Clock(config.checkpoint_minutes * 60), _Clock(config.preview_minutes * 60)
         interval = _Interval(self.samples)
+        self.folder.mkdir(parents=True, exist_ok=True)
         bad, rollbacks = 0, 0
         before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -293,8 +310,8 @@ class Trainer:
         samples = self.samples / self.config.samples
         return max(samples, self._leg.share()) if self.config.timed else samples
 
-    def _ask_to_stop(self, *_: object) -> None:
-        self._stop = True
+    def _ask_to_stop(self, number: int, _: object) -> None:
+        self._stop, self.interrupted = True, self.interrupted or number == signal.SIGINT
 
     def _roll_back(self, times: int, warn: Callable[[str], None]) -> None:
         cause = f"{self.config.skips_allowed} steps in a row were not finite near step {self.step}"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from darkroom.training.limits import within
+
 MOMENTUM = 0.95  # Muon's
 NARROW = 32  # a weight with fewer rows or columns is AdamW's
 
@@ -29,6 +31,10 @@ class OptimConfig:
     clip: float = 1.0  # global gradient norm
     warmup_steps: int = 100
     decay_share: float = 0.2  # of the run's samples; the rate falls linearly to zero in it
+
+    def __post_init__(self) -> None:
+        within("rate", self.rate, 1e-9, 1)
+        within("decay", self.decay_share, 0, 1)
 
 
 def rate_at(config: OptimConfig, step: int, done: float) -> float:

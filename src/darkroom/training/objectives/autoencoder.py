@@ -17,8 +17,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from darkroom.contracts.errors import BadInput
+from darkroom.data.stock.drawings import SIDE
 from darkroom.nn.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from darkroom.nn.config import defaults_of
+from darkroom.training.limits import within
 from darkroom.training.objective import Objective, Parts
 
 FINE_CYCLES = 6 / 16  # cycles per latent cell above which energy counts as fine grain: 6 a picture of 16 cells
@@ -36,6 +39,12 @@ class AutoencoderObjectiveConfig:
     latent_noise: float = 0.05  # standard deviation, in raw latent units
     equivariance_share: float = 0.5  # of the steps
     fine_grain: float = 0.05
+
+    def __post_init__(self) -> None:
+        within("channels", self.network.channels, 1, 64)
+        within("crop", self.crop, 16, SIDE)
+        if self.crop % FACTOR:
+            raise BadInput(f"crop {self.crop}", f"is not a multiple of {FACTOR}", f"try {self.crop // FACTOR * FACTOR}")
 
 
 # Gives the pictures of samples first .. first + count - 1, (count, 3, side, side) in [0, 1].
