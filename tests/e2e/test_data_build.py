@@ -60,6 +60,17 @@ def test_build_and_inspect(pack: Path, tmp_path: Path, capsys: pytest.CaptureFix
     sheet = tmp_path / "scenes.png"
     done("data", "inspect", "--data", str(out), "--out", str(sheet), "--count", "8")
     assert read(sheet).std() > 10
+    plain = tmp_path / "plain.png"
+    done("data", "inspect", "--data", str(out), "--out", str(plain), "--count", "8", "--scenes", "plain")
+    assert plain.read_bytes() != sheet.read_bytes()
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "401", "1000000000"])
+def test_a_sheet_has_bounds(count: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "inspect", "--data", str(tmp_path), "--count", count])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: count {count} is not from 1 to 400; give a number in between\n"
 
 
 def test_a_missing_pack_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

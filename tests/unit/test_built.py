@@ -148,6 +148,16 @@ def test_a_build_that_was_killed_has_no_ledger(pack: Path, tmp_path: Path, monke
     assert not (tmp_path / "out" / built.LEDGER).exists()
 
 
+def test_what_somebody_else_built_is_not_built_over(pack: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pictures.jsonl").write_text("{}")
+    with pytest.raises(BadInput, match="out holds something else"):
+        made(pack, tmp_path / "out")
+    with pytest.raises(BadInput, match="lies in the source"):
+        made(pack, pack / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["pictures.jsonl"] and not (pack / "out").exists()
+
+
 def test_a_folder_without_fonts_is_refused_before_anything_is_written(pack: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds no \.ttf or \.otf file"):
         made(pack, tmp_path / "out", lettering=tmp_path)

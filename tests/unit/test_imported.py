@@ -59,6 +59,21 @@ def test_a_folder_with_nothing_usable_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_is_written_among_the_pictures_or_over_something_else(folder: Path, tmp_path: Path) -> None:
+    before = sorted(folder.iterdir())
+    for out in (folder, folder / "built"):
+        with pytest.raises(BadInput, match=r"lies in the source .*; give --out a folder of its own"):
+            import_folder(folder, out)
+    assert sorted(folder.iterdir()) == before
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "ledger.jsonl").write_text("of the pack")
+    with pytest.raises(BadInput, match=r"pack holds something else \(ledger.jsonl\); give --out a folder of its own"):
+        import_folder(folder, tmp_path / "pack")
+    assert [path.read_text() for path in (tmp_path / "pack").iterdir()] == ["of the pack"]
+    for _ in range(2):  # its own build is built anew
+        import_folder(folder, tmp_path / "out")
+
+
 def test_the_command_takes_the_same_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["data", "build", "--source", str(folder), "--out", str(tmp_path / "out")])

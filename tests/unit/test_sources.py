@@ -131,6 +131,20 @@ def test_the_layouts_give_equal_rows(tmp_path):
     assert all(listing == listings[0] for listing in listings)
 
 
+def test_a_caption_file_without_a_picture_is_named(tmp_path):
+    for name in ("fox.jpg", "fox.txt", "owl.txt", "sub/ant.txt", "old.tif", "old.txt", "LICENSE.txt"):
+        put(tmp_path, name, "words")
+    assert found(read_folder(tmp_path)) == [("format", "old.tif"), ("missing", "owl.txt"), ("missing", "sub/ant.txt")]
+
+
+def test_the_caption_of_a_row_may_be_called_so(tmp_path):
+    put(tmp_path, "a.jpg")
+    put(tmp_path, "b.jpg")
+    lines = ({"file_name": "a.jpg", "caption": "a fox"}, {"file_name": "b.jpg", "caption": "owl", "text": "an owl"})
+    put(tmp_path, "metadata.jsonl", rows(*lines))
+    assert captions(read_folder(tmp_path)) == {"a.jpg": "a fox", "b.jpg": "an owl"}
+
+
 def test_a_table_may_add_licences_to_caption_files_and_its_own_text_comes_first(tmp_path):
     for name in ("a", "b"):
         put(tmp_path, f"{name}.jpg")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -26,7 +26,8 @@ def data_build(*, source: Path, out: Path = Path("runs/data"), photos: bool = Tr
     source
         The data pack's folder; or a folder of name.jpg with name.txt, a metadata.jsonl, or a folder for each class.
     out
-        Folder to write: drawings or pictures, and the ledger of licences and hashes.
+        Folder to write: drawings or pictures, and the ledger of licences and hashes. It must be new, empty, or an
+        earlier build of the same kind.
     photos
         Also keep the pack's photos, those set apart for tests left out.
     fonts
@@ -97,14 +98,33 @@ def data_check(folder: Path, *, json_: Annotated[bool, Parameter(name="--json")]
 
 @data_app.command(name="inspect")
 def data_inspect(
-    *, data: Path = Path("runs/data"), out: Path = Path("pictures/scenes.png"), count: int = 32, seed: int = 0
+    *,
+    data: Path = Path("runs/data"),
+    out: Path = Path("pictures/scenes.png"),
+    count: int = 32,
+    seed: int = 0,
+    scenes: Literal["plain", "full"] = "full",
 ) -> None:
     """Write a sheet of random training scenes with their captions.
 
     Examples:
 
-        darkroom data inspect --data runs/data --count 32
+        darkroom data inspect --data runs/data --count 32 --scenes plain
+
+    Parameters
+    ----------
+    data
+        Folder that `darkroom data build` wrote; one's own pictures are shown as they are.
+    out
+        The sheet to write.
+    count
+        Scenes on it, 1 to 400.
+    seed
+        Another number shows others.
+    scenes
+        plain: things on colours, as `darkroom train diffusion` takes by itself; full: all the composer can do, as it
+        takes with --scenes full, and the other parts of a model always.
     """
     from darkroom.data.inspected import scene_sheet
 
-    print(scene_sheet(data, out, count, seed))
+    print(scene_sheet(data, out, count, seed, full=scenes == "full"))

@@ -31,6 +31,7 @@ from darkroom.data.scenes.captions import Told
 from darkroom.data.scenes.compose import PATCHES, Composed
 from darkroom.data.sources import ledger_of
 from darkroom.data.stock.drawings import SIDE
+from darkroom.data.target import check_target
 from darkroom.picture.read import read
 
 PICTURES, CAPTIONS, LEDGER = "pictures.safetensors", "pictures.jsonl", "ledger.jsonl"
@@ -48,8 +49,10 @@ class Imported:
 def import_folder(folder: Path, out: Path, progress: Callable[[str, int, int], None] | None = None) -> CheckReport:
     """Writes every usable picture of ``folder`` into ``out``; what was left out, and why, is in the report.
 
-    Pictures are cut to their middle square and scaled to 128 px. Raises BadInput when nothing is usable.
+    Pictures are cut to their middle square and scaled to 128 px. Raises BadInput when nothing is usable, or ``out``
+    holds something else.
     """
+    check_target(out, folder, PICTURES)
     report = check_folder(folder, progress)
     if not report.usable:
         raise BadInput(f"{folder}", "holds no usable picture", f"see why: darkroom data check {folder}")

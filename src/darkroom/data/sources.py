@@ -3,9 +3,9 @@
 Three layouts; the first that is there decides where captions come from:
 
 - ``metadata.jsonl`` or ``metadata.csv``, in the folder or further down: ``file_name`` (relative to that file) and
-  ``text``, optionally ``licence``, ``attribution``, ``source``, ``style``. A picture without ``text`` may have a
-  ``name.txt``, so that a table can add licences to a folder of the next kind;
-- ``name.txt`` beside ``name.jpg``;
+  ``text`` (or ``caption``), optionally ``licence``, ``attribution``, ``source``, ``style``. A picture without ``text``
+  may have a ``name.txt``, so that a table can add licences to a folder of the next kind;
+- ``name.txt`` beside ``name.jpg``; one without a picture is named as missing it;
 - class folders: the caption is the name of the picture's folder, underscores read as spaces.
 
 Nothing outside the folder is ever opened: file names from metadata are only looked up among the files found by
@@ -48,9 +48,11 @@ NAME_CHARACTERS = 200  # of ids and names in the ledger
 PATH_CHARACTERS = 1000  # of paths in the ledger
 METADATA_BYTES = 256 << 20  # 100,000 rows take about 30 MB
 LINE_BYTES = 1 << 20
+NO_CAPTIONS = frozenset({"readme", "licence", "license", "notice", "attribution"})  # text files about a folder
 SKIPPED_FOLDERS = frozenset({"__MACOSX"})  # shadows that macOS adds to archives, under the pictures' own names
 
 _LIMITS = {"text": MAX_TEXT, "licence": NAME_CHARACTERS, "attribution": 4000, "source": NAME_CHARACTERS, "style": 200}
+_ALSO = {"licence": "license", "text": "caption"}  # other names of columns
 _SPACES = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")  # control characters mean nothing in a caption
 
 
@@ -109,6 +111,8 @@ def read_folder(folder: str | Path, progress: Progress | None = None) -> FolderL
     texts = {name[: -len(".txt")]: name for name in files if _suffix(name) == ".txt"}
     sidecars = {name: texts[stem] for name in pictures if (stem := name[: -len(_suffix(name))]) in texts}
     layout = _layout(tables, sidecars, pictures)
+    if layout == "sidecar":
+        problems += _strays(texts, {*files, *(problem.path for problem in problems)})
     rows, refused = _listed(root, tables, set(files))
     problems += refused
     examples = []
@@ -167,6 +171,17 @@ def _layout(tables: list[str], sidecars: Mapping[str, str], pictures: list[str])
     if sidecars:
         return "sidecar"
     return "classes" if any("/" in name for name in pictures) else "none"
+
+
+def _strays(texts: Mapping[str, str], names: set[str]) -> list[Problem]:
+    """A problem for each caption file that lies beside nothing of its name; ``texts`` are their names by stem."""
+    others = {name[: -len(_suffix(name))] for name in names if _suffix(name) not in ("", ".txt")}
+    fix = "add the picture or delete the caption"
+    return [
+        Problem("missing", name, "is a caption without a picture of its name", fix)
+        for stem, name in texts.items()
+        if stem not in others and PurePosixPath(stem).name.lower() not in NO_CAPTIONS
+    ]
 
 
 def _suffix(name: str) -> str:
@@ -320,8 +335,8 @@ def _row(row: Mapping[str, object]) -> _Words:
     values = {}
     for field in _LIMITS:
         value = row.get(field)
-        if field == "licence" and value is None:
-            value = row.get("license")
+        if value is None and field in _ALSO:
+            value = row.get(_ALSO[field])
         if not isinstance(value, (str, type(None))):
             raise _Refused("metadata", f"{field} is {shown(value)}, not text", "put it in quotes")
         values[field] = _clean(field, value or "")

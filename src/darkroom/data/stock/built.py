@@ -27,6 +27,7 @@ from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
 from darkroom.data.stock.pack import Pack
 from darkroom.data.stock.photos import PhotoTable
 from darkroom.data.stock.scenery import Scenery, SceneryTable
+from darkroom.data.target import check_target
 from darkroom.wording.vocabulary import Concept
 
 DRAWINGS, SCENERIES, PHOTOS = "sprites", "sceneries", "photos"  # the tables' files
@@ -79,8 +80,10 @@ def build(
     """Decodes a data pack into ``out``; ``lettering`` is a folder of .ttf and .otf files, None: those in the pack.
 
     Writes ``sprites.safetensors`` and ``sprites.json``, the same two for sceneries and photos, ``fonts/`` and last
-    ``ledger.jsonl``: a folder without it is half built. Raises PackError when the pack is unreadable.
+    ``ledger.jsonl``: a folder without it is half built. Raises PackError when the pack is unreadable, BadInput when
+    ``out`` holds something else.
     """
+    check_target(out, source, f"{DRAWINGS}.safetensors")
     letters = _letters(lettering) or _font_files(source / FONTS)
     pack = Pack(source)
     drawn, ledger = drawings.build(pack, concepts)
