@@ -21,6 +21,10 @@ class DrawingModel:
 
     model: Model
 
+    def __repr__(self) -> str:
+        defaults = self.model.card.defaults
+        return f"<darkroom model {self.model.card.name}, {defaults.width}x{defaults.height}>"
+
     def generate(
         self,
         prompt: str,
@@ -38,7 +42,7 @@ class DrawingModel:
         """
         named = sampler if isinstance(sampler, str) else None
         function = None if sampler is None or isinstance(sampler, str) else sampler
-        request = Request.model_validate({"prompt": {"text": prompt, "negative": negative}, "sampler": named, **asked})
+        request = Request.checked({"prompt": {"text": prompt, "negative": negative}, "sampler": named, **asked})
         recipe = self.model.resolve(request)
         if request.judged:
             if function is not None:

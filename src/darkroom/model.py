@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import darkroom
 from darkroom.contracts.card import Card
-from darkroom.contracts.errors import BadFile, DarkroomError, unknown
+from darkroom.contracts.errors import BadFile, DarkroomError, reason, shown, unknown
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
 from darkroom.latent.codec import AutoencoderCodec
@@ -34,6 +34,7 @@ from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
 EMBEDDED = Path(__file__).parent / "weights"
 CARD = "card.json"
+FAMILY = "diffusion"  # the one that load() puts together
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Model:
     synthesizer: Synthesizer
     networks: dict[str, Network]
     dtype: torch.dtype
+
+    def __repr__(self) -> str:
+        return f"<model {self.card.name} {self.card.model_hash[:12]}>"
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls in their order; equal batch keys share passes of at most a slot."""
@@ -102,6 +106,9 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
     """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
     folder = folder_of(name)
     card = read_card(folder)
+    if card.family != FAMILY:
+        rule = f"names the family {shown(card.family)}, and this version draws only {FAMILY} models"
+        raise BadFile(f"{folder / CARD}", rule, "take another model, or update darkroom")
     files = {component: _verified(folder, card, component) for component in card.files}
     try:
         tokenizer = Tokenizer.from_json(files["tokenizer"])
@@ -134,6 +141,10 @@ def folder_of(name: str) -> Path:
         return models[name]
     if (Path(name) / CARD).is_file():
         return Path(name)
+    if name == "default":
+        raise BadFile("the package", "lacks its model", "install darkroom again")
+    if Path(name).is_dir():
+        raise BadFile(f"{name}", f"holds no {CARD}", "take a complete model folder")
     raise unknown("model", name, models)
 
 
@@ -142,7 +153,15 @@ def read_card(folder: Path) -> Card:
     try:
         return Card.from_json((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, DarkroomError) as error:
-        raise BadFile(f"{folder / CARD}", f"cannot be read ({error})", "take a complete model folder") from error
+        raise BadFile(
+            f"{folder / CARD}", f"cannot be read ({reason(error)})", "take a complete model folder"
+        ) from error
+
+
+def damaged(folder: Path, card: Card) -> list[str]:
+    """The files of a model that are missing or not as long as its card says; quick, for a list."""
+    paths = [(folder / entry.path, entry.bytes) for entry in card.files.values()]
+    return [path.name for path, size in paths if not path.is_file() or path.stat().st_size != size]
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -169,7 +188,7 @@ def _verified(folder: Path, card: Card, component: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadFile(f"{path}", f"cannot be read ({error.strerror})", "install the model again") from error
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "install the model again") from error
     if sha256(data).hexdigest() != entry.sha256:
         raise BadFile(f"{path}", "is damaged: its sha256 is not the card's", "install the model again")
     return data

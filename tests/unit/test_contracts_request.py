@@ -114,19 +114,20 @@ def test_seeds_are_read(text: str, seeds: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "are not numbers"),
-        ("a", "are not numbers"),
-        ("-1", "are not numbers"),
-        ("1,,2", "are not numbers"),
-        ("1.5", "are not numbers"),
-        ("٣", "are not numbers"),
+        ("", "are not whole numbers"),
+        ("a", "are not whole numbers"),
+        ("-1", "are not whole numbers"),
+        ("1,,2", "are not whole numbers"),
+        ("1.5", "are not whole numbers"),
+        ("٣", "are not whole numbers"),
         ("7-0", "try 0-7"),
         ("9223372036854775808", f"is above {MAX_SEED}"),
-        ("9" * 5000, "are not numbers"),
+        ("9" * 5000, "are not whole numbers"),
         (f"0-{MAX_SEEDS}", f"more than {MAX_SEEDS}"),
         ("0-9223372036854775807", f"more than {MAX_SEEDS}"),
         ("1," * 1_000_000, f"more than {MAX_SEEDS}"),
         (f"0-{MAX_SEEDS - 1},5", f"more than {MAX_SEEDS}"),
+        ("0-7,5", "twice"),
     ],
 )
 def test_bad_seeds_are_refused(text: str, said: str) -> None:

@@ -70,3 +70,11 @@ class Contract(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise BadInput(explain(error)) from error
+
+    @classmethod
+    def checked(cls, fields: dict[str, Any], *, flags: bool = False) -> Self:
+        """The contract of these fields. Every fault is a :class:`BadInput`; ``flags`` as in ``explain``."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise BadInput(explain(error, flags=flags)) from error

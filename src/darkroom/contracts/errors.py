@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
 SHOWN_CHARACTERS = 60  # of an offending value; enough to recognise it, short enough for one line
 KNOWN_SHOWN = 24  # names listed after "known:"
+WORDS_SHOWN, WORD_SHOWN = 12, 30  # words of a list, and characters of a word
+LEAST_IN_COMMON = 3  # letters a name and the beginning of a known one share
 PROBLEMS_SHOWN = 3  # sentences explain() gives before it counts the rest
 
 
@@ -56,6 +58,22 @@ class CannotWrite(DarkroomError):
     code = "cannot_write"
 
 
+class Unfinished(DarkroomError):
+    """Not all that was asked for was done; ``done`` says what was, for a program that reads it."""
+
+    code = "unfinished"
+
+    def __init__(self, value: str, rule: str = "", fix: str = "", done: Mapping[str, Any] | None = None) -> None:
+        super().__init__(value, rule, fix)
+        self.done = dict(done or {})
+
+
+class Stopped(Unfinished):
+    """The user ended it early."""
+
+    code = "stopped"
+
+
 class NoSpace(CannotWrite):
     """The disk or the quota is full; nothing was left under the file's name."""
 
@@ -74,11 +92,28 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
+def brief(words: Sequence[str], *, quoted: bool = False) -> str:
+    """A list of words as a sentence may hold it: the first few, none of them long, and how many more there are."""
+    short = [word if len(word) <= WORD_SHOWN else word[: WORD_SHOWN - 1] + "…" for word in words[:WORDS_SHOWN]]
+    more = len(words) - WORDS_SHOWN
+    return ", ".join(f"'{word}'" if quoted else word for word in short) + (f" and {more} more" if more > 0 else "")
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, without the system's numbers: "no such file or directory"."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``; None when nothing is near."""
     by_lower = {word.lower(): word for word in known}
     # difflib takes quadratic time and the name may be hostile: its first characters decide
-    found = difflib.get_close_matches(name[:SHOWN_CHARACTERS].lower(), by_lower, n=1)
+    asked = name[:SHOWN_CHARACTERS].lower()
+    found = difflib.get_close_matches(asked, by_lower, n=1)
+    if not found and len(asked) >= LEAST_IN_COMMON:  # "dpm" is the beginning of "dpmpp-2m", "cartoons" goes beyond
+        found = [word for word in by_lower if word.startswith(asked) or asked.startswith(word)]
     return by_lower[found[0]] if found else None
 
 
@@ -91,20 +126,24 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
     return BadInput(f"unknown {kind} {shown(name)}", fix=fix)
 
 
-def explain(error: ValidationError) -> str:
-    """A pydantic error in plain words: one sentence for each problem, on one line."""
+def explain(error: ValidationError, *, flags: bool = False) -> str:
+    """A pydantic error in plain words: one sentence for each problem, on one line.
+
+    ``flags`` names fields as the command line does: --best-of.
+    """
     problems = error.errors(include_url=False)
-    sentences = [_sentence(dict(problem)) for problem in problems[:PROBLEMS_SHOWN]]
+    sentences = [_sentence(dict(problem), flags) for problem in problems[:PROBLEMS_SHOWN]]
     rest = len(problems) - PROBLEMS_SHOWN
     return ". Also: ".join(sentences) + (f". And {rest} more" if rest > 0 else "")
 
 
-def _sentence(problem: dict[str, Any]) -> str:
+def _sentence(problem: dict[str, Any], flags: bool) -> str:
     context: Mapping[str, Any] = problem.get("ctx", {})
     raised = context.get("error")
     if isinstance(raised, DarkroomError):
         return str(raised)
     name = ".".join(str(part) for part in problem["loc"]) or "the input"
+    name = f"--{name.replace('_', '-')}" if flags else name
     if problem["type"] == "missing":
         return f"{name} is missing; give it"
     value = problem["input"]

@@ -39,6 +39,20 @@ def publish(data: bytes, path: str | Path, *, replace: bool = True) -> Path:
     return path
 
 
+def check_folder(folder: str | Path) -> None:
+    """Refuses a folder that files cannot be put into, before there are any; makes none. Raises CannotWrite."""
+    folder = Path(folder)
+    fix = "choose another folder"
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise CannotWrite(f"{there}", "is a file, and pictures need a folder", fix)
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise CannotWrite(f"{there}", "cannot be written into", fix)
+    except (OSError, ValueError) as error:  # too long a name; a NUL in it
+        raise _said(error, folder) from error
+
+
 def sweep(folder: str | Path, *, older_than_s: float = 3600.0) -> list[Path]:
     """Remove temporary files a killed process left; young ones may belong to a living process and stay."""
     swept = []

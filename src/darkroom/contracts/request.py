@@ -96,7 +96,8 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = _SEEDS.fullmatch(part)
         if not match:
-            raise BadInput(f"seeds {shown(text)}", "are not numbers", 'write "7", "0-7" or "1,4,9"')
+            rule = f"are not whole numbers from 0 to {MAX_SEED}"
+            raise BadInput(f"seeds {shown(text)}", rule, 'write "7", "0-7" or "1,4,9"')
         first, last = int(match[1]), int(match[2] or match[1])
         if max(first, last) > MAX_SEED:
             raise BadInput(f"seed {max(first, last)}", f"is above {MAX_SEED}", f"try {MAX_SEED}")
@@ -105,6 +106,8 @@ def parse_seeds(text: str) -> list[int]:
         if len(seeds) + last - first + 1 > MAX_SEEDS:
             raise too_many
         seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise BadInput(f"seeds {shown(text)}", "name one seed twice, which draws one picture twice", "name each once")
     return seeds
 
 
@@ -112,7 +115,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Width and height of "256x192", or of a square, "128"."""
     match = _SIZE.fullmatch(text)
     if not match:
-        raise BadInput(f"size {shown(text)}", "is not a size", 'write width x height, "256x192", or one side, "128"')
+        raise BadInput(f"size {shown(text)}", "is not a size", 'write width x height, "128x96", or one side, "128"')
     width, height = int(match[1]), int(match[2] or match[1])
     _check_side("width", width)
     _check_side("height", height)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from darkroom.contracts.errors import BadFile, BadInput
+from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.contracts.files import publish
 from darkroom.data.stock import built
 from darkroom.evaluation import bars
@@ -104,7 +104,7 @@ def pack_judge(handover: Path, data: Path, out: Path, count: int) -> Path:
         tokenizer = Tokenizer.from_json((handover / WORDS).read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         fix = "give the handover folder of a `darkroom train judge` run"
-        raise BadFile(f"{handover}", f"is no judge's hand-over ({error})", fix) from error
+        raise BadFile(f"{handover}", f"is no judge's hand-over ({reason(error)})", fix) from error
     with TemporaryDirectory() as folder:  # measured before anything under ``out`` changes
         opened = load_judge(save_judge(Path(folder), weights, networks, tokenizer, {}))
         found = calibrate(opened, built.load(data), count, Progress("scenes"))

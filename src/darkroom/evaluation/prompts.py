@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from darkroom.contracts.errors import BadFile, BadInput, explain, shown, unknown
+from darkroom.contracts.errors import BadFile, BadInput, explain, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.data.scenes.captions import Told, tell
 from darkroom.data.scenes.layout import draw_scene
@@ -177,7 +177,7 @@ def own_prompts(path: Path) -> list[PromptRow]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(f"{path}", f"cannot be read ({error})", "give a file of JSON lines") from error
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "give a file of JSON lines") from error
     rows = list(_rows(text, str(path)))
     if not rows:
         raise BadFile(f"{path}", "holds no prompt", 'write a line as {"prompt": "a cat", "expect": {...}} for each')

@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from darkroom.contracts.errors import BadFile
+from darkroom.contracts.errors import BadFile, reason
 from darkroom.contracts.files import publish
 from darkroom.judge.expect import Expectation
 from darkroom.judge.sight import Sight, look
@@ -30,6 +30,7 @@ from darkroom.prompt.encoders import batched
 from darkroom.wording.tokenizer import Tokenizer
 
 WEIGHTS, CARD, WORDS = "judge.safetensors", "judge.json", "judge-tokenizer.json"
+PACKAGED = Path(__file__).parents[1] / "weights"  # the judge of the package itself
 AT_ONCE = 16  # pictures looked at together
 
 
@@ -78,6 +79,10 @@ class Judge:
 
 def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
     """Opens a judge. Raises BadFile that says what is missing or damaged, and the fix."""
+    if folder == PACKAGED and not (folder / CARD).is_file():
+        raise BadFile(
+            "this version", "ships no judge yet", "train one with `darkroom train judge` and name it with --judge"
+        )
     fix = "take a complete folder, or train one (`darkroom train judge`) and name it with --judge"
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -94,7 +99,7 @@ def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
             raise BadFile(f"{folder / WORDS}", "is damaged: it is not the file its card names", fix)
         calibration = {kind: Trust(**row) for kind, row in card["calibration"].items()}
     except OSError as error:
-        raise BadFile(f"{folder}", f"holds no judge ({error})", fix) from error
+        raise BadFile(f"{folder}", f"holds no judge ({reason(error)})", fix) from error
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, BadFile):
             raise

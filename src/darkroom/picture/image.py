@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darkroom.contracts.errors import shown
 from darkroom.contracts.recipe import Recipe
 from darkroom.picture.write import encode, write
 
@@ -17,6 +18,14 @@ class Image:
 
     pixels: np.ndarray
     recipe: Recipe
+
+    def __repr__(self) -> str:
+        recipe = self.recipe
+        return f"<picture {recipe.width}x{recipe.height}, {shown(recipe.prompt.text)}, seed {recipe.seed}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return self.encoded()
 
     def encoded(self, format: str = "png") -> bytes:
         """The picture as a file's bytes, recipe inside."""

@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,28 @@ def write_new(
     """Write a picture under a name of its own, "0007-a-red-fox.png", and never over another file, even when several
     processes write the same name at once."""
     data = encode(pixels, recipe, format, quality=quality, edited=edited)
-    for path in _names(Path(folder), recipe.seed, recipe.prompt.text, format):
+    return _written(data, _names(Path(folder), _stem(recipe.seed, recipe.prompt.text), format), folder)
+
+
+def choose_path(folder: str | os.PathLike[str], seed: int, text: str, format: str = "png") -> Path:
+    """A name no file has yet: "0007-a-red-fox.png", then "0007-a-red-fox-2.png". Another process may take it before
+    it is written; :func:`write_new` closes that gap."""
+    return _free(_names(Path(folder), _stem(seed, text), format), folder)
+
+
+def write_sheet(pixels: np.ndarray, folder: str | os.PathLike[str]) -> Path:
+    """Write a contact sheet as "sheet.png", "sheet-2.png" and so on, never over another file."""
+    return _written(encode(pixels, None), _names(Path(folder), "sheet", "png"), folder)
+
+
+def sheet_path(folder: str | os.PathLike[str]) -> Path:
+    """The name the next sheet in a folder gets."""
+    return _free(_names(Path(folder), "sheet", "png"), folder)
+
+
+def _written(data: bytes, names: Iterable[Path], folder: str | os.PathLike[str]) -> Path:
+    """Puts data under the first name that is free."""
+    for path in names:
         try:
             return publish(data, path, replace=False)
         except FileExistsError:
@@ -67,17 +88,19 @@ def write_new(
     raise _too_many(folder)
 
 
-def choose_path(folder: str | os.PathLike[str], seed: int, text: str, format: str = "png") -> Path:
-    """A name no file has yet: "0007-a-red-fox.png", then "0007-a-red-fox-2.png". Another process may take it before
-    it is written; :func:`write_new` closes that gap."""
-    for path in _names(Path(folder), seed, text, format):
+def _free(names: Iterable[Path], folder: str | os.PathLike[str]) -> Path:
+    for path in names:
         if not os.path.lexists(path):
             return path
     raise _too_many(folder)
 
 
-def _names(folder: Path, seed: int, text: str, format: str) -> Iterator[Path]:
-    stem, ending = f"{seed:04d}-{slug(text)}", format.lower().removeprefix(".")
+def _stem(seed: int, text: str) -> str:
+    return f"{seed:04d}-{slug(text)}"
+
+
+def _names(folder: Path, stem: str, format: str) -> Iterator[Path]:
+    ending = format.lower().removeprefix(".")
     yield folder / f"{stem}.{ending}"
     yield from (folder / f"{stem}-{copy}.{ending}" for copy in range(2, MAX_COPIES + 1))
 
