@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 import darkroom
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, reason
+from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
-from darkroom.generate import Moment, picture, run, styled
+from darkroom.generate import Moment, OnMoment, picture, run, styled
 from darkroom.model import Model, load
+from darkroom.nn.slots import SLOTS
 from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
-from darkroom.picture.write import write, write_new
-from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.picture.write import write_new, write_sheet
+from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.wording.parse import parse
 
 
@@ -39,6 +44,22 @@ class Drawn:
         return {"path": str(self.path), "recipe": json.loads(self.recipe.to_json()), "holds": holds}
 
 
+@dataclass
+class _Done:
+    """What a call has come to so far."""
+
+    drawn: list[Drawn] = field(default_factory=list)
+    pixels: list[np.ndarray] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    sheet: Path | None = None
+
+    def as_json(self, reading: Reading) -> dict[str, Any]:
+        """For a program."""
+        told = {"unknown": reading.unknown, "dropped": reading.dropped, "notes": reading.notes}
+        sheet = None if self.sheet is None else str(self.sheet)
+        return {"pictures": [d.as_json() for d in self.drawn], "sheet": sheet, **told}
+
+
 def draw(
     requests: Sequence[Request],
     again: Path | None,
@@ -53,63 +74,109 @@ def draw(
     """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
 
     ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package.
-    Raises DarkroomError when nothing could be drawn; when only some pictures failed the others are saved first.
+    Raises DarkroomError; once drawing has begun it is Unfinished, which says what was saved before.
     """
+    if not dry_run:
+        check_folder(out)
+    chooser = _chooser(judge) if any(request.judged for request in requests) else None
     opened = load(model)
     say = Speaker(quiet=as_json)
     if again is not None:
         recipes = [say.moved(_again(opened, again), opened)]
     else:
         recipes = [opened.resolve(request) for request in requests]
+    reading = read_prompt(opened, recipes[0])
+    say.notes(reading.notes)
     if dry_run:
         print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
         return []
-    say.interpreted(opened, recipes[0])
-    drawn, failures, pixels = [], [], []
-    judged = any(request.judged for request in requests)
-    results = _chosen(opened, judge, requests, recipes) if judged else _results(opened, recipes, say)
+    say.interpreted(reading)
+    say.begins(recipes)
+    results = chooser(opened, requests, recipes) if chooser else _results(opened, recipes, say.moment)
+    done = _Done()
+    try:
+        _save(results, out, done, say, sheet=sheet)
+    except KeyboardInterrupt:
+        say.clear()
+        raise Stopped("stopped", fix=f"{_pictures(len(done.drawn))} kept", done=done.as_json(reading)) from None
+    except (DarkroomError, OSError) as error:
+        done.failures.append(error)
+    if done.failures:
+        first = done.failures[0]
+        if not isinstance(first, DarkroomError | ValueError | RuntimeError | OSError):
+            raise first  # a fault of ours, with its traceback
+        raise Unfinished(reason(first), done=done.as_json(reading)) from first
+    if as_json:
+        print(json.dumps(done.as_json(reading)))
+    return done.drawn
+
+
+def _save(
+    results: Iterator[tuple[Recipe, Image | Exception]], out: Path, done: _Done, say: Speaker, *, sheet: bool
+) -> None:
+    """Writes each picture as soon as it ends, then the sheet."""
     for recipe, result in results:
         if isinstance(result, Exception):
-            failures.append(result)
-            say.failed(recipe, result)
+            done.failures.append(_plain(result, recipe))
+            say.failed(recipe, done.failures[-1])
             continue
         path = write_new(result.pixels, out, result.recipe)
-        drawn.append(Drawn(path, result.recipe))
-        pixels.append(result.pixels)
-        say.saved(path, as_json)
+        done.drawn.append(Drawn(path, result.recipe))
+        done.pixels.append(result.pixels)
+        say.saved(path)
         say.judged(result.recipe)
-    if sheet and drawn:
-        captions = [f"{d.recipe.prompt.text}  {d.recipe.seed}" for d in drawn]
-        path = write(contact_sheet(pixels, captions, columns=min(4, len(pixels))), out / "sheet.png")
-        say.saved(path, as_json)
-    if as_json:
-        print(json.dumps({"pictures": [d.as_json() for d in drawn]}))
-    if failures:
-        raise failures[0]
-    return drawn
+        say.counted(len(done.drawn))
+    if sheet and done.drawn:
+        captions = [f"{d.recipe.prompt.text}  {d.recipe.seed}" for d in done.drawn]
+        done.sheet = write_sheet(contact_sheet(done.pixels, captions, columns=min(4, len(captions))), out)
+        say.saved(done.sheet)
 
 
-def _results(model: Model, recipes: Sequence[Recipe], say: Speaker) -> Iterator[tuple[Recipe, Image | Exception]]:
-    """Pictures as they end: one is driven alone and watched, several share passes."""
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def _plain(error: Exception, recipe: Recipe) -> Exception:
+    """An error in words a user can act on."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        size = f"{recipe.width}x{recipe.height}"
+        return DarkroomError(size, "needs more memory than is free", "try a smaller --size")
+    return error
+
+
+def _results(
+    model: Model, recipes: Sequence[Recipe], on_moment: OnMoment
+) -> Iterator[tuple[Recipe, Image | Exception]]:
+    """Pictures as they end. Few run at once: what is stopped early has kept most of what it computed."""
     if len(recipes) == 1:
-        yield recipes[0], run(picture(recipes[0], model, say.moment), model.evaluate)
+        try:
+            yield recipes[0], run(picture(recipes[0], model, on_moment), model.evaluate)
+        except Exception as error:
+            yield recipes[0], error
         return
-    tasks = (picture(recipe, model) for recipe in recipes)
-    for outcome in Engine[Image](model.evaluate).run(tasks):
+    tasks = (picture(recipe, model, on_moment) for recipe in recipes)
+    for outcome in Engine[Image](model.evaluate, width=SLOTS[-1]).run(tasks):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         yield recipes[outcome.index], ended
 
 
-def _chosen(
-    model: Model, judge: Path | None, requests: Sequence[Request], recipes: Sequence[Recipe]
-) -> Iterator[tuple[Recipe, Image | Exception]]:
-    """Pictures the judge has a say in."""
-    from darkroom.judge.judge import load_judge  # the judge is opened only when it is asked
+_Chooser = Callable[[Model, Sequence[Request], Sequence[Recipe]], Iterator[tuple[Recipe, Image | Exception]]]
+
+
+def _chooser(judge: Path | None) -> _Chooser:
+    """Who draws the pictures that a judge has a say in; the judge is opened at once."""
+    from darkroom.judge.judge import load_judge  # only when it is asked
     from darkroom.selection import chosen, embedded_judge
 
     opened = embedded_judge() if judge is None else load_judge(judge)
-    yield from zip(recipes, chosen(model, opened, zip(requests, recipes, strict=True)), strict=True)
+
+    def choose(
+        model: Model, requests: Sequence[Request], recipes: Sequence[Recipe]
+    ) -> Iterator[tuple[Recipe, Image | Exception]]:
+        yield from zip(recipes, chosen(model, opened, zip(requests, recipes, strict=True)), strict=True)
+
+    return choose
 
 
 def _again(model: Model, path: Path) -> Recipe:
@@ -127,6 +194,40 @@ def _again(model: Model, path: Path) -> Recipe:
     return recipe
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of a prompt: how much of it it takes, and what the user should know before it draws."""
+
+    tokens: int
+    limit: int
+    unknown: list[str]
+    dropped: list[str]
+    notes: list[str]
+
+
+def read_prompt(model: Model, recipe: Recipe) -> Reading:
+    """How a model reads a recipe's prompt."""
+    prompt, card = recipe.prompt, model.card
+    words = parse(prompt.text, prompt.negative)
+    read = [model.encoder.tokenizer.tokens(styled(words.text, recipe.style))]
+    read += [model.encoder.tokenizer.tokens(words.negative)] if prompt.negative else []
+    unknown = unknown_words(f"{prompt.text} {prompt.negative}", card.words)
+    dropped = list(dict.fromkeys(word for tokens in read for word in tokens.dropped))
+    notes = []
+    if unknown:
+        said = brief(unknown, quoted=True)
+        notes.append(f"it was never taught {said}; `darkroom models show` lists what it knows")
+    if dropped:
+        notes.append(f"dropped, no room: {brief(dropped)}")
+    trained = f"{card.defaults.width}x{card.defaults.height}"
+    if (asked := f"{recipe.width}x{recipe.height}") != trained:
+        notes.append(f"the model was trained at {trained}; at {asked} it may draw nothing")
+    others = [style for style in card.styles if style in _words(prompt.text) and style != recipe.style]
+    if recipe.style is not None and others:
+        notes.append(f"the prompt says {others[0]} and --style says {recipe.style}; it may draw either")
+    return Reading(read[0].length, model.encoder.limit, unknown, dropped, notes)
+
+
 class Speaker:
     """Progress in words on stderr; a line is rewritten in place only where a person looks."""
 
@@ -134,6 +235,7 @@ class Speaker:
         self.quiet = quiet
         self.lively = sys.stderr.isatty()
         self.started = time.monotonic()
+        self.evaluated = self.evaluations = self.pictures = self.saved_pictures = 0
 
     def moved(self, recipe: Recipe, model: Model) -> Recipe:
         """A recipe as it is drawn here; says so where that is not where it was drawn first."""
@@ -145,29 +247,53 @@ class Speaker:
             print(f"{'note':<12}{said}", file=sys.stderr)
         return recipe.model_copy(update={"darkroom": darkroom.__version__, "environment": model.environment()})
 
-    def interpreted(self, model: Model, recipe: Recipe) -> None:
-        """How much of the sentence the model takes, and what it drops or never learnt."""
-        tokens = model.encoder.tokenizer.tokens(styled(parse(recipe.prompt.text).text, recipe.style))
-        unknown = unknown_words(recipe.prompt.text, model.card.words)
-        note = f"never seen: {', '.join(unknown)}" if unknown else "all known"
-        self._line("interpret", f"{tokens.length} tokens of {model.encoder.limit}   ({note})")
-        if tokens.dropped:
-            self._line("", f"dropped, no room: {' '.join(tokens.dropped)}")
+    def notes(self, notes: Sequence[str]) -> None:
+        """What the user should know before it draws; a program is told it in its JSON too."""
+        for note in notes:
+            print(f"{'note':<12}{note}", file=sys.stderr)
+
+    def interpreted(self, reading: Reading) -> None:
+        """How much of the sentence the model takes."""
+        self._line("interpret", f"{reading.tokens} tokens of {reading.limit}")
+
+    def begins(self, recipes: Sequence[Recipe]) -> None:
+        """What will be drawn."""
+        self.pictures = len(recipes)
+        self.evaluations = sum(evaluations(recipe.sampler, recipe.steps) for recipe in recipes)
 
     def moment(self, moment: Moment) -> None:
-        """One moment of a picture that is watched."""
-        if moment.stage != "synthesise" or self.quiet:
+        """One moment of a picture, of all that are drawn together."""
+        if moment.stage != "synthesise":
             return
-        done = moment.step == moment.steps
+        self.evaluated += 1
+        done = self.evaluated == self.evaluations
         if self.lively or done:
-            filled = "█" * round(12 * moment.step / moment.steps)
-            text = f"{filled:<12} {moment.step}/{moment.steps} evaluations  {time.monotonic() - self.started:.1f} s"
-            self._line("synthesise", text, end="\n" if done else "\r")
+            filled = "█" * round(12 * self.evaluated / self.evaluations)
+            text = f"{filled:<12} {self.evaluated}/{self.evaluations} evaluations  {self._seconds()}"
+            self._line("synthesise", text + self._count(), end="\n" if done else "\r")
 
-    def saved(self, path: Path, as_json: bool) -> None:
+    def counted(self, saved: int) -> None:
+        """How many pictures there are by now, where a person looks."""
+        self.saved_pictures = saved
+        if self.lively and saved < self.pictures:
+            self._line("drawn", f"{saved} of {self.pictures}  {self._seconds()}", end="\r")
+
+    def saved(self, path: Path) -> None:
         """Where a picture is; paths are data and go to stdout."""
-        if not as_json:
+        if not self.quiet:
+            self.clear()
             print(path, flush=True)
+
+    def clear(self) -> None:
+        """Wipes the line that is rewritten in place."""
+        if self.lively and not self.quiet:
+            print("\r\x1b[K", file=sys.stderr, end="", flush=True)
+
+    def _seconds(self) -> str:
+        return f"{time.monotonic() - self.started:.1f} s"
+
+    def _count(self) -> str:
+        return f"  {self.saved_pictures} of {self.pictures}" if self.pictures > 1 and self.lively else ""
 
     def judged(self, recipe: Recipe) -> None:
         """What the judge said, fact by fact."""
@@ -183,10 +309,12 @@ class Speaker:
 
     def failed(self, recipe: Recipe, error: Exception) -> None:
         """A picture that could not be made; the others go on."""
-        print(f"failed      seed {recipe.seed}: {error}", file=sys.stderr)
+        if self.pictures > 1:
+            print(f"failed      seed {recipe.seed}: {error}", file=sys.stderr)
 
     def _line(self, stage: str, text: str, end: str = "\n") -> None:
         if not self.quiet:
+            self.clear()
             print(f"{stage:<12}{text}", file=sys.stderr, end=end, flush=True)
 
 
@@ -194,6 +322,8 @@ def unknown_words(text: str, known: Sequence[str]) -> list[str]:
     """Words of a sentence that no training caption held; an empty ``known`` says nothing."""
     if not known:
         return []
-    words = {word.strip(".,;:!?()[]\"'").lower() for word in text.split()}
-    seen = set(known)
-    return sorted(word for word in words if word and word not in seen)
+    return sorted(_words(text) - set(known))
+
+
+def _words(text: str) -> set[str]:
+    return {word.strip(".,;:!?()[]\"'").lower() for word in text.split()} - {""}

@@ -98,20 +98,33 @@ def test_version(here: Path) -> None:
     [
         (("a fox", "--size", "1001"), ("width 1001", "multiple of 16", "1008")),
         (("a fox", "--size", "16x100000"), ("between 64 and 2048",)),
-        (("a fox", "--size", "big"), ("big", "256x192")),
+        (("a fox", "--size", "big"), ("big", "128x96")),
         (("a fox", "--seed", "seven"), ("seven", "0-7")),
         (("a fox", "--seed", "7-3"), ("backwards", "3-7")),
         (("a fox", "--seed", "0-1000000000"), ("more than",)),
-        (("a fox", "--seed=-1"), ("-1",)),
+        (("a fox", "--seed=-1"), ("-1", "from 0 to 9223372036854775807")),
+        (("a fox", "--seed", "1.5"), ("1.5", "whole numbers")),
+        (("a fox", "--seed", str(2**64 - 1)), ("from 0 to 9223372036854775807",)),
+        (("a fox", "--seed", "1,1,1"), ("1,1,1", "twice")),
         (("a fox", "--seed", "9223372036854775808"), ("9223372036854775807",)),
-        (("a fox", "--count", "0"), ("count 0",)),
+        (("a fox", "--count", "0"), ("count 0", "try 1")),
         (("a fox", "--count", "3", "--seed", "0-7"), ("count 3", "8 seeds")),
         (("a fox", "--guidance", "nan"), ("guidance",)),
         (("a fox", "--guidance", "inf"), ("guidance",)),
         (("a fox", "--guidance=-1"), ("guidance",)),
         (("a fox", "--steps", "1000000000"), ("steps", "1000")),
         (("a fox", "--steps", "0"), ("steps",)),
-        (("a fox", "--steps", "four"), ("steps",)),
+        (("a fox", "--steps", "four"), ("--steps 'four' is not a whole number; give one",)),
+        (("a fox", "--steps", "1.5"), ("--steps '1.5' is not a whole number; give one",)),
+        (("a fox", "--guidance", "abc"), ("--guidance 'abc' is not a number; give one",)),
+        (("a fox", "--best-of", "0"), ("--best-of 0 is below 1",)),
+        (("a fox", "--size", ""), ("size ''",)),
+        (("a fox", "--out", ""), ("--out ''",)),
+        (("a fox", "--out", __file__), (__file__, "is a file")),
+        (("a fox", "--verify"), ("ships no judge yet", "darkroom train judge", "--judge")),
+        (("a fox", "--verify", "--dry-run"), ("ships no judge yet",)),
+        (("a", "red", "fox"), ("'red', 'fox'", "quotes")),
+        (("a fox", "--model", str(Path(__file__).parent)), ("holds no card.json",)),
         (("",), ("prompt", "blank")),
         ((" \n\t",), ("prompt", "blank")),
         ((), ("no prompt",)),
@@ -134,6 +147,10 @@ def test_bad_input_is_one_sentence(
         (("a fox", "--sampler", "heum"), ("heum", "heun", "euler")),
         (("a fox", "--model", "defualt"), ("defualt", "did you mean 'default'")),
         (("a fox", "--style", "no such style"), ("no such style", "known")),
+        (("a fox", "--style", "cartoons"), ("did you mean 'cartoon'",)),
+        (("a fox", "--style", ""), ("known: 3d, cartoon, flat",)),
+        (("a fox", "--sampler", ""), ("known: dpmpp-2m",)),
+        (("a fox", "--sampler", "dpm"), ("did you mean 'dpmpp-2m'",)),
         (("--recipe", "there.png"), ("there.png",)),
     ],
 )
@@ -175,6 +192,25 @@ def test_a_process_of_its_own_says_the_same(here: Path, arguments: tuple[str, ..
     done = call(here, *arguments)
     assert done.returncode != 0 and done.stderr.startswith("error: ")
     only_sentence(here, done.returncode, done.stdout, done.stderr)
+
+
+def test_a_sentence_without_its_verb_is_told_where_it_goes(refused: Callable[..., str]) -> None:
+    assert 'darkroom generate "a fox"' in refused("a fox")
+
+
+def test_a_program_finds_the_error_in_its_json(here: Path) -> None:
+    done = call(here, "generate", "a fox", "--steps", "0", "--json")
+    assert done.returncode == 2 and json.loads(done.stdout) == {"error": "--steps 0 is below 1; try 1"}
+
+
+def test_a_sheet_is_refused_before_it_is_drawn(refused: Callable[..., str]) -> None:
+    assert "names no picture file" in refused("models", "sheet", "--out", "there")
+    assert "is a file" in refused("models", "sheet", "--out", f"{__file__}/sheet.png")
+
+
+def test_an_evaluation_without_a_judge_says_how_to_get_one(refused: Callable[..., str]) -> None:
+    assert "ships no judge yet; train one" in refused("evaluate", "--limit", "1")
+    assert "cannot be read (no such file or directory)" in refused("evaluate", "--prompts", "nowhere.jsonl")
 
 
 def test_a_reader_that_has_gone_ends_the_program_quietly(here: Path) -> None:

@@ -45,7 +45,30 @@ def test_json_speaks_to_machines(tmp_path: Path) -> None:
 
 def test_a_word_the_model_never_saw_is_said(tmp_path: Path) -> None:
     said = darkroom("generate", "a fox beside a carburettor", "--seed", "1", "--steps", "1", folder=tmp_path)
-    assert "never seen: carburettor" in said.stderr
+    assert "never taught 'carburettor'; `darkroom models show`" in said.stderr
+
+
+def test_a_program_is_told_what_the_model_does_not_take(tmp_path: Path) -> None:
+    arguments = ("generate", "a fox, 3d", "--negative", "a flugelhorn", "--style", "flat", "--size", "64", "--sheet")
+    said = darkroom(*arguments, "--seed", "1", "--steps", "1", "--json", folder=tmp_path)
+    told = json.loads(said.stdout)
+    assert told["unknown"] == ["flugelhorn"] and told["dropped"] == []
+    assert (tmp_path / told["sheet"]).is_file()
+    taught, size, style = told["notes"]
+    assert "flugelhorn" in taught and "at 64x64 it may draw nothing" in size and "3d" in style and "flat" in style
+    assert [line.removeprefix("note").strip() for line in said.stderr.splitlines()] == told["notes"]
+
+
+def test_long_prompts_are_told_in_short(tmp_path: Path) -> None:
+    prompt = " ".join(f"{'x' * 200}{number}" for number in range(60))
+    said = darkroom("generate", prompt, "--seed", "1", "--steps", "1", folder=tmp_path)
+    assert said.returncode == 0 and len(said.stderr) < 1500 and "more" in said.stderr
+
+
+def test_a_second_sheet_leaves_the_first(tmp_path: Path) -> None:
+    arguments = ("generate", "a fox", "--seed", "1", "--steps", "1", "--sheet")
+    sheets = [darkroom(*arguments, folder=tmp_path).stdout.splitlines()[-1] for _ in range(2)]
+    assert sheets == ["pictures/sheet.png", "pictures/sheet-2.png"]
 
 
 def test_words_that_find_no_room_are_said(tmp_path: Path) -> None:

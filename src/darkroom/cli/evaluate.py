@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from darkroom.cli.values import Whole
 from darkroom.contracts.errors import BadInput
 
 
@@ -16,12 +17,12 @@ def evaluate(
     set_: Annotated[str, Parameter(name="--set")] = "dev",
     prompts: Path | None = None,
     out: Path | None = None,
-    limit: int | None = None,
+    limit: Whole | None = None,
     judge: Path | None = None,
     report: bool = False,
     calibration: bool = False,
     data: Path | None = None,
-    count: int | None = None,
+    count: Whole | None = None,
     style: str | None = None,
     strict: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -47,7 +48,7 @@ def evaluate(
     limit
         Take only so many prompts.
     judge
-        Folder of another judge than the one in the package.
+        Folder of the judge. This version ships none yet: train one with `darkroom train judge`.
     report
         Also write a page with everything to --out: curves, costs, distances, best and worst cases, the sheet.
     calibration

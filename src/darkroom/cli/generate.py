@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from darkroom.contracts.errors import BadInput
+from darkroom.cli.values import Folder, Number, Whole
+from darkroom.contracts.errors import BadInput, unknown
 from darkroom.contracts.request import Request, expand, parse_seeds, parse_size
 
 
@@ -16,19 +17,19 @@ def generate(
     *,
     negative: str = "",
     seed: str | None = None,
-    count: int = 1,
+    count: Whole = 1,
     size: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
+    steps: Whole | None = None,
+    guidance: Number | None = None,
     sampler: str | None = None,
     style: str | None = None,
     verify: bool = False,
-    best_of: int = 1,
-    retry: int = 0,
-    judge: Path | None = None,
+    best_of: Whole = 1,
+    retry: Whole = 0,
+    judge: Folder | None = None,
     model: str = "default",
     recipe: Path | None = None,
-    out: Path = Path("pictures"),
+    out: Folder = Path("pictures"),
     sheet: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
@@ -52,7 +53,7 @@ def generate(
     count
         Pictures to draw, from the seed upwards.
     size
-        "256x192", or one side; multiples of 16. Without it the model's own.
+        "128x96", or one side; multiples of 16. Without it the model's own, the one it was trained at.
     steps
         Steps from noise to picture. Without it the model's own.
     guidance
@@ -62,13 +63,14 @@ def generate(
     style
         A style of the model: see `darkroom models show`.
     verify
-        Say fact by fact whether the picture holds what was asked for.
+        Say fact by fact whether the picture holds what was asked for. Needs a judge: see --judge.
     best_of
         Draw so many candidates of each picture; the judge keeps the best.
     retry
         Draw up to so many more until the judge misses nothing.
     judge
-        Folder of another judge than the one in the package, for --verify, --best-of and --retry.
+        Folder of the judge for --verify, --best-of and --retry. This version ships none yet: train one with
+        `darkroom train judge`.
     model
         A model's name, or the folder that holds its card.json.
     recipe
@@ -76,9 +78,9 @@ def generate(
     out
         Folder for the pictures.
     sheet
-        Also write a contact sheet of all pictures.
+        Also write a contact sheet of all pictures; never over another.
     json_
-        Print one JSON object with paths and recipes on stdout.
+        Print one JSON object with paths, recipes and notes on stdout, or with the error.
     dry_run
         Print the resolved recipes and draw nothing.
     """
@@ -93,8 +95,11 @@ def generate(
         return
     if prompt is None:
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
-    width, height = parse_size(size) if size else (None, None)
-    request = Request.model_validate(
+    for kind, named in (("sampler", sampler), ("style", style)):
+        if named is not None and not named.strip():
+            _refuse_blank(kind, named, model)
+    width, height = parse_size(size) if size is not None else (None, None)
+    request = Request.checked(
         {
             "prompt": {"text": prompt, "negative": negative},
             "width": width,
@@ -107,7 +112,8 @@ def generate(
             "verify": verify,
             "best_of": best_of,
             "retry": retry,
-        }
+        },
+        flags=True,
     )
     if judge is not None and not request.judged:
         raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
@@ -121,12 +127,20 @@ def _draw(*arguments: Any, **options: Any) -> None:
     draw(*arguments, **options)
 
 
+def _refuse_blank(kind: str, named: str, model: str) -> None:
+    """The names there are, where none was given."""
+    from darkroom.model import folder_of, read_card
+    from darkroom.synthesis.samplers import SAMPLERS
+
+    raise unknown(kind, named, SAMPLERS if kind == "sampler" else read_card(folder_of(model)).styles)
+
+
 def _seeds(seed: str | None, count: int) -> list[int]:
     """The seeds of ``--seed`` and ``--count`` together."""
     import secrets
 
     if not 1 <= count <= 10_000:
-        raise BadInput(f"count {count}", "is not between 1 and 10000", "try 4")
+        raise BadInput(f"count {count}", "is not between 1 and 10000", f"try {min(max(count, 1), 10_000)}")
     seeds = parse_seeds(seed) if seed is not None else [secrets.randbelow(2**32)]
     if count == 1:
         return seeds

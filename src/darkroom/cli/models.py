@@ -8,33 +8,46 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from darkroom.cli.values import Folder, Whole
+from darkroom.contracts.errors import BadInput, shown
+
 models_app = App(name="models", help="The models at hand.")
 
 
 @models_app.command(name="list")
 def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """List the models at hand."""
-    from darkroom.model import known_models, read_card
+    from darkroom.model import damaged, known_models, read_card
 
-    cards = {name: read_card(folder) for name, folder in known_models().items()}
+    folders = known_models()
+    cards = {name: read_card(folder) for name, folder in folders.items()}
     if json_:
         print(json.dumps({name: json.loads(card.to_json()) for name, card in cards.items()}))
         return
     for name, card in cards.items():
         size = sum(entry.bytes for entry in card.files.values()) / 1e6
-        print(f"{name}  {card.family}  {size:.1f} MB  {card.licence}  {card.description.splitlines()[0]}")
+        about = _state(damaged(folders[name], card)) or next(iter(card.description.splitlines()), "")
+        print(f"{name}  {card.family}  {size:.1f} MB  {card.licence}  {about}")
 
 
 @models_app.command(name="show")
 def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Show a model's card: what it draws, its styles, defaults, limits, licence and training."""
-    from darkroom.model import folder_of, read_card
+    from darkroom.model import damaged, folder_of, read_card
 
-    card = read_card(folder_of(name))
+    folder = folder_of(name)
+    card = read_card(folder)
     if json_:
         print(card.to_json())
         return
-    print("\n".join(card_lines(card)))
+    lines = card_lines(card)
+    state = _state(damaged(folder, card))
+    print("\n".join([lines[0], *([state] if state else []), *lines[1:]]))
+
+
+def _state(files: list[str]) -> str:
+    """What is said of a model some of whose files are not what its card says."""
+    return f"DAMAGED: {', '.join(files)} missing or cut short; install the model again" if files else ""
 
 
 def card_lines(card: Any) -> list[str]:
@@ -54,13 +67,26 @@ def card_lines(card: Any) -> list[str]:
 
 @models_app.command(name="sheet")
 def models_sheet(
-    name: str = "default", *, out: Path = Path("pictures/sheet.png"), steps: int | None = None, blind: bool = False
+    name: str = "default", *, out: Folder | None = None, steps: Whole | None = None, blind: bool = False
 ) -> None:
-    """Draw the fixed sheet of 64 prompts, uncurated; --blind numbers the pictures instead of naming them."""
-    from darkroom.evaluation.sheet import draw_sheet
+    """Draw the fixed sheet of 64 prompts, uncurated; --blind numbers the pictures instead of naming them.
+
+    Parameters
+    ----------
+    out
+        The file to write, over what is there. Without it pictures/sheet.png, or the next name that is free.
+    """
+    from darkroom.contracts.files import check_folder
+    from darkroom.picture.write import FORMATS, sheet_path
+
+    path = sheet_path("pictures") if out is None else out
+    if path.is_dir() or path.suffix.lower().removeprefix(".") not in FORMATS:
+        raise BadInput(f"--out {shown(str(path))}", "names no picture file", "end it in .png, .jpg or .webp")
+    check_folder(path.parent)
+    from darkroom.evaluation.sheet import draw_sheet  # imports torch
     from darkroom.model import load
 
-    print(draw_sheet(load(name), out, captions=not blind, steps=steps))
+    print(draw_sheet(load(name), path, captions=not blind, steps=steps))
 
 
 @models_app.command(name="pack")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError, UnusedCliTokensError
 from pydantic import ValidationError
 
 import darkroom
@@ -17,7 +18,7 @@ from darkroom.cli.evaluate import evaluate
 from darkroom.cli.generate import generate
 from darkroom.cli.models import models_app
 from darkroom.cli.train import train_app
-from darkroom.contracts.errors import BadInput, DarkroomError, explain
+from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, explain, reason, shown
 from darkroom.threads import share_cores
 
 app = App(
@@ -52,26 +53,51 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the program; every expected error is one sentence on stderr and a non-zero exit code."""
     share_cores()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in arguments
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _fail(str(error).strip(), 2)
+        _fail(_usage(error, arguments), 2, as_json)
     except ValidationError as error:
-        _fail(explain(error), 2)
+        _fail(explain(error), 2, as_json)
     except BadInput as error:
-        _fail(str(error), 2)
+        _fail(str(error), 2, as_json)
+    except Stopped as error:
+        _tell(as_json, {**error.done, "error": str(error)})
+        print(error, file=sys.stderr)
+        raise SystemExit(130) from None
     except (DarkroomError, ValueError, RuntimeError) as error:
         if os.environ.get("DARKROOM_TRACEBACK"):
             raise
-        _fail(str(error), 1)
+        _fail(str(error), 1, as_json, error.done if isinstance(error, Unfinished) else {})
     except BrokenPipeError:  # whoever read our output has gone; nothing is left to be said, at exit neither
         os._exit(141)
     except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+        _fail(f"{error.filename or 'a file'}: {reason(error)}", 1, as_json)
     except KeyboardInterrupt:
-        _fail("stopped", 130)
+        _fail("stopped", 130, as_json)
 
 
-def _fail(sentence: str, code: int) -> None:
+def _usage(error: CycloptsError, arguments: Sequence[str]) -> str:
+    """What is wrong with a command line, with the fix."""
+    if isinstance(error.__cause__, BadInput):  # of our own reading of a value
+        return str(error.__cause__)
+    unused = error.unused_tokens or []
+    if isinstance(error, UnusedCliTokensError) and arguments[:1] == ["generate"]:
+        return f"{brief(unused, quoted=True)} came after the prompt; put the sentence in quotes"
+    if isinstance(error, UnknownCommandError) and " " in arguments[0].strip() and unused[:1] == [arguments[0]]:
+        return f"{shown(arguments[0])} is not a command; to draw it: darkroom generate {json.dumps(arguments[0])}"
+    return str(error).strip()
+
+
+def _fail(sentence: str, code: int, as_json: bool, done: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Ends the program; a program that reads JSON finds the error there, with what was done before."""
+    _tell(as_json, {**done, "error": sentence})
     print(f"error: {sentence}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def _tell(as_json: bool, what: Mapping[str, Any]) -> None:
+    if as_json:
+        print(json.dumps(what), flush=True)
