@@ -29,6 +29,8 @@ from darkroom.picture.write import write_new, write_sheet
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.wording.parse import parse
 
+AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -155,7 +157,7 @@ def _results(
             yield recipes[0], error
         return
     tasks = (picture(recipe, model, on_moment) for recipe in recipes)
-    for outcome in Engine[Image](model.evaluate, width=SLOTS[-1]).run(tasks):
+    for outcome in Engine[Image](model.evaluate, width=AT_ONCE).run(tasks):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         yield recipes[outcome.index], ended

@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 
 from darkroom.contracts import files
-from darkroom.contracts.errors import BadInput, CannotWrite, DarkroomError, NoSpace, nearest, shown, unknown
+from darkroom.contracts.errors import (
+    BadInput,
+    CannotWrite,
+    DarkroomError,
+    NoSpace,
+    brief,
+    nearest,
+    reason,
+    shown,
+    unknown,
+)
 from darkroom.contracts.files import publish, sweep
 
 SAMPLERS = ("heun", "euler", "euler-a", "dpmpp-2m")
@@ -33,9 +43,21 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     assert str(unknown("sampler", "heum", SAMPLERS)) == said
     assert str(unknown("sampler", "zzz", [])) == "unknown sampler 'zzz'; known: none"
     assert nearest("HEUN", SAMPLERS) == "heun" and nearest("zzz", SAMPLERS) is None
+    assert nearest("dpm", ["dpmpp-2m", "euler"]) == "dpmpp-2m" and nearest("abracadabra", ["a", "euler"]) is None
     assert nearest("x" * 10_000_000, SAMPLERS) is None
     many = str(unknown("concept", "cot", [f"concept {n}" for n in range(1000)]))
     assert many.endswith("and 976 more") and len(many) < 500
+
+
+def test_lists_of_words_are_short() -> None:
+    assert brief(["a", "cat"], quoted=True) == "'a', 'cat'"
+    said = brief(["x" * 10_000] * 20)
+    assert len(said) < 500 and said.endswith("… and 8 more")
+
+
+def test_reasons_hold_no_numbers_of_the_system() -> None:
+    assert reason(FileNotFoundError(2, "No such file or directory", "x")) == "no such file or directory"
+    assert reason(ValueError("it is odd")) == "it is odd"
 
 
 def test_values_are_shown_short_and_on_one_line() -> None:

@@ -80,7 +80,7 @@ def test_pictures_of_a_long_range_are_written_before_all_are_begun(folder: Path)
     recipes = [model.resolve(request) for request in requests(20)]
     results = drawing._results(model, recipes, lambda moment: begun.append(moment.stage))
     next(results)
-    assert begun.count("interpret") <= 9
+    assert begun.count("interpret") <= drawing.AT_ONCE + 1
 
 
 def test_a_person_sees_how_many_are_done(
@@ -116,6 +116,20 @@ def test_a_model_with_a_file_cut_short_is_called_damaged(
         with pytest.raises(SystemExit) as exit:
             main(["models", verb, *(["cut"] if verb == "show" else [])])
         assert exit.value.code == 0 and "DAMAGED: denoiser.safetensors" in capsys.readouterr().out
+
+
+def test_a_card_that_cannot_be_read_hides_no_other_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bad", "good"):
+        saved(tiny_model(), tmp_path / name)
+    (tmp_path / "bad" / "card.json").write_text("{")
+    monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path))
+    with pytest.raises(SystemExit) as exit:
+        main(["models", "list"])
+    out, err = capsys.readouterr()
+    assert exit.value.code == 0 and "good  diffusion" in out
+    assert len(err.splitlines()) == 1 and str(tmp_path / "bad" / "card.json") in err
 
 
 def test_a_model_of_another_family_is_not_drawn_from(tmp_path: Path) -> None:

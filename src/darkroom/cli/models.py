@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from darkroom.cli.values import Folder, Whole
-from darkroom.contracts.errors import BadInput, shown
+from darkroom.contracts.errors import BadFile, BadInput, shown
 
 models_app = App(name="models", help="The models at hand.")
 
@@ -19,8 +20,12 @@ def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> 
     """List the models at hand."""
     from darkroom.model import damaged, known_models, read_card
 
-    folders = known_models()
-    cards = {name: read_card(folder) for name, folder in folders.items()}
+    folders, cards = known_models(), {}
+    for name, folder in folders.items():
+        try:
+            cards[name] = read_card(folder)
+        except BadFile as error:  # the others are listed
+            print(f"note: {error}", file=sys.stderr)
     if json_:
         print(json.dumps({name: json.loads(card.to_json()) for name, card in cards.items()}))
         return

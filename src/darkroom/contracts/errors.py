@@ -113,7 +113,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     asked = name[:SHOWN_CHARACTERS].lower()
     found = difflib.get_close_matches(asked, by_lower, n=1)
     if not found and len(asked) >= LEAST_IN_COMMON:  # "dpm" is the beginning of "dpmpp-2m", "cartoons" goes beyond
-        found = [word for word in by_lower if word.startswith(asked) or asked.startswith(word)]
+        long = [word for word in by_lower if len(word) >= LEAST_IN_COMMON]
+        found = [word for word in long if word.startswith(asked) or asked.startswith(word)]
     return by_lower[found[0]] if found else None
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from darkroom.contracts.contract import Contract, Name, Sha256, Text
-from darkroom.contracts.errors import BadFile, BadInput
+from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.contracts.files import publish
 
 LINE_BYTES = 64 * 1024  # a row is a few hundred bytes
@@ -65,4 +65,4 @@ def read_ledger(path: str | Path) -> Iterator[LedgerRow]:
     except (BadInput, UnicodeDecodeError) as error:
         raise BadFile(f"line {number} of {path}", f"is no ledger row ({error})", "build the ledger again") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise BadFile(str(path), f"cannot be read ({error})", "give a ledger file") from error
+        raise BadFile(str(path), f"cannot be read ({reason(error)})", "give a ledger file") from error
