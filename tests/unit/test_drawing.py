@@ -116,6 +116,10 @@ def test_a_model_with_a_file_cut_short_is_called_damaged(
         with pytest.raises(SystemExit) as exit:
             main(["models", verb, *(["cut"] if verb == "show" else [])])
         assert exit.value.code == 0 and "DAMAGED: denoiser.safetensors" in capsys.readouterr().out
+        with pytest.raises(SystemExit):
+            main(["models", verb, "--json", *(["cut"] if verb == "show" else [])])
+        told = json.loads(capsys.readouterr().out)
+        assert (told if verb == "show" else told["cut"])["damaged"] == ["denoiser.safetensors"]
 
 
 def test_a_card_that_cannot_be_read_hides_no_other_model(

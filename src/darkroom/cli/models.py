@@ -27,7 +27,8 @@ def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> 
         except BadFile as error:  # the others are listed
             print(f"note: {error}", file=sys.stderr)
     if json_:
-        print(json.dumps({name: json.loads(card.to_json()) for name, card in cards.items()}))
+        told = {n: {**json.loads(c.to_json()), "damaged": damaged(folders[n], c)} for n, c in cards.items()}
+        print(json.dumps(told))
         return
     for name, card in cards.items():
         size = sum(entry.bytes for entry in card.files.values()) / 1e6
@@ -43,7 +44,7 @@ def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name=
     folder = folder_of(name)
     card = read_card(folder)
     if json_:
-        print(card.to_json())
+        print(json.dumps({**json.loads(card.to_json()), "damaged": damaged(folder, card)}))
         return
     lines = card_lines(card)
     state = _state(damaged(folder, card))
