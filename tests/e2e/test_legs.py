@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from toys import sprite_table
 
 import darkroom
+from darkroom.contracts.card import DataSource
 from darkroom.contracts.errors import BadInput
 from darkroom.data import ahead
 from darkroom.data.imported import import_folder
@@ -264,6 +265,24 @@ def test_a_leg_says_what_it_began_with_and_packing_asks(runs: dict[str, Trainer]
         pack(model, model, tmp_path / "third", "toy", None)
 
 
+def test_nothing_of_a_model_is_written_before_all_of_it_is_there(runs: dict[str, Trainer], tmp_path: Path) -> None:
+    codec, words, base = (handed_over(runs[name]) for name in ("autoencoder", "text", "diffusion"))
+    out = tmp_path / "model"
+    with pytest.raises(
+        BadInput, match="holds no denoiser but text; give the handover folder of a `darkroom train diff"
+    ):
+        pack(codec, words, out, "toy", None)
+    with pytest.raises(BadInput, match="holds no autoencoder but text"):
+        pack(words, base, out, "toy", None)
+    broken = shutil.copytree(base, tmp_path / "broken")
+    (broken / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        pack(codec, broken, out, "toy", None)
+    with pytest.raises(BadInput, match="name '' is too short"):
+        pack(codec, base, out, "", pack(codec, base, tmp_path / "words", "toy", None) / "card.json")
+    assert not out.exists()
+
+
 def test_the_words_of_a_model_are_those_of_its_captions() -> None:
     plain, full = (
         {f.name: getattr(config, f.name) for f in fields(config) if f.name != "stock"}
@@ -283,6 +302,8 @@ def test_a_folder_of_pictures_trains_an_autoencoder_and_a_denoiser(runs: dict[st
         pixels = torch.randint(0, 256, (8, 8, 3), generator=torch.Generator().manual_seed(i)).byte().numpy()
         Image.fromarray(pixels).resize((160, 130), Image.Resampling.BICUBIC).save(mine / f"{i}.png")
         (mine / f"{i}.txt").write_text(f"a blot, number {i}")
+    row = {"file_name": "0.png", "licence": "CC-BY-4.0", "attribution": "Ann"}
+    (mine / "metadata.jsonl").write_text(json.dumps(row))
     import_folder(mine, tmp_path / "data")
     codec = trained(autoencoder_trainer(tmp_path / "data", tmp_path / "codec"))
     trainer = diffusion_trainer(tmp_path / "data", tmp_path / "base", codec, handed_over(runs["text"]))
@@ -291,6 +312,12 @@ def test_a_folder_of_pictures_trains_an_autoencoder_and_a_denoiser(runs: dict[st
     assert not any("oracle" in line for line in lines)  # nobody says what is where
     card = read_card(pack(codec, base, tmp_path / "model", "mine", None))
     assert set(card.words) == {"a", "blot", "number", *map(str, range(12))} and card.styles == ()
+    assert [(leg.what, leg.samples) for leg in card.training] == [("autoencoder", 24), ("diffusion", 24)]
+    thanks = (
+        DataSource(name="mine", licence="CC-BY-4.0", attribution="Ann"),
+        DataSource(name="mine", licence="unknown"),
+    )
+    assert [leg.sources for leg in card.training] == [thanks, thanks]
     assert darkroom.load(str(tmp_path / "model")).generate("a blot", steps=1, width=64, height=64).pixels.std() > 0
     with pytest.raises(BadInput, match="nobody says what is where in them; train autoencoder and diffusion"):
         text_trainer(tmp_path / "data", tmp_path / "words")
@@ -409,5 +436,5 @@ def test_a_judge_can_be_kept_from_a_style(data: Path, tmp_path: Path, style: str
     specs = source.scenes.specs(0, 300)
     assert {spec.drawings for spec in specs if spec.objects} == set(FULL.styles) - {style}
     assert all(sprite.style != style for sprite in source.scenes.composer.table.sprites)
-    with pytest.raises(BadInput, match="'oils' is not one of 3d, "):
+    with pytest.raises(BadInput, match="unknown style 'oils'; known: 3d, "):
         judge_trainer(data, tmp_path / "oils", without="oils")

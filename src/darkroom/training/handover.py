@@ -6,6 +6,7 @@ are split over several files, for machines that give back small files only.
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Mapping
@@ -48,15 +49,19 @@ def hand_over(trainer: Trainer, folder: Path | None = None) -> Path:
     leg["networks"] = {part: asdict(network) for part, network in parts.networks.items()}
     leg["config"] = objective.config()
     leg["origin"] = trainer.origin
+    leg["date"] = datetime.date.today().isoformat()
+    leg["sources"] = [source.model_dump() for source in trainer.sources]
     files[LEG] = json.dumps(leg, indent=1).encode()
     replace_folder(folder, files)
     return folder
 
 
 def leg_of(folder: Path) -> Mapping[str, Any]:
-    """What ``leg.json`` of a hand-over says, or what a model folder's card says of its networks."""
+    """What ``leg.json`` of a hand-over says, or what a model folder's card says of networks and sources."""
     if (folder / CARD).exists():
-        return {"networks": read_card(folder).configs}
+        card = read_card(folder)
+        sources = [source.model_dump() for leg in card.training for source in leg.sources]
+        return {"networks": card.configs, "sources": sources}
     try:
         found: Mapping[str, Any] = json.loads((folder / LEG).read_text())
     except (OSError, ValueError) as error:

@@ -47,6 +47,7 @@ from darkroom.training.objectives.autoencoder import AutoencoderObjective, Autoe
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
 from darkroom.training.objectives.text import WORDS, TextObjective, TextObjectiveConfig, TextTraining
+from darkroom.training.sources import sources_of
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import Concept, core
 
@@ -129,6 +130,8 @@ def text_leg(
     ``network`` None is the default model's; its vocabulary is the tokenizer's in any case.
     """
     data = _data(place)
+    if start is not None:
+        network_of(start, "text", TextConfig)  # before its tokenizer is asked for
     scenes = data.everything(colour_share=0.3)
     tokenizer = _tokenizer(place.out / WORDS, scenes, start and start / WORDS, "text")
     network = replace(network or TextConfig(), vocabulary=_rounded(tokenizer))
@@ -195,7 +198,8 @@ def diffusion_leg(
         compiled=compiled,
         ahead=ahead,
     )
-    return Trainer(objective, config, place.out, force=force, origin=origin)
+    sources = sources_of(place.data, text, start)
+    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources)
 
 
 def judge_leg(
@@ -279,10 +283,12 @@ def _started(
     objective: Objective, config: TrainConfig, place: Place, start: Path | None, part: str, prefix: str, force: bool
 ) -> Trainer:
     """A trainer from zero, or from a hand-over's weights; what stands under ``prefix`` must all be in them."""
+    sources = sources_of(place.data, start)
     if start is None:
-        return Trainer(objective, config, place.out, force=force)
+        return Trainer(objective, config, place.out, force=force, sources=sources)
     weights = weights_of(start, part)
-    trainer = Trainer(objective, config, place.out, force=force, origin={part: fingerprint(weights)})
+    origin = {part: fingerprint(weights)}
+    trainer = Trainer(objective, config, place.out, force=force, origin=origin, sources=sources)
     heads: Mapping[str, Tensor] = {k: v for k, v in trainer.masters.masters.items() if not k.startswith(prefix)}
     trainer.start_from({**heads, **{f"{prefix}{name}": weight for name, weight in weights.items()}})
     return trainer

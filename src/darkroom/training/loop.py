@@ -11,7 +11,7 @@ import json
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.contracts.card import DataSource
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.nn.config import defaults_of
@@ -136,12 +137,15 @@ class Trainer:
         *,
         force: bool = False,
         origin: Mapping[str, str] | None = None,
+        sources: Sequence[DataSource] = (),
     ) -> None:
         """``origin`` are fingerprints of the weights it begins with and builds on, by what they are; None: of none.
 
-        ``force`` takes up a folder that was trained with other settings; ``changed`` then says which.
+        ``sources`` are where its pictures, and those of what it builds on, came from. ``force`` takes up a folder that
+        was trained with other settings; ``changed`` then says which.
         """
         self.objective, self.config, self.folder, self.origin = objective, config, folder, dict(origin or {})
+        self.sources = tuple(sources)
         self.masters = Masters(objective.module, config.optim, getattr(torch, config.dtype))
         self.ema = PowerEMA(self.masters.masters, config.ema_gamma)
         self.step = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -9,17 +10,20 @@ from typing import Any
 
 from safetensors.torch import save
 
-from darkroom.contracts.card import Card
+from darkroom.contracts.card import Card, DataSource, Leg
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.data.loader import words_of
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, scene_seed
-from darkroom.model import read_card, with_file, write_card
+from darkroom.model import CARD, read_card, with_file, write_card
+from darkroom.nn.autoencoder import AutoencoderConfig
 from darkroom.nn.config import read_config
+from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.storage import packed
-from darkroom.training.handover import fingerprint, leg_of, weights_of
+from darkroom.nn.text import TextConfig
+from darkroom.training.handover import fingerprint, leg_of, network_of, weights_of
 from darkroom.training.objectives.diffusion import DEFAULTS
 from darkroom.training.objectives.text import WORDS
 
@@ -27,29 +31,51 @@ CAPTIONS = 4000  # drawn to learn the words that are no names: the rarest way to
 
 
 def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path | None) -> Path:
-    """Writes a model folder; ``words_from`` is a card whose words (description, limits, licence ...) are kept.
+    """Writes a model folder, its card last; ``words_from`` is a card whose words (description, limits ...) are kept.
 
-    Raises BadInput where the denoiser was trained with another autoencoder.
+    Raises BadInput where ``base`` is no hand-over of a diffusion leg, or was trained with another autoencoder. Nothing
+    is written before all is read and made.
     """
-    weights = {part: weights_of(base, part) for part in ("text", "denoiser")}
-    weights["autoencoder"] = weights_of(autoencoder, "autoencoder")
     leg = leg_of(base)
     if "config" not in leg:
         raise BadInput(f"{base}", "is a model already", "give the hand-over of a diffusion leg")
+    network_of(base, "denoiser", DenoiserConfig)
+    network_of(base, "text", TextConfig)
+    network_of(autoencoder, "autoencoder", AutoencoderConfig)
+    weights = {part: weights_of(base, part) for part in ("text", "denoiser")}
+    weights["autoencoder"] = weights_of(autoencoder, "autoencoder")
     trained_with = leg.get("origin", {}).get("autoencoder")
     if trained_with not in (None, fingerprint(weights["autoencoder"])):
         rule = f"is not the autoencoder that {base} was trained with"
         raise BadInput(f"{autoencoder}", rule, "give the folder that its leg was given")
     card = read_card(words_from.parent) if words_from is not None else _plain(name)
-    for part, tensors in weights.items():
-        publish(save(packed(tensors)), out / f"{part}.safetensors")
-        card = with_file(card, out, part, f"{part}.safetensors")
-    publish((base / WORDS).read_bytes(), out / WORDS)
-    card = with_file(card, out, "tokenizer", WORDS)
+    if not card.training:
+        card = card.model_copy(update={"training": (*trained(autoencoder), *trained(base))})
     networks = leg["networks"] | {"autoencoder": leg_of(autoencoder)["networks"]["autoencoder"]}
     told = {"name": name, "configs": networks, **learnt(leg["config"]["composer"])}
-    write_card(out, card.model_copy(update=told))
+    card = Card.from_json(card.model_copy(update=told).to_json())  # refuses what could not be read again
+    files = {part: (f"{part}.safetensors", save(packed(tensors))) for part, tensors in weights.items()}
+    files["tokenizer"] = (WORDS, (base / WORDS).read_bytes())
+    for part, (path, data) in files.items():
+        publish(data, out / path)
+        card = with_file(card, out, part, path)
+    write_card(out, card)
     return out
+
+
+def trained(folder: Path) -> tuple[Leg, ...]:
+    """What a card says of a hand-over's training, or what the card of a model folder says; () before legs had dates."""
+    if (folder / CARD).exists():
+        return read_card(folder).training
+    leg = leg_of(folder)
+    if "date" not in leg:
+        return ()
+    date = datetime.date.fromisoformat(leg["date"])
+    return (Leg(what=leg["name"], samples=leg["samples"], date=date, sources=tuple(map(_source, leg["sources"]))),)
+
+
+def _source(told: Mapping[str, Any]) -> DataSource:
+    return DataSource(**told)
 
 
 def learnt(composer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
