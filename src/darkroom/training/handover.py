@@ -20,7 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from darkroom.contracts.card import DataSource
 from darkroom.contracts.errors import BadInput
+from darkroom.contracts.ledger import read_ledger
+from darkroom.data.stock.built import LEDGER
 from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -78,6 +81,17 @@ def network_of(folder: Path, part: str, kind: type[C]) -> C:
         fix = f"give the {HANDOVER} folder of a `darkroom train {TRAINED_BY.get(part, part)}` run"
         raise BadInput(f"{folder}", f"holds no {part} but {' and '.join(networks) or 'nothing'}", fix)
     return read_config(kind, networks[part])
+
+
+def sources_of(data: Path, *before: Path | None) -> list[DataSource]:
+    """Sources, licences and lines of thanks of a data folder and of hand-overs that a leg builds on, each once."""
+    ledger = data / LEDGER
+    rows = [row for row in read_ledger(ledger) if row.removed is None] if ledger.exists() else []
+    found = {DataSource(name=row.source, licence=row.licence, attribution=row.attribution) for row in rows}
+    for folder in before:
+        if folder is not None and any((folder / name).exists() for name in (LEG, CARD)):  # not a packed judge
+            found.update(DataSource(**told) for told in leg_of(folder).get("sources", ()))
+    return sorted(found, key=lambda source: (source.name, source.licence, source.attribution))
 
 
 def has_weights(folder: Path, part: str) -> bool:

@@ -37,6 +37,7 @@ from darkroom.training.handover import (
     load_into,
     network_of,
     opened_autoencoder,
+    sources_of,
     weights_of,
 )
 from darkroom.training.limits import RUNS, within
@@ -47,7 +48,6 @@ from darkroom.training.objectives.autoencoder import AutoencoderObjective, Autoe
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
 from darkroom.training.objectives.text import WORDS, TextObjective, TextObjectiveConfig, TextTraining
-from darkroom.training.sources import sources_of
 from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import Concept, core
 

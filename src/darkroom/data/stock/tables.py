@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from darkroom.contracts.files import publish
 from darkroom.data.stock.pack import PackError
 
 R = TypeVar("R")
@@ -20,7 +21,7 @@ R = TypeVar("R")
 def save(rows: Iterable[Any], pixels: Tensor, folder: Path, name: str) -> None:
     """Writes ``name``.safetensors and ``name``.json into a folder; rows are dataclasses."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"pixels": pixels.cpu().contiguous()}, folder / f"{name}.safetensors")
+    publish(save_tensors({"pixels": pixels.cpu().contiguous()}), folder / f"{name}.safetensors")
     (folder / f"{name}.json").write_text(json.dumps([asdict(row) for row in rows], indent=0))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from darkroom.contracts.card import DataSource
 from darkroom.contracts.ledger import LedgerRow, write_ledger
-from darkroom.training.sources import sources_of
+from darkroom.training.handover import sources_of
 
 
 def row(number: int, thanks: str, removed: datetime.date | None = None) -> LedgerRow:
