@@ -229,11 +229,11 @@ def rates(config: OptimConfig, steps: int) -> Iterator[float]:
 
 
 def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
-    found = list(rates(OptimConfig(rate=2.0, warmup_steps=10, decay_share=0.25), 100))
-    assert found[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
-    assert found[10:76] == [2.0] * 66
-    assert found[75:] == pytest.approx([2.0 * (100 - i) / 25 for i in range(75, 100)])
-    assert rate_at(OptimConfig(rate=2.0), 100_000, 1.0) == 0.0
+    found = list(rates(OptimConfig(rate=1.0, warmup_steps=10, decay_share=0.25), 100))
+    assert found[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert found[10:76] == [1.0] * 66
+    assert found[75:] == pytest.approx([(100 - i) / 25 for i in range(75, 100)])
+    assert rate_at(OptimConfig(rate=1.0), 100_000, 1.0) == 0.0
 
 
 def test_no_decay_keeps_the_rate_for_another_leg() -> None:
