@@ -2,12 +2,13 @@
 
     python benchmarks/training.py [--size mini] [--batch 64] [--steps 15] [--threads 2] [--json]
 
-Ours is what ``darkroom train diffusion --optimiser adamw`` runs: fp32 masters, bf16 compute copies, the network compiled,
-the fused optimiser and the average of weights; AdamW on both sides, for Muon would be slower and learn more. The plain one is what a training loop is before anybody thinks about speed:
-fp32, eager, ``torch.optim.AdamW`` as it comes and no average. Both learn from one fixed batch of made-up latents and
-captions, so drawing pictures is not counted. Steps alternate, so that what else the machine does meets both alike;
-medians are reported by the clock on the wall and by the processor's own, which other jobs disturb less. A loss is
-printed for both: they must fall alike, or the comparison is of two different things.
+Ours is what ``darkroom train diffusion --optimiser adamw`` runs: fp32 masters, bf16 compute copies, the network
+compiled, the fused optimiser and the average of weights; AdamW on both sides, for Muon would be slower and learn
+more. The plain one is what a training loop is before anybody thinks about speed: fp32, eager, ``torch.optim.AdamW``
+as it comes and no average. Both learn from one fixed batch of made-up latents and captions, so drawing pictures is
+not counted. Steps alternate, so that what else the machine does meets both alike; medians are reported by the clock
+on the wall and by the processor's own, which other jobs disturb less. A loss is printed for both: they must fall
+alike, or the comparison is of two different things.
 """
 
 from __future__ import annotations
