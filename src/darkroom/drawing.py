@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write_new, write_sheet
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
-from darkroom.wording.parse import parse
+from darkroom.wording.parse import parse, words_of
 
 AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
 
@@ -224,7 +225,8 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     trained = f"{card.defaults.width}x{card.defaults.height}"
     if (asked := f"{recipe.width}x{recipe.height}") != trained:
         notes.append(f"the model was trained at {trained}; at {asked} it may draw nothing")
-    others = [style for style in card.styles if style in _words(prompt.text) and style != recipe.style]
+    text = prompt.text.lower()
+    others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
     if recipe.style is not None and others:
         notes.append(f"the prompt says {others[0]} and --style says {recipe.style}; it may draw either")
     return Reading(read[0].length, model.encoder.limit, unknown, dropped, notes)
@@ -324,8 +326,4 @@ def unknown_words(text: str, known: Sequence[str]) -> list[str]:
     """Words of a sentence that no training caption held; an empty ``known`` says nothing."""
     if not known:
         return []
-    return sorted(_words(text) - set(known))
-
-
-def _words(text: str) -> set[str]:
-    return {word.strip(".,;:!?()[]\"'").lower() for word in text.split()} - {""}
+    return sorted(words_of(text) - set(known))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,19 @@ def test_models_and_pictures_are_short_in_print_and_shown_in_notebooks() -> None
     assert repr(model) == "<darkroom model tiny, 64x64>" and len(repr(model.model)) < 60
     assert repr(image) == "<picture 64x64, 'a fox', seed 7>"
     assert image._repr_png_() == image.encoded("png")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "style", "conflict"),
+    [
+        ("a fox in black and white", "3d", "the prompt says black and white and --style says 3d; it may draw either"),
+        ("a fox, 3d", "black and white", "the prompt says 3d and --style says black and white; it may draw either"),
+        ("a fox, 3d", "3d", None),
+        ("a 3drone", "black and white", None),
+    ],
+)
+def test_two_styles_at_once_are_said(prompt: str, style: str, conflict: str | None) -> None:
+    model = tiny_model()
+    model = replace(model, card=model.card.model_copy(update={"styles": ("3d", "black and white")}))
+    notes = drawing.read_prompt(model, model.resolve(Request(prompt=prompt, style=style))).notes
+    assert [note for note in notes if "may draw either" in note] == ([conflict] if conflict else [])

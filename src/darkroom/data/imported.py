@@ -26,13 +26,14 @@ from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.contracts.ledger import write_ledger
 from darkroom.data.check import CheckReport, check_folder
-from darkroom.data.loader import SceneBatch, words_of
+from darkroom.data.loader import SceneBatch
 from darkroom.data.scenes.captions import Told
 from darkroom.data.scenes.compose import PATCHES, Composed
 from darkroom.data.sources import ledger_of
 from darkroom.data.stock.drawings import SIDE
 from darkroom.data.target import check_target
 from darkroom.picture.read import read
+from darkroom.wording.parse import words_of
 
 PICTURES, CAPTIONS, LEDGER = "pictures.safetensors", "pictures.jsonl", "ledger.jsonl"
 

@@ -64,8 +64,3 @@ class Scenes:
         """Samples first .. first + count - 1."""
         scenes = self.specs(first, count)
         return SceneBatch(scenes, [tell(scene) for scene in scenes], self.composer.render(scenes))
-
-
-def words_of(caption: str) -> set[str]:
-    """The words of a caption, as it is looked up whether a word was ever seen."""
-    return {word for part in caption.split() if (word := part.strip(".,;:!?()[]\"'").lower())}

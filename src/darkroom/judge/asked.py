@@ -17,7 +17,7 @@ from darkroom.data.scenes.anchors import wearables
 from darkroom.data.scenes.spec import GROUNDS
 from darkroom.judge.expect import Expectation, Related, Wanted
 from darkroom.judge.truth import GRADIENT
-from darkroom.wording.vocabulary import COLOURS, Concept, core
+from darkroom.wording.vocabulary import COLOURS, Concept, concepts_by_name, core
 
 
 def _words(text: str) -> frozenset[str]:
@@ -200,7 +200,7 @@ class _Word:
 def _read(said: str) -> tuple[list[_Mention], list[str]]:
     """The things a sentence names, and the nouns after a determiner that are not in the vocabulary."""
     words = [
-        _Word(m.group("pair") or m.group(), m.start(), m.end(), _names().get(m.group()))
+        _Word(m.group("pair") or m.group(), m.start(), m.end(), concepts_by_name().get(m.group()))
         for m in _tokens().finditer(said)
     ]
     mentions: list[_Mention] = []
@@ -323,16 +323,6 @@ def _worn() -> frozenset[int]:
 
 
 @cache
-def _names() -> dict[str, Concept]:
-    """Every name of every concept, in one or several."""
-    found: dict[str, Concept] = {}
-    for concept in core():
-        for name in (concept.word, concept.plural, *concept.synonyms, *concept.synonyms_plural):
-            found.setdefault(name.lower(), concept)
-    return found
-
-
-@cache
 def _plurals() -> frozenset[str]:
     singles = {name.lower() for concept in core() for name in (concept.word, *concept.synonyms)}
     several = (name.lower() for concept in core() for name in (concept.plural, *concept.synonyms_plural))
@@ -342,5 +332,5 @@ def _plurals() -> frozenset[str]:
 @cache
 def _tokens() -> re.Pattern[str]:
     """Names, the longest first; other words; marks."""
-    names = "|".join(map(re.escape, sorted(_names(), key=len, reverse=True)))
+    names = "|".join(map(re.escape, sorted(concepts_by_name(), key=len, reverse=True)))
     return re.compile(rf"(?<![\w'-])(?P<name>{names})(?![\w'-])|(?P<pair>pairs?|couple) of\b|[\w'-]+|[^\s\w'-]+")

@@ -13,7 +13,6 @@ from safetensors.torch import save
 from darkroom.contracts.card import Card, DataSource, Leg
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
-from darkroom.data.loader import words_of
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, scene_seed
@@ -26,6 +25,7 @@ from darkroom.nn.text import TextConfig
 from darkroom.training.handover import fingerprint, leg_of, network_of, weights_of
 from darkroom.training.objectives.diffusion import DEFAULTS
 from darkroom.training.objectives.text import WORDS
+from darkroom.wording.parse import words_of
 
 CAPTIONS = 4000  # drawn to learn the words that are no names: the rarest way to say something comes in 1 of 400
 

@@ -33,3 +33,8 @@ def parse(text: str, negative: str = "") -> ParsedPrompt:
 
 def _clean(text: str) -> str:
     return " ".join(_SURROGATE.sub("\ufffd", text.translate(_SILENT)).split())
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a caption or prompt in lower case, as it is looked up whether a word was ever seen."""
+    return {word for part in text.split() if (word := part.strip(".,;:!?()[]\"'").lower())}

@@ -112,7 +112,8 @@ def everyday() -> tuple[Concept, ...]:
 
 
 @cache
-def _by_word() -> dict[str, Concept]:
+def concepts_by_name() -> dict[str, Concept]:
+    """Every concept by each of its names in lower case, in one or several; names are no two concepts'."""
     names: dict[str, Concept] = {}
     for concept in core():
         for name in (concept.word, concept.plural, *concept.synonyms, *concept.synonyms_plural):
@@ -122,16 +123,16 @@ def _by_word() -> dict[str, Concept]:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    names = sorted(_by_word(), key=len, reverse=True)  # the longest name wins: "pine tree" before "tree"
+    names = sorted(concepts_by_name(), key=len, reverse=True)  # the longest name wins: "pine tree" before "tree"
     return re.compile(r"\b(?:" + "|".join(map(re.escape, names)) + r")\b")
 
 
 def concept_of(word: str) -> Concept | None:
     """The concept a word, plural or synonym names; None when it is outside the core vocabulary."""
-    return _by_word().get(word.strip().lower())
+    return concepts_by_name().get(word.strip().lower())
 
 
 def concepts_in(text: str) -> list[Concept]:
     """The concepts a sentence mentions, in order of mention, each once."""
-    found = (_by_word()[match.group()] for match in _pattern().finditer(text.lower()))
+    found = (concepts_by_name()[match.group()] for match in _pattern().finditer(text.lower()))
     return list(dict.fromkeys(found))
