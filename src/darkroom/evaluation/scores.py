@@ -108,7 +108,8 @@ def curve(points: Mapping[int, Score]) -> str:
                 for v, c in ticks
             )
             + f"<circle cx={x:.1f} cy={y:.1f} r=4 fill='#3b6ea8'/>"
-            f"<text x={x:.1f} y={y - 9:.1f} text-anchor=middle>{score._value:.2f}</text>"
+            f"<text x={x:.1f} y={y - 9:.1f} text-anchor=middle paint-order=stroke stroke='#fff' stroke-width=4>"
+            f"{score._value:.2f}</text>"  # on a white edge: a tick may lie behind it
             f"<text x={x:.1f} y={high - 22} text-anchor=middle>{n}</text>"
             f"<text x={x:.1f} y={high - 6} text-anchor=middle>{trust.floor:.2f} to {trust.ceiling:.2f}</text></g>"
         )
