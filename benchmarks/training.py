@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darkroom.cli.train import MALLOC
+from darkroom.cli.train.options import MALLOC
 from darkroom.nn.dit import sized
 from darkroom.nn.text import TextConfig
 from darkroom.training.compiled import compiled

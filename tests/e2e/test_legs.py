@@ -33,7 +33,7 @@ from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.picture.read import read
 from darkroom.training import handover, legs
 from darkroom.training.handover import HANDOVER, fingerprint, hand_over, leg_of, opened_autoencoder, weights_of
-from darkroom.training.legs import Place
+from darkroom.training.legs.place import Place
 from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
 from darkroom.training.packing import learnt, pack

@@ -8,7 +8,7 @@ import pytest
 
 from darkroom.cli import app, main
 from darkroom.contracts.errors import BadFile
-from darkroom.training.legs import Place
+from darkroom.training.legs.place import Place
 from darkroom.training.loop import TrainConfig
 from darkroom.training.plan import legs, next_leg, with_options
 
@@ -60,9 +60,9 @@ def test_a_leg_goes_on_from_what_came_back(tmp_path: Path, monkeypatch: pytest.M
         told.append({"place": place, "config": config, "start": start, **more})
         return "a trainer"
 
-    monkeypatch.setattr("darkroom.training.legs.judge_leg", leg)
+    monkeypatch.setattr("darkroom.training.legs.judge.judge_leg", leg)
     monkeypatch.setattr("darkroom.training.console.train", lambda trainer, deliver: told.append({"deliver": deliver}))
-    monkeypatch.setattr("darkroom.cli.train._prepare", lambda threads: None)
+    monkeypatch.setattr("darkroom.cli.train.judge.prepare", lambda threads: None)
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
     words = ["train", "next", "--plan", str(tmp_path / "plan.md"), "--minutes", "7", "--from", "back", "--run", "3"]
     with pytest.raises(SystemExit) as ended:

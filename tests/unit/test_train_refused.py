@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from darkroom.cli import main, train
-from darkroom.cli.train import MALLOC, train_app
+from darkroom.cli.train import train_app
+from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
 from darkroom.nn.autoencoder import AutoencoderConfig
 from darkroom.training.handover import network_of, opened_autoencoder
-from darkroom.training.legs import device_named
+from darkroom.training.legs.place import device_named
 from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
 
 

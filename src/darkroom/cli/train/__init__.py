@@ -1,0 +1,10 @@
+"""The verbs under ``darkroom train``: one leg each; torch is imported when one runs, not for --help."""
+
+from darkroom.cli.train.autoencoder import train_autoencoder
+from darkroom.cli.train.diffusion import train_diffusion
+from darkroom.cli.train.judge import train_judge
+from darkroom.cli.train.next import train_next
+from darkroom.cli.train.options import train_app
+from darkroom.cli.train.text import train_text
+
+__all__ = ["train_app", "train_autoencoder", "train_diffusion", "train_judge", "train_next", "train_text"]

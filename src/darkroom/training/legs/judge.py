@@ -1,0 +1,63 @@
+"""A leg of the judge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from darkroom.contracts.errors import unknown
+from darkroom.data.ahead import Ahead
+from darkroom.data.loader import Scenes
+from darkroom.judge.judge import WORDS as JUDGE_WORDS
+from darkroom.nn.detector import DetectorConfig
+from darkroom.nn.matching import reader_config
+from darkroom.nn.text import TextConfig
+from darkroom.training.legs.begin import data_of, rounded, started, tokenizer_of
+from darkroom.training.legs.place import Place
+from darkroom.training.limits import RUNS, within
+from darkroom.training.loop import TrainConfig, Trainer
+from darkroom.training.objectives import judge
+from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
+
+
+def judge_leg(
+    place: Place,
+    config: TrainConfig,
+    start: Path | None,
+    *,
+    network: DetectorConfig | None = None,
+    reader: TextConfig | None = None,
+    words: Path | None = None,
+    without: str | None = None,
+    run: int = 0,
+    compiled: bool = True,
+    force: bool = False,
+) -> Trainer:
+    """A trainer of the judge's networks, on their own stream of scenes.
+
+    ``network`` and ``reader`` None are the default judge's. ``start`` is a hand-over of such a leg, or a packed judge;
+    ``without`` a style it shall never see. ``words`` is a tokenizer to take where ``start`` brings none; None learns
+    one. ``run`` numbers the scenes.
+    """
+    within("run", run, 0, RUNS - 1)
+    data = data_of(place)
+    styles = data.everything().styles
+    if without is not None and without not in styles:
+        raise unknown("style", without, styles)
+    kept = {style: share for style, share in styles.items() if style != without}
+    scenes = data.everything(kinds=judge.KINDS, every_drawing=True, styles=kept, colour_share=judge.COLOUR_SHARE)
+    data = data.restricted(scenes)
+    scenes = replace(scenes, stock=data.stock)  # a medium is made of drawings there are
+    tokenizer = tokenizer_of(place.out / JUDGE_WORDS, scenes, start / JUDGE_WORDS if start else words, "judge")
+    reader = replace(reader or reader_config(0), vocabulary=rounded(tokenizer))
+    settings = JudgeObjectiveConfig(reader, network or judge.detector_config())
+    source = JudgedScenes(Scenes(data.composer(), scenes, run, stream="judge"), settings)
+    teaching = judge.Teaching(source, tokenizer, getattr(torch, config.dtype))
+    pinned = place.device.type == "cuda"
+    ahead = Ahead(teaching, judge.joined_teaching, place.workers, pinned=pinned) if place.workers else None
+    torch.manual_seed(config.seed)
+    module = JudgeTraining(settings.network, settings.reader).to(place.device)
+    objective = JudgeObjective(module, settings, teaching, compiled=compiled, ahead=ahead)
+    return started(objective, config, place, start, "judge", "", force)
