@@ -31,9 +31,15 @@ from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.picture.read import read
-from darkroom.training import handover, legs
+from darkroom.training import handover
 from darkroom.training.handover import HANDOVER, fingerprint, hand_over, leg_of, opened_autoencoder, weights_of
+from darkroom.training.legs.autoencoder import autoencoder_leg
+from darkroom.training.legs.begin import LONG
+from darkroom.training.legs.diffusion import KNOWN_THEN, diffusion_leg
+from darkroom.training.legs.judge import judge_leg
+from darkroom.training.legs.lessons import SHORT
 from darkroom.training.legs.place import Place
+from darkroom.training.legs.text import text_leg
 from darkroom.training.loop import TrainConfig, Trainer, TrainingError
 from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
 from darkroom.training.packing import learnt, pack
@@ -75,7 +81,7 @@ def trained(trainer: Trainer) -> Path:
 
 def autoencoder_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
     settings = AutoencoderObjectiveConfig(network=autoencoder.nano(), crop=32)
-    return legs.autoencoder_leg(Place(data, out, CPU), config(4), settings, start)
+    return autoencoder_leg(Place(data, out, CPU), config(4), settings, start)
 
 
 def text_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
@@ -83,13 +89,13 @@ def text_trainer(data: Path, out: Path, start: Path | None = None) -> Trainer:
     if start is None:  # the real one reads a hundred thousand captions
         captions = [f"a {c.word} on a white background, {style}" for c in everyday() for style in FULL.styles]
         (out / "tokenizer.json").write_text(Tokenizer.train(captions, 512).to_json(), encoding="utf-8")
-    return legs.text_leg(Place(data, out, CPU), config(8), start, network=WORDS)
+    return text_leg(Place(data, out, CPU), config(8), start, network=WORDS)
 
 
 def diffusion_trainer(
     data: Path, out: Path, codec: Path, words: Path | None, start: Path | None = None, run: int = 0, workers: int = 0
 ) -> Trainer:
-    return legs.diffusion_leg(
+    return diffusion_leg(
         Place(data, out, CPU, workers),
         config(4),
         autoencoder=codec,
@@ -199,7 +205,7 @@ def test_a_denoiser_goes_on_when_the_vocabulary_has_grown(
 ) -> None:
     codec, words = handed_over(runs["autoencoder"]), handed_over(runs["text"])
     with monkeypatch.context() as then:
-        then.setattr(legs, "core", lambda: core()[: legs.KNOWN_THEN])
+        then.setattr("darkroom.training.legs.diffusion.core", lambda: core()[:KNOWN_THEN])
         before = diffusion_trainer(data, tmp_path / "base", codec, words)
     trained(before)
     path = tmp_path / "base" / "config.json"
@@ -330,12 +336,12 @@ def test_a_folder_of_pictures_trains_an_autoencoder_and_a_denoiser(runs: dict[st
 def test_a_leg_of_all_the_composer_can_do_trains(runs: dict[str, Trainer], data: Path, tmp_path: Path) -> None:
     codec, words = handed_over(runs["autoencoder"]), handed_over(runs["text"])
     place = Place(data, tmp_path / "full", CPU)
-    trainer = legs.diffusion_leg(
+    trainer = diffusion_leg(
         place, config(4), autoencoder=codec, text=words, start=None, size="nano", scenes=FULL, run=2, compiled=False
     )
     trained(trainer)
     saved = leg_of(trainer.folder / HANDOVER)["config"]
-    assert saved["length"] == legs.LONG > legs.SHORT
+    assert saved["length"] == LONG > SHORT
     assert saved["composer"]["place_share"] == FULL.place_share and "stock" not in saved["composer"]
 
 
@@ -412,7 +418,7 @@ def judge_trainer(
     network = detector.nano({name: len(values) for name, values in WHOLE.items()})
     reader = replace(text.nano(), width=32)
     place = Place(data, out, CPU, workers)
-    return legs.judge_leg(place, config(8), start, network=network, reader=reader, without=without, compiled=False)
+    return judge_leg(place, config(8), start, network=network, reader=reader, without=without, compiled=False)
 
 
 def test_a_judge_is_trained_handed_over_packed_and_trained_on(data: Path, tmp_path: Path) -> None:

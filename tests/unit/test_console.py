@@ -17,7 +17,8 @@ from toys import ToyObjective, toy_config
 from darkroom.training import console
 from darkroom.training.console import duration, plain, train
 from darkroom.training.handover import hand_over
-from darkroom.training.loop import Progress, Trainer
+from darkroom.training.loop import Trainer
+from darkroom.training.reports import Progress
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,11 @@ import torch
 from toys import ToyObjective, everything, same_bits, toy_config
 
 from darkroom.contracts.errors import BadInput, CannotWrite
+from darkroom.nn.config import filled
 from darkroom.training import checkpoint, loop
-from darkroom.training.loop import Progress, TrainConfig, Trainer, TrainingError, _filled, step_seed
+from darkroom.training.loop import TrainConfig, Trainer, TrainingError, step_seed
 from darkroom.training.optim import OptimConfig, rate_at
+from darkroom.training.reports import Progress
 
 
 class Run:
@@ -169,7 +171,7 @@ def test_checkpoints_are_written_by_steps_and_by_the_clock(tmp_path: Path) -> No
     assert sorted(p.name for p in (tmp_path / "steps/checkpoints").iterdir()) == ["step-000000018", "step-000000020"]
     times = []
     run = Run(tmp_path / "clock", checkpoint_minutes=0.0)
-    run.trainer.save = lambda: times.append(run.trainer.step)  # type: ignore[method-assign,assignment,func-returns-value]
+    run.trainer.save = lambda warn: times.append(run.trainer.step)  # type: ignore[method-assign,assignment,func-returns-value]
     run.go()
     assert times == [*range(1, 21), 20]
 
@@ -276,8 +278,8 @@ def test_settings_that_came_or_went_since_do_not_keep_a_run_from_going_on(tmp_pa
 
 def test_the_entries_of_a_mapping_are_no_settings(tmp_path: Path) -> None:
     old = {"kinds": {"single": 0.7, "pair": 0.3}}
-    assert _filled(old, {"kinds": {"single": 0.7}}, {"kinds": [{"single": 1.0}]}) == old
-    assert _filled({}, {"kinds": {"single": 0.7}}, {"kinds": [{"single": 1.0}]}) == {"kinds": {"single": 1.0}}
+    assert filled(old, {"kinds": {"single": 0.7}}, {"kinds": [{"single": 1.0}]}) == old
+    assert filled({}, {"kinds": {"single": 0.7}}, {"kinds": [{"single": 1.0}]}) == {"kinds": {"single": 1.0}}
 
 
 def test_half_a_configuration_is_refused_and_never_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import pytest
 from darkroom.cli import app, main
 from darkroom.contracts.errors import BadFile
 from darkroom.training.legs.place import Place
+from darkroom.training.legs.plan import legs, next_leg, with_options
 from darkroom.training.loop import TrainConfig
-from darkroom.training.plan import legs, next_leg, with_options
 
 PLAN = Path(__file__).parents[2] / "docs" / "training-plan.md"
 

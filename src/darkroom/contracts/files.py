@@ -12,7 +12,7 @@ from pathlib import Path
 from darkroom.contracts.errors import CannotWrite, NoSpace
 
 PART_PREFIX, PART_SUFFIX = ".darkroom-", ".part"
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
@@ -110,7 +110,7 @@ def _sync_folder(folder: Path) -> None:
 def _said(error: OSError | ValueError, path: Path) -> CannotWrite:
     number = error.errno if isinstance(error, OSError) else None
     name = str(path).replace("\0", "?")
-    if number in _FULL:
+    if number in FULL:
         return NoSpace(name, "could not be written because the disk is full", "free some space and try again")
     if number == errno.EIO:
         return CannotWrite(name, "could not be written because the disk failed", "check the disk and try again")

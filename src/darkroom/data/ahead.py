@@ -30,14 +30,22 @@ class Ahead(Generic[T]):
 
     Made before anything runs on a GPU: workers are forks of this process. ``join`` puts a batch's chunks together, in a
     thread that does so for the next batch too; with ``pinned`` into memory that a GPU copies from without waiting.
+    ``after(first, count)`` is where the batch begins that will be asked for after that one; None: behind its end.
     """
 
     def __init__(
-        self, make: Callable[[int, int], T], join: Callable[[Sequence[T]], T], workers: int, *, pinned: bool = False
+        self,
+        make: Callable[[int, int], T],
+        join: Callable[[Sequence[T]], T],
+        workers: int,
+        *,
+        pinned: bool = False,
+        after: Callable[[int, int], int] | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"{workers} workers make nothing; give at least 1, or call the source itself")
         self._join, self._workers, self._pinned = join, workers, pinned
+        self._after = after or (lambda first, count: first + count)
         self._jobs: dict[tuple[int, int], Future[_Folded]] = {}
         self._next: tuple[tuple[int, int], Future[T]] | None = None  # the batch being joined, and which it is
         context = torch.multiprocessing.get_context("fork")
@@ -47,9 +55,11 @@ class Ahead(Generic[T]):
 
     def __call__(self, first: int, count: int) -> T:
         """The batch of samples first .. first + count - 1; an error of the source is raised here."""
-        now, then = (first, count), (first + count, count)
-        steps = 2 + -(-JOBS * self._workers // len(_chunks(first, count)))  # this batch, the next, and all the jobs
-        wanted = [job for step in range(steps) for job in _chunks(first + step * count, count)]
+        now, then = (first, count), (self._after(first, count), count)
+        firsts = [first]
+        for _ in range(1 + -(-JOBS * self._workers // len(_chunks(first, count)))):  # the next, and all the jobs
+            firsts.append(self._after(firsts[-1], count))
+        wanted = [job for begin in firsts for job in _chunks(begin, count)]
         if self._next is None or self._next[0] != now:  # the run went back, or the batch size changed
             self._drop(set(wanted))
             self._ask(wanted)

@@ -36,3 +36,19 @@ def defaults_of(config: Any) -> dict[str, Any]:
         elif field.default_factory is not MISSING:
             found[field.name] = [field.default_factory()]
     return found
+
+
+def filled(old: Any, new: Any, defaults: Any) -> Any:
+    """An old configuration in the settings that there are today: new ones have their defaults, others are left out."""
+    if not (isinstance(old, dict) and isinstance(new, dict) and isinstance(defaults, dict)):
+        return old  # the value of a setting, be it a mapping
+    missing = {name: defaults[name][0] for name in new if name not in old and isinstance(defaults.get(name), list)}
+    return {**missing, **{name: filled(old[name], new[name], defaults.get(name)) for name in old if name in new}}
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two nested configurations differ: "train.batch: 64 -> 32"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
+    return [] if old == new else [f"{path}: {old} -> {new}"]

@@ -21,6 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from darkroom.contracts import faults
+from darkroom.contracts.files import FULL
+
 MANIFEST = "manifest.json"
 STATE = "state.json"
 _STAGED, _ASIDE = ".staged-", ".aside-"
@@ -30,6 +33,10 @@ Tensors = Mapping[str, Tensor]
 
 class CheckpointError(ValueError):
     """No usable checkpoint, or one that cannot be written."""
+
+
+class NoRoom(CheckpointError):
+    """The disk is full."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,8 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mappin
     try:
         replace_folder(folder / name_of(step), files)
     except OSError as error:
-        raise CheckpointError(
+        kind = NoRoom if error.errno in FULL else CheckpointError
+        raise kind(
             f"cannot write the checkpoint of step {step} to {folder} ({error.strerror or error}); "
             "free some space and resume: the last checkpoint is intact"
         ) from error
@@ -91,9 +99,12 @@ def replace_folder(final: Path, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             _write_synced(staged / name, data)
         _sync_folder(staged)
+        faults.at("checkpoint.rename")
         if final.exists():
             os.replace(final, aside)
+            faults.at("checkpoint.aside")
         os.replace(staged, final)
+        faults.at("checkpoint.placed")
         _sync_folder(parent)
     finally:
         _sweep(parent)
@@ -166,6 +177,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
+    faults.at("checkpoint.file")
     with open(path, "wb") as file:
         file.write(data)
         file.flush()

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from darkroom.training.handover import hand_over
-from darkroom.training.loop import Progress as Report
 from darkroom.training.loop import Trainer
+from darkroom.training.reports import Progress as Report
 
 Say = Callable[[str], None]
 INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
@@ -29,15 +29,17 @@ def train(trainer: Trainer, deliver: Path | None = None) -> None:
     """Runs a leg from where its run folder stands to its end, hands its weights over and prints where they lie.
 
     They are also written into ``deliver``, at every checkpoint: what is left of a machine that is taken away. Ends in
-    SystemExit where it was Ctrl-C that stopped it: what was to follow the whole leg shall not.
+    SystemExit where it was Ctrl-C that stopped it: what was to follow the whole leg shall not. Of several processes
+    that train together, only the first one speaks and hands over.
     """
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    leads = trainer.group.leads
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=not leads)
 
     def warn(sentence: str) -> None:
         console.print(f"warning: {sentence}")
 
     def delivered() -> None:
-        if deliver is not None:
+        if deliver is not None and leads:
             hand_over(trainer, deliver)
 
     with closing(trainer.objective), warnings.catch_warnings():
@@ -48,7 +50,8 @@ def train(trainer: Trainer, deliver: Path | None = None) -> None:
             trainer.run(show, warn, delivered)
         console.print(ending(trainer))
         delivered()
-        print(hand_over(trainer))
+        if leads:
+            print(hand_over(trainer))
     if trainer.interrupted:
         raise SystemExit(INTERRUPTED)
 

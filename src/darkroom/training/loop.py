@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,17 +20,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.contracts import faults
 from darkroom.contracts.card import DataSource
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, NoSpace
 from darkroom.contracts.files import publish
-from darkroom.nn.config import defaults_of
+from darkroom.nn.config import defaults_of, differences, filled
 from darkroom.training import checkpoint
+from darkroom.training.distributed import ALONE, Group, check_shared
 from darkroom.training.ema import PowerEMA
 from darkroom.training.limits import RUNS, within
 from darkroom.training.objective import Metrics, Objective
 from darkroom.training.optim import Masters, OptimConfig, rate_at
+from darkroom.training.reports import Clock, Interval, Progress
 
 CONFIG = "config.json"  # of a run folder
+PAUSE = 20.0  # seconds before a full disk is tried again
 
 
 class TrainingError(RuntimeError):
@@ -55,6 +58,7 @@ class TrainConfig:
     log_steps: int = 50
     skips_allowed: int = 8  # non-finite steps in a row before the run rolls back
     timed: bool = False  # the rate falls to zero by the end of the minutes, where they end before the samples do
+    accumulate: int = 1  # micro-batches of a batch, one after another or shared out among processes
 
     def __post_init__(self) -> None:
         within("samples", self.samples, 1, 2**40)
@@ -62,65 +66,12 @@ class TrainConfig:
         within("seed", self.seed, 0, RUNS - 1)
         if self.minutes is not None:
             within("minutes", self.minutes, 0.001, 1e6)
+        within("accumulate", self.accumulate, 1, self.batch)
+        if self.batch % self.accumulate:
+            rule = f"cannot be cut into {self.accumulate} equal micro-batches"
+            raise BadInput(f"batch {self.batch}", rule, "give an --accumulate that divides it")
         if self.timed and self.minutes is None:
             raise BadInput("a rate that goes by time", "has no end to go to", "give --minutes as well")
-
-
-@dataclass
-class _Clock:
-    """When something last happened, in seconds."""
-
-    every: float
-    last: float = field(default_factory=time.monotonic)
-
-    def share(self) -> float:
-        """Share of the time that is over."""
-        return (time.monotonic() - self.last) / self.every if self.every else 1.0
-
-    def left(self) -> float:
-        """Seconds until it is due again."""
-        return self.last + self.every - time.monotonic()
-
-    def due(self) -> bool:
-        if time.monotonic() - self.last < self.every:
-            return False
-        self.last = time.monotonic()
-        return True
-
-
-class _Interval:
-    """What is gathered between two reports."""
-
-    def __init__(self, samples: int) -> None:
-        self.first, self.since = samples, time.monotonic()
-        self.pairs: dict[str, list[Tensor]] = defaultdict(list)
-
-    def add(self, metrics: Metrics, norm: float) -> None:
-        for name, pair in {**metrics, "gradient norm": torch.tensor([norm, 1.0])}.items():
-            self.pairs[name].append(pair.detach())
-
-    def means(self) -> dict[str, float]:
-        found = {}
-        for name, pairs in self.pairs.items():
-            total, count = torch.stack([p.float().cpu() for p in pairs]).sum(0).tolist()
-            if count:
-                found[name] = total / count
-        return found
-
-    def rate(self, samples: int) -> float:
-        """Samples a second since the last report, steps that did not count included."""
-        return (samples - self.first) / max(time.monotonic() - self.since, 1e-9)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One report of a running leg."""
-
-    samples: int
-    total: int
-    rate: float  # samples a second over the interval
-    seconds_left: float
-    metrics: dict[str, float]
 
 
 class Trainer:
@@ -138,21 +89,25 @@ class Trainer:
         force: bool = False,
         origin: Mapping[str, str] | None = None,
         sources: Sequence[DataSource] = (),
+        group: Group = ALONE,
     ) -> None:
         """``origin`` are fingerprints of the weights it begins with and builds on, by what they are; None: of none.
 
         ``sources`` are where its pictures, and those of what it builds on, came from. ``force`` takes up a folder that
-        was trained with other settings; ``changed`` then says which.
+        was trained with other settings; ``changed`` then says which. ``group`` are the processes that train it
+        together, each with a trainer like this one.
         """
+        check_shared(config.accumulate, group)
+        self.group = group
         self.objective, self.config, self.folder, self.origin = objective, config, folder, dict(origin or {})
         self.sources = tuple(sources)
-        self.masters = Masters(objective.module, config.optim, getattr(torch, config.dtype))
+        self.masters = Masters(objective.module, config.optim, getattr(torch, config.dtype), group)
         self.ema = PowerEMA(self.masters.masters, config.ema_gamma)
         self.step = 0
         self.skipped = 0
         self.interrupted = False  # by Ctrl-C
         self._stop = False
-        self._leg = _Clock(float("inf") if config.minutes is None else config.minutes * 60)
+        self._leg = Clock(float("inf") if config.minutes is None else config.minutes * 60)
         self.changed = self._changes(force)
 
     # --- state -----------------------------------------------------------------------------------------------
@@ -192,12 +147,26 @@ class Trainer:
         self.ema.restore(found.tensors["ema"])
         self.step, self.skipped = int(found.state["step"]), int(found.state["skipped"])
 
-    def save(self) -> Path:
-        """Writes a checkpoint of this very step, and the configuration that it and those after it are of."""
-        publish(json.dumps(self._resolved(), indent=1, sort_keys=True).encode(), self.folder / CONFIG)
+    def save(self, warn: Callable[[str], None] | None = None) -> None:
+        """Writes a checkpoint of this very step, and the configuration that it and those after it are of.
+
+        Where the disk is full, training pauses and tries again, which ``warn`` is told, until the leg ends or is
+        stopped; None: it does not wait.
+        """
         tensors = {"masters": self.masters.masters, "ema": self.ema.average, "moments": self.masters.state()}
+        if not self.group.leads:
+            return
         state = {"step": self.step, "samples": self.samples, "skipped": self.skipped, "config": self._resolved()}
-        return checkpoint.write(self.folder / "checkpoints", self.step, tensors, state)
+        while True:
+            try:
+                publish(json.dumps(self._resolved(), indent=1, sort_keys=True).encode(), self.folder / CONFIG)
+                checkpoint.write(self.folder / "checkpoints", self.step, tensors, state)
+                return
+            except (checkpoint.NoRoom, NoSpace) as error:
+                if warn is None or self._stop or self._leg.left() <= 0:
+                    raise
+                warn(f"{error}; training waits for it")
+                time.sleep(min(PAUSE, max(0.0, self._leg.left())))
 
     def _resolved(self) -> dict[str, Any]:
         """What must not change between legs that resume exactly."""
@@ -212,9 +181,9 @@ class Trainer:
         except ValueError:
             theirs = {"damaged": True}
         # A setting that is newer than the run had its default then; one that is gone cannot differ.
-        if _filled(theirs, ours, _plain(self.objective.defaults(), defaults_of(self.config))) == ours:
+        if filled(theirs, ours, _plain(self.objective.defaults(), defaults_of(self.config))) == ours:
             return []
-        found = [] if theirs is None else _differences(theirs, ours)
+        found = [] if theirs is None else differences(theirs, ours)
         if found and not force:
             raise TrainingError(
                 f"{path} was trained with another configuration ({'; '.join(found)}); use --force or a new folder"
@@ -235,14 +204,19 @@ class Trainer:
         """
         config = self.config
         total = -(-config.samples // config.batch)
-        self._leg = leg = _Clock(self._leg.every)
-        saved, previewed = _Clock(config.checkpoint_minutes * 60), _Clock(config.preview_minutes * 60)
-        interval = _Interval(self.samples)
+        self._leg = leg = Clock(self._leg.every)
+        saved, previewed = Clock(config.checkpoint_minutes * 60), Clock(config.preview_minutes * 60)
+        interval = Interval(self.samples)
         self.folder.mkdir(parents=True, exist_ok=True)
         bad, rollbacks = 0, 0
+        leads = self.group.leads  # its clocks count
         before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            while self.step < total and not self._stop and not leg.due():
+            self._check_alike()
+            while self.step < total:
+                ends, saves = self.group.any(self._stop or (leads and leg.due()), leads and saved.due())
+                if ends:
+                    break
                 norm, metrics = self.advance()
                 if norm is None:
                     bad += 1
@@ -253,35 +227,50 @@ class Trainer:
                 bad = 0
                 interval.add(metrics, norm)
                 if self.step % config.log_steps == 0:
-                    report(self._progress(interval, leg.left()))
-                    interval = _Interval(self.samples)
-                if saved.due() or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
-                    self.save()
+                    progress = self._progress(interval, leg.left())
+                    if leads:
+                        report(progress)
+                    interval = Interval(self.samples)
+                if saves or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
+                    self.save(warn)
                     saved_one()
-                if previewed.due():
+                if leads and previewed.due():
                     self.preview()
-            self.save()
-            self.preview()
+            self.save(warn)
+            if leads:
+                self.preview()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def advance(self) -> tuple[float | None, Metrics]:
         """One step; the norm is None when the step was not finite and did not count."""
-        config = self.config
-        generator = torch.Generator().manual_seed(step_seed(config.seed, self.step))
-        loss, metrics = self.objective.loss(self.samples, config.batch, generator)
-        finite = bool(torch.isfinite(loss))
-        if finite:
-            loss.backward()
-            norm = self.masters.step(rate_at(config.optim, self.step, self._done()))
-            finite = norm < float("inf")
+        rate = rate_at(self.config.optim, self.step, self._done())
+        metrics: dict[str, Tensor] = {}
+        norm = float("inf")
+        if not self.group.any(not self._backward(metrics))[0]:
+            norm = self.masters.step(rate)
+        self.masters.forget()
         self.step += 1
-        if not finite:
+        if not norm < float("inf"):
             self.skipped += 1
             return None, metrics
         self.ema.update(self.masters.masters, self.step)
         return norm, metrics
+
+    def _backward(self, metrics: dict[str, Tensor]) -> bool:
+        """Gradients of this process's micro-batches, their metrics added up; whether their losses are all finite."""
+        count = self.config.accumulate
+        size = self.config.batch // count
+        for part in self.group.share(count):
+            generator = torch.Generator().manual_seed(step_seed(self.config.seed, self.step, part))
+            loss, found = self.objective.loss(self.samples + part * size, size, generator)
+            metrics.update({name: metrics[name] + pair if name in metrics else pair for name, pair in found.items()})
+            if not torch.isfinite(loss) or faults.at("training.loss"):
+                return False
+            (loss / count).backward()
+            self.masters.gather()
+        return True
 
     def preview(self) -> None:
         """Writes a preview sheet with the averaged weights, then puts the masters back."""
@@ -312,7 +301,9 @@ class Trainer:
     def _done(self) -> float:
         """Share of the run that is over: of its samples, or of the leg's time where that decides and is more."""
         samples = self.samples / self.config.samples
-        return max(samples, self._leg.share()) if self.config.timed else samples
+        if not self.config.timed:
+            return samples
+        return max(samples, *self.group.sums(self._leg.share() if self.group.leads else 0.0))
 
     def _ask_to_stop(self, number: int, _: object) -> None:
         self._stop, self.interrupted = True, self.interrupted or number == signal.SIGINT
@@ -329,18 +320,29 @@ class Trainer:
         self.step, self.skipped = step, skipped  # go on with other samples: the same ones would fail the same way
         warn(f"{cause}; weights rolled back to {found.path.name}")
 
-    def _progress(self, interval: _Interval, leg_seconds: float) -> Progress:
-        metrics, rate = interval.means(), interval.rate(self.samples)
+    def _progress(self, interval: Interval, leg_seconds: float) -> Progress:
+        metrics, rate = interval.means(self.group), interval.rate(self.samples)
         left = min(max(0, self.config.samples - self.samples) / rate, max(0.0, leg_seconds))
         line = {"step": self.step, "samples": self.samples, "rate": round(rate, 1), "skipped": self.skipped}
-        with open(self.folder / "log.jsonl", "a") as log:
-            log.write(json.dumps({**line, **{k: round(v, 5) for k, v in metrics.items()}}) + "\n")
+        if self.group.leads:
+            with open(self.folder / "log.jsonl", "a") as log:
+                log.write(json.dumps({**line, **{k: round(v, 5) for k, v in metrics.items()}}) + "\n")
         return Progress(self.samples, self.config.samples, rate, left, metrics)
 
+    def _check_alike(self) -> None:
+        """Refuses to begin where the processes of a run do not stand at the same step with the same weights."""
+        total = float(sum(master.double().sum() for master in self.masters.masters.values()))
+        if (
+            len({(told["step"], told["total"]) for told in self.group.gathered({"step": self.step, "total": total})})
+            > 1
+        ):
+            raise TrainingError("the processes of this run do not hold the same weights; give them one run folder")
 
-def step_seed(seed: int, step: int) -> int:
-    """The seed of one step's generator; hashed, because torch uses only the low 32 bits of a CPU seed."""
-    return int.from_bytes(blake2b(f"{seed}/{step}".encode(), digest_size=4).digest(), "big")
+
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """The seed of a micro-batch's generator; hashed, because torch uses only the low 32 bits of a CPU seed."""
+    named = f"{seed}/{step}/{part}" if part else f"{seed}/{step}"
+    return int.from_bytes(blake2b(named.encode(), digest_size=4).digest(), "big")
 
 
 def _plain(objective: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
@@ -349,19 +351,3 @@ def _plain(objective: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in train.items() if name not in passing}
     found: dict[str, Any] = json.loads(json.dumps({"objective": objective, "train": kept}))
     return found
-
-
-def _filled(old: Any, new: Any, defaults: Any) -> Any:
-    """An old configuration in the settings that there are today: new ones have their defaults, others are left out."""
-    if not (isinstance(old, dict) and isinstance(new, dict) and isinstance(defaults, dict)):
-        return old  # the value of a setting, be it a mapping
-    missing = {name: defaults[name][0] for name in new if name not in old and isinstance(defaults.get(name), list)}
-    return {**missing, **{name: _filled(old[name], new[name], defaults.get(name)) for name in old if name in new}}
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Where two nested configurations differ: "train.batch: 64 -> 32"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
-    return [] if old == new else [f"{path}: {old} -> {new}"]

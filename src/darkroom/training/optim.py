@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from darkroom.training.distributed import ALONE, Group, shared_out
 from darkroom.training.limits import within
 
 MOMENTUM = 0.95  # Muon's
+MOMENT = "momentum_buffer"  # torch.optim.Muon's word for what it keeps of a weight
 NARROW = 32  # a weight with fewer rows or columns is AdamW's
 
 
@@ -47,8 +49,9 @@ def rate_at(config: OptimConfig, step: int, done: float) -> float:
 class Masters:
     """The fp32 truth behind a module whose parameters are compute copies in ``dtype``."""
 
-    def __init__(self, module: nn.Module, config: OptimConfig, dtype: torch.dtype) -> None:
-        self.config = config
+    def __init__(self, module: nn.Module, config: OptimConfig, dtype: torch.dtype, group: Group = ALONE) -> None:
+        """The same in each process of a ``group``, but that Muon's weights are stepped by one of them each."""
+        self.config, self.group = config, group
         self.masters: dict[str, Tensor] = {n: p.detach().float().clone() for n, p in module.named_parameters()}
         module.to(dtype)
         self.copies: dict[str, nn.Parameter] = dict(module.named_parameters())
@@ -63,23 +66,44 @@ class Masters:
             groups = [g for g in (decayed, {"params": vectors, "weight_decay": 0.0}) if g["params"]]
             adam = torch.optim.AdamW(groups, lr=config.rate, betas=config.betas, fused=True)
             self.owner.update(dict.fromkeys(rest, adam))
-        if turned:
+        whose = shared_out({name: _cost(matrix) for name, matrix in turned.items()}, group.size)
+        # By process: what each of them steps.
+        self.turned = [{n: turned[n] for n, rank in whose.items() if rank == r} for r in range(group.size)]
+        if mine := self.turned[group.rank]:
             decay = config.weight_decay
             muon = torch.optim.Muon(
-                list(turned.values()), config.rate, decay, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw"
+                list(mine.values()), config.rate, decay, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw"
             )
-            self.owner.update(dict.fromkeys(turned, muon))
+            self.owner.update(dict.fromkeys(mine, muon))
         self.optimisers = list(dict.fromkeys(self.owner.values()))
 
     @torch.no_grad()
-    def step(self, rate: float) -> float:
-        """One update from the copies' gradients; returns their norm before clipping. Non-finite: nothing changes."""
+    def gather(self) -> None:
+        """Adds the copies' gradients, in fp32, to those of the micro-batches before, and clears them."""
         for name, copy in self.copies.items():
-            master = self.masters[name]
-            # In the master's memory layout: the fused kernel walks both as flat memory.
-            master.grad = torch.zeros_like(master) if copy.grad is None else torch.empty_like(master).copy_(copy.grad)
-            copy.grad = None
+            if copy.grad is not None:
+                master = self.masters[name]
+                if master.grad is None:
+                    # In the master's memory layout: the fused kernel walks both as flat memory.
+                    master.grad = torch.empty_like(master).copy_(copy.grad)
+                else:
+                    master.grad += copy.grad
+                copy.grad = None
+
+    def forget(self) -> None:
+        """Drops all gradients."""
+        for tensor in (*self.copies.values(), *self.masters.values(), *self.stepped.values()):
+            tensor.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: float) -> float:
+        """One update from all micro-batches; returns the norm before clipping. Not finite: nothing changes."""
+        self.gather()
+        for master in self.masters.values():
+            if master.grad is None:
+                master.grad = torch.zeros_like(master)
         grads = [m.grad for m in self.masters.values() if m.grad is not None]
+        self.group.add_up(grads)
         norm = torch.nn.utils.get_total_norm(grads)
         if torch.isfinite(norm):
             torch.nn.utils.clip_grads_with_norm_(list(self.masters.values()), self.config.clip, norm)
@@ -91,8 +115,8 @@ class Masters:
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 optimiser.step()
-        for tensor in (*self.masters.values(), *self.stepped.values()):
-            tensor.grad = None
+            self.group.spread([list(turned.values()) for turned in self.turned])
+        self.forget()
         self.publish()
         return float(norm)
 
@@ -104,11 +128,15 @@ class Masters:
             copy.copy_(source[name])
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and step counts of the optimisers, by parameter name."""
+        """Moments and step counts of the optimisers, by parameter name; those of other processes are asked for."""
         found: dict[str, Tensor] = {}
-        for name, stepped in self.stepped.items():
-            for key, value in self.owner[name].state.get(stepped, {}).items():
+        for name, owner in self.owner.items():
+            for key, value in owner.state.get(self.stepped[name], {}).items():
                 found[f"{name}|{key}"] = value
+        if self.group.size > 1 and self.group.any(bool(found))[0]:
+            named = [{f"{name}|{MOMENT}": tensor for name, tensor in turned.items()} for turned in self.turned]
+            found.update({k: torch.empty_like(t) for owned in named for k, t in owned.items() if k not in found})
+            self.group.spread([[found[key] for key in owned] for owned in named])
         return found
 
     @torch.no_grad()
@@ -120,6 +148,8 @@ class Masters:
             optimiser.state.clear()
         for key, value in state.items():
             name, slot = key.rsplit("|", 1)
+            if name not in self.owner:  # another process steps it
+                continue
             stepped = self.stepped[name]
             like = stepped if value.shape == stepped.shape else stepped.new_empty(value.shape)  # device, memory layout
             self.owner[name].state[stepped][slot] = torch.empty_like(like).copy_(value)
@@ -141,3 +171,8 @@ def _matrix(weight: Tensor) -> Tensor:
     if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
         weight = weight.permute(0, 2, 3, 1)
     return weight.detach().view(len(weight), -1)
+
+
+def _cost(matrix: Tensor) -> float:
+    """Products of making a matrix orthogonal, but for a constant factor."""
+    return float(min(matrix.shape) ** 2 * max(matrix.shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.cli.train.options import (
+    Accumulate,
     Batch,
     Data,
     Deliver,
@@ -30,6 +31,7 @@ def train_autoencoder(
     samples: Samples = 120_000,
     minutes: Minutes = None,
     batch: Batch = 32,
+    accumulate: Accumulate = 1,
     rate: Rate = 1e-3,
     seed: Seed = 0,
     threads: Threads = None,
@@ -56,12 +58,14 @@ def train_autoencoder(
     from darkroom.nn.autoencoder import AutoencoderConfig
     from darkroom.training.console import train
     from darkroom.training.legs.autoencoder import autoencoder_leg
-    from darkroom.training.legs.place import Place, device_named
+    from darkroom.training.legs.place import place_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.3))
+    config = TrainConfig(
+        samples, batch, seed, minutes, accumulate=accumulate, optim=OptimConfig(rate=rate, decay_share=0.3)
+    )
     settings = AutoencoderObjectiveConfig(network=AutoencoderConfig(channels=channels), crop=crop)
-    train(autoencoder_leg(Place(data, out, device_named(device)), config, settings, start, force=force), deliver)
+    train(autoencoder_leg(place_named(data, out, device), config, settings, start, force=force), deliver)

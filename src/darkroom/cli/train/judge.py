@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.cli.train.options import (
+    Accumulate,
     Batch,
     Compiled,
     Data,
@@ -36,6 +37,7 @@ def train_judge(
     minutes: Minutes = None,
     timed: Timed = False,
     batch: Batch = 64,
+    accumulate: Accumulate = 1,
     rate: Rate = 2e-3,
     optimiser: Optimiser = "muon",
     seed: Seed = 0,
@@ -73,7 +75,7 @@ def train_judge(
 
     prepare(threads)
     optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=0.4)
-    config = TrainConfig(samples, batch, seed, minutes, optim=optim, timed=timed)
+    config = TrainConfig(samples, batch, seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
     place = place_named(data, out, device, workers)
     train(
         judge_leg(place, config, start, words=words, without=without, run=run, compiled=compiled, force=force), deliver

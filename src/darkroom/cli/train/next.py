@@ -47,7 +47,7 @@ def train_next(
     plan
         The file that holds the plan.
     """
-    from darkroom.training.plan import next_leg, with_options
+    from darkroom.training.legs.plan import next_leg, with_options
 
     planned = next_leg(plan, leg)
     options = {"--minutes": minutes, "--device": device, "--run": run, "--from": start}

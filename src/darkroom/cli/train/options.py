@@ -22,6 +22,13 @@ Data = Annotated[Path, Parameter(help="Folder that `darkroom data build` wrote."
 Out = Annotated[Path, Parameter(help="Run folder: checkpoints, log, previews and the hand-over of the weights.")]
 Samples = Annotated[int, Parameter(help="Length of the whole run, in pictures; legs that go on count along.")]
 Batch = Annotated[int, Parameter(help="Pictures of one step, 1 to 65,536; a larger one takes more memory.")]
+Accumulate = Annotated[
+    int,
+    Parameter(
+        help="Micro-batches a batch is cut into: less memory one after another, and what several processes (torchrun) "
+        "share out among them."
+    ),
+]
 Rate = Annotated[float, Parameter(help="Learning rate, at most 1; lower it where the loss is not finite.")]
 Seed = Annotated[int, Parameter(help="Number that everything random follows from, 0 to 65,535.")]
 Threads = Annotated[

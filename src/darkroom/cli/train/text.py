@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.cli.train.options import (
+    Accumulate,
     Batch,
     Data,
     Deliver,
@@ -30,6 +31,7 @@ def train_text(
     samples: Samples = 200_000,
     minutes: Minutes = None,
     batch: Batch = 128,
+    accumulate: Accumulate = 1,
     rate: Rate = 1e-3,
     seed: Seed = 0,
     threads: Threads = None,
@@ -46,11 +48,13 @@ def train_text(
         darkroom train text --data runs/data --from runs/text/handover --out runs/text2 --minutes 20
     """
     from darkroom.training.console import train
-    from darkroom.training.legs.place import Place, device_named
+    from darkroom.training.legs.place import place_named
     from darkroom.training.legs.text import text_leg
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
-    config = TrainConfig(samples, batch, seed, minutes, optim=OptimConfig(rate=rate, decay_share=0.3))
-    train(text_leg(Place(data, out, device_named(device)), config, start, force=force), deliver)
+    config = TrainConfig(
+        samples, batch, seed, minutes, accumulate=accumulate, optim=OptimConfig(rate=rate, decay_share=0.3)
+    )
+    train(text_leg(place_named(data, out, device), config, start, force=force), deliver)

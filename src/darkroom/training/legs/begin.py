@@ -62,10 +62,10 @@ def started(
     """A trainer from zero, or from a hand-over's weights; what stands under ``prefix`` must all be in them."""
     sources = sources_of(place.data, start)
     if start is None:
-        return Trainer(objective, config, place.out, force=force, sources=sources)
+        return Trainer(objective, config, place.out, force=force, sources=sources, group=place.group)
     weights = weights_of(start, part)
     origin = {part: fingerprint(weights)}
-    trainer = Trainer(objective, config, place.out, force=force, origin=origin, sources=sources)
+    trainer = Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
     heads: Mapping[str, Tensor] = {k: v for k, v in trainer.masters.masters.items() if not k.startswith(prefix)}
     trainer.start_from({**heads, **{f"{prefix}{name}": weight for name, weight in weights.items()}})
     return trainer

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from darkroom.contracts.errors import unknown
-from darkroom.data.ahead import Ahead
 from darkroom.data.loader import Scenes
 from darkroom.judge.judge import WORDS as JUDGE_WORDS
 from darkroom.nn.detector import DetectorConfig
@@ -55,8 +54,7 @@ def judge_leg(
     settings = JudgeObjectiveConfig(reader, network or judge.detector_config())
     source = JudgedScenes(Scenes(data.composer(), scenes, run, stream="judge"), settings)
     teaching = judge.Teaching(source, tokenizer, getattr(torch, config.dtype))
-    pinned = place.device.type == "cuda"
-    ahead = Ahead(teaching, judge.joined_teaching, place.workers, pinned=pinned) if place.workers else None
+    ahead = place.ahead(teaching, judge.joined_teaching, config.batch)
     torch.manual_seed(config.seed)
     module = JudgeTraining(settings.network, settings.reader).to(place.device)
     objective = JudgeObjective(module, settings, teaching, compiled=compiled, ahead=ahead)
