@@ -260,7 +260,7 @@ def test_settings_that_came_or_went_since_do_not_keep_a_run_from_going_on(tmp_pa
     path = tmp_path / "config.json"
     saved_once = json.loads(path.read_text())
     older = json.loads(path.read_text())
-    del older["train"]["optim"]["muon"], older["train"]["timed"], older["objective"]["width"]
+    del older["train"]["optim"]["muon"], older["train"]["accumulate"], older["objective"]["width"]
     older["train"]["gone"] = 3
     path.write_text(json.dumps(older))
     Run(tmp_path)

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from darkroom.training.handover import hand_over
+from darkroom.training.handover import HANDOVER, hand_over
 from darkroom.training.loop import Trainer
 from darkroom.training.reports import Progress as Report
 
@@ -26,7 +26,15 @@ INTERRUPTED = 130  # the exit code of what Ctrl-C has ended
 
 
 def train(trainer: Trainer, deliver: Path | None = None) -> None:
-    """Runs a leg from where its run folder stands to its end, hands its weights over and prints where they lie.
+    """Runs a leg from where its run folder stands to its end, hands its weights over and prints where they lie."""
+    with trained(trainer, deliver) as folder:
+        if trainer.group.leads:
+            print(folder)
+
+
+@contextmanager
+def trained(trainer: Trainer, deliver: Path | None = None) -> Iterator[Path]:
+    """Runs a leg to its end and hands its weights over; what follows from them is done inside.
 
     They are also written into ``deliver``, at every checkpoint: what is left of a machine that is taken away. Ends in
     SystemExit where it was Ctrl-C that stopped it: what was to follow the whole leg shall not. Of several processes
@@ -50,8 +58,7 @@ def train(trainer: Trainer, deliver: Path | None = None) -> None:
             trainer.run(show, warn, delivered)
         console.print(ending(trainer))
         delivered()
-        if leads:
-            print(hand_over(trainer))
+        yield hand_over(trainer) if leads else trainer.folder / HANDOVER
     if trainer.interrupted:
         raise SystemExit(INTERRUPTED)
 

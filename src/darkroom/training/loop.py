@@ -347,7 +347,7 @@ def step_seed(seed: int, step: int, part: int = 0) -> int:
 
 def _plain(objective: dict[str, Any], train: dict[str, Any]) -> dict[str, Any]:
     """A configuration as JSON gives it back, without what may change between legs."""
-    passing = ("minutes", "checkpoint_minutes", "checkpoint_steps", "preview_minutes", "log_steps")
+    passing = ("minutes", "timed", "checkpoint_minutes", "checkpoint_steps", "preview_minutes", "log_steps")
     kept = {name: value for name, value in train.items() if name not in passing}
     found: dict[str, Any] = json.loads(json.dumps({"objective": objective, "train": kept}))
     return found

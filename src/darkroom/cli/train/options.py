@@ -12,7 +12,10 @@ from cyclopts import App, Parameter
 from darkroom.threads import cores
 from darkroom.training.limits import within
 
-train_app = App(name="train", help="Train a part of a model; the same command on CPU and GPU.")
+train_app = App(
+    name="train",
+    help="Train a model on your own pictures; or, with a command, one part of a model. The same on CPU and GPU.",
+)
 
 Workers = Annotated[
     int | None,
