@@ -74,6 +74,7 @@ class Composer:
             raise ValueError(f"side {side} is not a multiple of {PATCHES}; try {-(-side // PATCHES) * PATCHES}")
         self.table = table
         self.side = side
+        self.drawn = table.pixels.shape[-1]  # pixels a side of the drawings
         self.photos = photos
         self.fonts = fonts
         self._rows: dict[tuple[int, str, Person], list[Sprite]] = defaultdict(list)
@@ -196,12 +197,12 @@ class Composer:
         level = max(0, min(3, math.floor(math.log2(1 / scale) + 0.35)))
         turn, mirror = math.radians(thing.angle), -1.0 if thing.flip else 1.0
         cos, sin = math.cos(turn), math.sin(turn)
-        k = self.side / SIDE / scale  # sprite units per output unit
+        k = self.side / self.drawn / scale  # sprite units per output unit
         a, b, c, d = cos * mirror * k, -sin * mirror * k, sin * k, cos * k
         x, y = 2 * thing.x - 1, 2 * thing.y - 1
         affine = (
-            (a, b, (x0 + x1) / SIDE - 1 - a * x - b * y),
-            (c, d, (y0 + y1) / SIDE - 1 - c * x - d * y),
+            (a, b, (x0 + x1) / self.drawn - 1 - a * x - b * y),
+            (c, d, (y0 + y1) / self.drawn - 1 - c * x - d * y),
         )
         # Where the corners of the sprite's inked part go, widened by what halving and bilinear sampling smear.
         left, top, right, bottom = self._extents[sprite.row]
@@ -248,7 +249,7 @@ class Composer:
         """The group's drawings as they appear in a window, recoloured, premultiplied, (m, 4, height, width)."""
         pixels = self.table.pixels
         rows = torch.tensor([p.sprite.row for p in group], device=pixels.device)
-        sprites = pixels.index_select(0, rows).float()  # (m, 4, 128, 128) in [0, 255]
+        sprites = pixels.index_select(0, rows).float()  # (m, 4, drawn, drawn) in [0, 255]
         for _ in range(group[0].level):  # sums of 2 x 2: exact, the division comes last
             sprites = sprites[:, :, 0::2] + sprites[:, :, 1::2]
             sprites = sprites[..., 0::2] + sprites[..., 1::2]
@@ -300,9 +301,10 @@ def _visible(shares: Float[Tensor, "layers batch 8 8"], index: Int[Tensor, "laye
     return concept
 
 
-def _extents(pixels: UInt8[Tensor, "sprites 4 128 128"]) -> list[tuple[int, int, int, int]]:
+def _extents(pixels: UInt8[Tensor, "sprites 4 drawn drawn"]) -> list[tuple[int, int, int, int]]:
     """For each sprite the box x0, y0, x1, y1 outside of which it is empty; faint rims lie inside it."""
     inked = pixels[:, 3] > 0
     columns, lines = inked.any(1).byte(), inked.any(2).byte()
-    ends = (columns.argmax(1), lines.argmax(1), SIDE - columns.flip(1).argmax(1), SIDE - lines.flip(1).argmax(1))
+    drawn = pixels.shape[-1]
+    ends = (columns.argmax(1), lines.argmax(1), drawn - columns.flip(1).argmax(1), drawn - lines.flip(1).argmax(1))
     return list(zip(*(end.tolist() for end in ends), strict=True))

@@ -22,7 +22,17 @@ RELATIONS: tuple[Relation, ...] = (*PLACED, "wearing", "holding")
 Kind = Literal["single", "count", "pair", "wearing", "figure", "boxes", "word", "photo"]
 
 # Streams keep scenes of different purposes apart: no two ever share a seed.
-STREAMS = {"train": 0, "autoencoder": 1, "text": 2, "judge": 3, "dev": 4, "test": 5, "held-out": 6, "preview": 7}
+STREAMS = {
+    "train": 0,
+    "autoencoder": 1,
+    "text": 2,
+    "judge": 3,
+    "dev": 4,
+    "test": 5,
+    "held-out": 6,
+    "preview": 7,
+    "upscaler": 8,
+}
 
 GROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),

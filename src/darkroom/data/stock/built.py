@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from darkroom.contracts.errors import BadInput
-from darkroom.contracts.ledger import write_ledger
+from darkroom.contracts.ledger import LedgerRow, write_ledger
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.letters import fonts
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Person, Photo, Stock
 from darkroom.data.stock import drawings, photos, scenery, tables
-from darkroom.data.stock.drawings import SIDE, Sprite, SpriteTable
-from darkroom.data.stock.pack import Pack
+from darkroom.data.stock.drawings import LARGE, LARGE_TABLE, SIDE, Sprite, SpriteTable
+from darkroom.data.stock.pack import Pack, PackError
 from darkroom.data.stock.photos import PhotoTable
 from darkroom.data.stock.scenery import Scenery, SceneryTable
 from darkroom.data.target import check_target
@@ -79,9 +79,9 @@ def build(
 ) -> Built:
     """Decodes a data pack into ``out``; ``lettering`` is a folder of .ttf and .otf files, None: those in the pack.
 
-    Writes ``sprites.safetensors`` and ``sprites.json``, the same two for sceneries and photos, ``fonts/`` and last
-    ``ledger.jsonl``: a folder without it is half built. Raises PackError when the pack is unreadable, BadInput when
-    ``out`` holds something else.
+    Writes ``sprites.safetensors`` and ``sprites.json``, the same two for sceneries, large drawings and photos,
+    ``fonts/`` and last ``ledger.jsonl``: a folder without it is half built. Raises PackError when the pack is
+    unreadable, BadInput when ``out`` holds something else.
     """
     check_target(out, source, f"{DRAWINGS}.safetensors")
     letters = _letters(lettering) or _font_files(source / FONTS)
@@ -92,6 +92,7 @@ def build(
     places, rows = scenery.build(pack)
     tables.save(places.sceneries, places.pixels, out, SCENERIES)
     ledger += rows
+    ledger += _build_large(pack, drawn, out)
     pictures = None
     if with_photos and pack.has("photos"):
         pictures, rows = photos.build(pack)
@@ -102,6 +103,16 @@ def build(
     _copied(letters, out / FONTS)
     write_ledger(ledger, out / LEDGER)
     return Built(drawn, pictures, fonts(out / FONTS), places)
+
+
+def _build_large(pack: Pack, drawn: SpriteTable, out: Path) -> list[LedgerRow]:
+    """Writes the drawings that the pack also holds at twice the size, if any; returns their ledger."""
+    larger, rows = drawings.build_large(pack, drawn) if pack.has(LARGE_TABLE) else (None, [])
+    if larger is None or not larger.sprites:
+        tables.forget(out, LARGE_TABLE)
+    else:
+        tables.save(larger.sprites, larger.pixels, out, LARGE_TABLE)
+    return rows
 
 
 def _font_files(folder: Path) -> dict[str, bytes]:
@@ -136,6 +147,19 @@ def load(folder: Path) -> Built:
     return Built(drawn, pictures, fonts(folder / FONTS), places)
 
 
+def load_large(folder: Path) -> SpriteTable:
+    """The drawings at twice the size. Raises PackError where the folder was built without them.
+
+    They stand apart from :func:`load`: only an upscaler learns from them, and they take more memory than all others.
+    """
+    if not tables.exists(folder, LARGE_TABLE):
+        raise PackError(
+            f"{folder} holds no drawings at {LARGE} px: it is an older build, or its pack had none; run `darkroom data "
+            f"build --source PACK --out {folder}` with a pack that holds {LARGE_TABLE}.jsonl.gz"
+        )
+    return SpriteTable(*tables.load(folder, LARGE_TABLE, _sprite))
+
+
 def _sprite(told: dict[str, Any]) -> Sprite:
     """A row of the table; ``tone`` is what there was before there were genders, too."""
     tone = told.pop("tone", None) or ""
@@ -159,6 +183,9 @@ def excerpt(pack: Pack, out: Path, photos: int, lettering: Path | None = None) -
         copies["sprites_tones" if person.tone else "sprites"].append(row)
     known = {row["id"] for row in copies["sprites"]}
     copies["sprites"] += [row for row, _ in scenery.wanted_rows(pack) if row["id"] not in known]
+    if pack.has(LARGE_TABLE):
+        known = {row["id"] for row in copies["sprites"]}
+        copies[LARGE_TABLE] = [row for row in pack.rows(LARGE_TABLE) if row["id"] in known]
     if photos and pack.has("photos"):
         kept = [row for row in pack.rows("photos") if row["split"] != "test"]
         copies["photos"] = kept[:: max(1, -(-len(kept) // photos))]

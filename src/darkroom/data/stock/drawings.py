@@ -23,6 +23,8 @@ from darkroom.data.stock.pack import COLOURLESS, STYLES, Pack, PackError
 from darkroom.wording.vocabulary import Concept, core
 
 SIDE = 128  # pixels a side of every sprite
+LARGE = 256  # pixels a side of those that there is a large version of
+LARGE_TABLE = "sprites_256"  # of the pack, and of what is built of it
 GENDERS = {"man": "male", "woman": "female"}  # word before a drawing's name -> word before the concept's
 
 
@@ -44,7 +46,7 @@ class SpriteTable:
     """Drawings for the composer; ``pixels`` is premultiplied RGBA, so that filtering never drags in hidden colour."""
 
     sprites: tuple[Sprite, ...]
-    pixels: UInt8[Tensor, "sprites 4 128 128"]
+    pixels: UInt8[Tensor, "sprites 4 drawn drawn"]  # 128 px a side, or LARGE
 
     @cached_property
     def stock(self) -> Stock:
@@ -126,6 +128,27 @@ def build(pack: Pack, concepts: tuple[Concept, ...] | None = None) -> tuple[Spri
     if not sprites:
         raise PackError(f"{pack.root} holds no drawing of the wanted concepts; check --source")
     return SpriteTable(tuple(sprites), torch.from_numpy(np.stack(planes))), ledger
+
+
+def build_large(pack: Pack, table: SpriteTable) -> tuple[SpriteTable, list[LedgerRow]]:
+    """The same drawings at twice the size, those of ``table`` that the pack holds so, with their ledger."""
+    told = {row["id"]: row for row in pack.rows("sprites")}
+    larger = {row["id"]: row for row in pack.rows(LARGE_TABLE)}
+    sprites: list[Sprite] = []
+    planes: list[np.ndarray] = []
+    ledger: list[LedgerRow] = []
+    for sprite in table.sprites:
+        if sprite.id not in larger:
+            continue
+        row = {**told[sprite.id], **larger[sprite.id], "id": f"{sprite.id}@{LARGE}"}
+        rgba = pack.picture(row)
+        if rgba.shape[:2] != (LARGE, LARGE):
+            raise PackError(f"{row['id']} is {rgba.shape[1]}x{rgba.shape[0]}; large sprites are {LARGE}x{LARGE}")
+        sprites.append(replace(sprite, row=len(sprites), box=alpha_box(rgba), id=row["id"]))
+        planes.append(premultiplied(rgba))
+        ledger.append(pack.ledger_row(row))
+    pixels = np.stack(planes) if planes else np.empty((0, 4, LARGE, LARGE), np.uint8)
+    return SpriteTable(tuple(sprites), torch.from_numpy(pixels)), ledger
 
 
 def wanted_rows(
