@@ -6,5 +6,14 @@ from darkroom.cli.train.judge import train_judge
 from darkroom.cli.train.next import train_next
 from darkroom.cli.train.options import train_app
 from darkroom.cli.train.text import train_text
+from darkroom.cli.train.upscaler import train_upscaler
 
-__all__ = ["train_app", "train_autoencoder", "train_diffusion", "train_judge", "train_next", "train_text"]
+__all__ = [
+    "train_app",
+    "train_autoencoder",
+    "train_diffusion",
+    "train_judge",
+    "train_next",
+    "train_text",
+    "train_upscaler",
+]
