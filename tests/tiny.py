@@ -12,14 +12,15 @@ from safetensors.torch import save_file
 from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.model import Model, assembled, with_file, write_card
-from darkroom.nn import autoencoder, dit, text
+from darkroom.nn import autoencoder, dit, text, upscaler
+from darkroom.refine.upscale import NetworkUpscaler
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.wording.tokenizer import Tokenizer
 
 WORDS = "a red fox in the snow, two blue cats and one green tree on a white background, 3d cartoon flat"
 
 
-def tiny_model(seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Model:
+def tiny_model(seed: int = 0, dtype: torch.dtype = torch.bfloat16, *, with_upscaler: bool = True) -> Model:
     """A model whose layers that start at zero are random too, so that every input counts."""
     torch.manual_seed(seed)
     tokenizer = Tokenizer.train([WORDS] * 3, 512)
@@ -27,6 +28,7 @@ def tiny_model(seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Model:
         text.TextEncoder(text.nano()),
         autoencoder.Autoencoder(autoencoder.nano()),
         dit.Denoiser(dit.sized("nano", channels=4)),
+        upscaler.Upscaler(upscaler.nano()),
     )
     with torch.no_grad():
         for network in networks:
@@ -42,8 +44,8 @@ def tiny_model(seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Model:
         styles=("3d", "cartoon"),
         files={"seed": FileEntry(path="seed", sha256=f"{seed:064x}", bytes=1)},
     )
-    encoder, codec, denoiser = networks
-    return assembled(card, tokenizer, encoder, codec, denoiser)
+    encoder, codec, denoiser, larger = networks
+    return assembled(card, tokenizer, encoder, codec, denoiser, larger if with_upscaler else None)
 
 
 def saved(model: Model, folder: Path) -> Path:
@@ -55,6 +57,8 @@ def saved(model: Model, folder: Path) -> Path:
         "autoencoder": model.codec.network,
         "denoiser": model.synthesizer.network,
     }
+    if isinstance(model.upscaler, NetworkUpscaler):
+        networks["upscaler"] = model.upscaler.network
     card = model.card.model_copy(update={"files": {}, "configs": {}})
     for component, network in networks.items():
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / f"{component}.safetensors")

@@ -90,6 +90,7 @@ def draw(
         recipes = [opened.resolve(request) for request in requests]
     reading = read_prompt(opened, recipes[0])
     say.notes(reading.notes)
+    say.sized(recipes[0])
     if dry_run:
         print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
         return []
@@ -142,8 +143,9 @@ def _pictures(count: int) -> str:
 def _plain(error: Exception, recipe: Recipe) -> Exception:
     """An error in words a user can act on."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-        size = f"{recipe.width}x{recipe.height}"
-        return DarkroomError(size, "needs more memory than is free", "try a smaller --size")
+        size = "{}x{}".format(*recipe.final_size)
+        fix = "try a smaller --size" + (" or --upscale" if recipe.upscale > 1 else "")
+        return DarkroomError(size, "needs more memory than is free", fix)
     return error
 
 
@@ -259,6 +261,12 @@ class Speaker:
     def interpreted(self, reading: Reading) -> None:
         """How much of the sentence the model takes."""
         self._line("interpret", f"{reading.tokens} tokens of {reading.limit}")
+
+    def sized(self, recipe: Recipe) -> None:
+        """How large the finished picture will be, where that is not how large it is drawn."""
+        if recipe.upscale > 1:
+            drawn, final = f"{recipe.width}x{recipe.height}", "{}x{}".format(*recipe.final_size)
+            self._line("size", f"drawn at {drawn}, upscaled {recipe.upscale} times: {final}")
 
     def begins(self, recipes: Sequence[Recipe]) -> None:
         """What will be drawn."""

@@ -22,6 +22,7 @@ from darkroom.protocols import (
     Conditioning,
     LatentCodec,
     Level,
+    Refiner,
     Sampler,
     SynthesisSpec,
     Synthesizer,
@@ -29,6 +30,7 @@ from darkroom.protocols import (
     Task,
     TextEncoder,
 )
+from darkroom.refine.upscale import passes
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.wording.parse import parse
 
@@ -42,6 +44,8 @@ class Parts(Protocol):
     def codec(self) -> LatentCodec: ...
     @property
     def synthesizer(self) -> Synthesizer: ...
+    @property
+    def upscaler(self) -> Refiner | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,13 @@ def picture(
     latent = yield from model.synthesizer.task(positive, negative, spec, recipe.seed)
     check_finite(latent, recipe)
 
-    # 4. Refine: decode; upscaling, repair and grading come here.
-    on_moment(Moment("refine", 0, 1))
+    # 4. Refine: decode and enlarge; repair and grading come here.
+    doublings = passes(recipe.upscale, model.upscaler)
+    on_moment(Moment("refine", 0, 1 + len(doublings)))
     pixels = yield from model.codec.decode(latent)
+    for done, upscaler in enumerate(doublings, 1):
+        on_moment(Moment("refine", done, 1 + len(doublings)))
+        pixels = yield from upscaler.refine(pixels)
     return Image((pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy(), recipe)
 
 

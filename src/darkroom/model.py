@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 import darkroom
-from darkroom.contracts.card import Card
+from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.errors import BadFile, DarkroomError, reason, shown, unknown
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
@@ -26,8 +26,10 @@ from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.slots import SLOTS
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig, TextEncoder
+from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.prompt.encoders import SentenceEncoder
-from darkroom.protocols import Call, LatentCodec, Network, Synthesizer
+from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
+from darkroom.refine.upscale import NetworkUpscaler, passes
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
@@ -47,6 +49,7 @@ class Model:
     synthesizer: Synthesizer
     networks: dict[str, Network]
     dtype: torch.dtype
+    upscaler: Refiner | None = None  # None: it draws at its own size only
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -65,12 +68,14 @@ class Model:
         return [answers[i] for i in range(len(calls))]
 
     def resolve(self, request: Request) -> Recipe:
-        """The request with every default decided. Raises BadInput for a sampler or style the model does not know."""
+        """The request with every default decided. Raises BadInput for what the model does not know or have."""
         if request.sampler is not None and request.sampler not in SAMPLERS:
             raise unknown("sampler", request.sampler, SAMPLERS)
         if request.style is not None and request.style not in self.card.styles:
             raise unknown("style", request.style, self.card.styles)
-        return Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
+        recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
+        passes(recipe.upscale, self.upscaler)
+        return recipe
 
     def environment(self) -> Environment:
         """What besides the recipe decides the last bit of a pixel."""
@@ -84,7 +89,12 @@ class Model:
 
 
 def assembled(
-    card: Card, tokenizer: Tokenizer, text: TextEncoder, autoencoder: Autoencoder, denoiser: Denoiser
+    card: Card,
+    tokenizer: Tokenizer,
+    text: TextEncoder,
+    autoencoder: Autoencoder,
+    denoiser: Denoiser,
+    upscaler: Upscaler | None = None,
 ) -> Model:
     """A model of our own networks; they are put in evaluation mode and not changed otherwise."""
     for network in (text, autoencoder, denoiser):
@@ -99,7 +109,11 @@ def assembled(
         synthesizer.NETWORK: synthesizer,
     }
     dtype = next(denoiser.parameters()).dtype
-    return Model(card, encoder, codec, synthesizer, networks, dtype)
+    if upscaler is None:
+        return Model(card, encoder, codec, synthesizer, networks, dtype)
+    refiner = NetworkUpscaler(upscaler.eval())
+    networks[refiner.NETWORK] = refiner
+    return Model(card, encoder, codec, synthesizer, networks, dtype, refiner)
 
 
 def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
@@ -115,14 +129,19 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
         text = TextEncoder(read_config(TextConfig, card.configs["text"]))
         autoencoder = Autoencoder(read_config(AutoencoderConfig, card.configs["autoencoder"]))
         denoiser = Denoiser(read_config(DenoiserConfig, card.configs["denoiser"]))
+        upscaler = None
+        if UPSCALER in files:  # older models have none
+            upscaler = Upscaler(read_config(UpscalerConfig, card.configs[UPSCALER]))
     except KeyError as error:
         raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error
     except (TokenizerError, ValueError, TypeError) as error:
         raise BadFile(f"{folder}", f"cannot be opened ({error})", "take a complete model folder") from error
-    for component, network in (("text", text), ("autoencoder", autoencoder), ("denoiser", denoiser)):
-        _fill(network, files[component], folder / card.files[component].path)
-        network.to(dtype)
-    return assembled(card, tokenizer, text, autoencoder, denoiser)
+    parts = {"text": text, "autoencoder": autoencoder, "denoiser": denoiser, UPSCALER: upscaler}
+    for component, network in parts.items():
+        if network is not None:
+            _fill(network, files[component], folder / card.files[component].path)
+            network.to(dtype)
+    return assembled(card, tokenizer, text, autoencoder, denoiser, upscaler)
 
 
 def known_models() -> dict[str, Path]:

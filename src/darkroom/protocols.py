@@ -143,6 +143,12 @@ class LatentCodec(Network, Protocol):
     def decode(self, latent: Latent) -> Task[Pixels]: ...
 
 
+class Refiner(Network, Protocol):
+    """Takes a finished picture further: larger, repaired, graded."""
+
+    def refine(self, pixels: Pixels) -> Task[Pixels]: ...
+
+
 class Synthesizer(Network, Protocol):
     """Makes a latent from sentences and a seed: diffusion, GAN and token transformer alike."""
 

@@ -54,6 +54,7 @@ def mixed(count: int) -> list[Request]:
             width=random.choice([64, 96]),
             height=random.choice([64, 80]),
             style=random.choice([None, "3d", "cartoon"]),
+            upscale=random.choice([None, 1, 2, 4]),
         )
         for _ in range(count)
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import AdapterUse, Environment, Recipe
-from darkroom.contracts.request import MAX_SEED
+from darkroom.contracts.request import MAX_SEED, MAX_SIDE
 from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.picture.infotext import infotext, parse_infotext
 from darkroom.picture.metadata import read_infotext, read_recipe
@@ -42,7 +42,7 @@ VERDICTS = st.builds(
     ).map(tuple),
     tried=st.integers(1, 10_000),
 )
-RECIPES = st.builds(
+DRAWN = st.builds(
     Recipe,
     prompt=st.builds(Prompt, text=TEXT.filter(lambda s: bool(s.strip())), negative=TEXT),
     seed=st.integers(0, MAX_SEED),
@@ -67,6 +67,15 @@ RECIPES = st.builds(
         device=NAMES,
     ),
 )
+
+
+def enlarged(recipe: Recipe, upscale: int) -> Recipe:
+    """The recipe with its picture so much larger, if it may be."""
+    fits = max(recipe.width, recipe.height) * upscale <= MAX_SIDE
+    return recipe.model_copy(update={"upscale": upscale if fits else 1})
+
+
+RECIPES = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]))
 
 
 @given(RECIPES)
@@ -98,7 +107,8 @@ def test_an_infotext_comes_back(recipe: Recipe) -> None:
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
     assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
     assert read.settings.get("Style") == recipe.style
-    assert read.request() == recipe.request().model_copy(update={"model": "default"})
+    factor = recipe.upscale if recipe.upscale > 1 else None  # a picture as large as it was drawn says nothing
+    assert read.request() == recipe.request().model_copy(update={"model": "default", "upscale": factor})
 
 
 @given(TEXT)

@@ -54,6 +54,7 @@ def test_the_request_comes_back() -> None:
         sampler="euler",
         guidance=0.1 + 0.2,
         style="3d",
+        upscale=1,
         model="everyday",
     )
     recipe = Recipe.resolve(request, CARD, darkroom="0.1.0", environment=ENVIRONMENT)
@@ -97,3 +98,34 @@ def test_hashes_are_hashes() -> None:
     data = {**json.loads(resolved().to_json()), "model_hash": "ABC"}
     with pytest.raises(BadInput, match="model_hash 'ABC' does not match"):
         Recipe.from_json(json.dumps(data))
+
+
+def test_what_is_drawn_keeps_its_size_and_the_finished_picture_has_its_own() -> None:
+    recipe = resolved(upscale=4)
+    assert (recipe.width, recipe.height, recipe.final_size) == (128, 192, (512, 768))
+    assert resolved().final_size == (128, 192)
+    larger = CARD.model_copy(update={"defaults": CARD.defaults.model_copy(update={"upscale": 2})})
+    by_card = Recipe.resolve(Request(prompt=Prompt(text="a")), larger, darkroom="0.1.0", environment=ENVIRONMENT)
+    assert by_card.upscale == 2
+    plain = Recipe.resolve(Request(prompt=Prompt(text="a"), upscale=1), larger, darkroom="0", environment=ENVIRONMENT)
+    assert plain.upscale == 1
+
+
+def test_a_finished_picture_is_bounded_like_a_drawn_one() -> None:
+    assert resolved(width=512, height=64, upscale=4).final_size == (2048, 256)
+    said = "528x64 upscaled 4 times is larger than 2048 px a side; lower the size or the upscaling"
+    with pytest.raises(BadInput) as caught:
+        resolved(width=528, height=64, upscale=4)
+    assert str(caught.value) == said
+    data = {**json.loads(resolved().to_json()), "height": 2048, "upscale": 2}
+    with pytest.raises(BadInput, match="128x2048 upscaled 2 times is larger"):
+        Recipe.from_json(json.dumps(data))
+
+
+def test_recipes_and_cards_from_before_there_was_an_upscaler_still_open() -> None:
+    recipe = json.loads(resolved().to_json())
+    assert recipe.pop("upscale") == 1
+    assert Recipe.from_json(json.dumps(recipe)).upscale == 1
+    card = json.loads(CARD.to_json())
+    assert card["defaults"].pop("upscale") == 1
+    assert Card.from_json(json.dumps(card)) == CARD

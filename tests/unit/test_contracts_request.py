@@ -55,12 +55,17 @@ def test_requests_are_frozen() -> None:
             {"prompt": {"text": "a", "negative": "\0"}},
             "the negative prompt holds a NUL character at position 0; remove it",
         ),
+        ({"upscale": 3}, "upscale 3 is not 1, 2 or 4; try 2"),
+        ({"upscale": 8}, "upscale 8 is not 1, 2 or 4; try 4"),
+        ({"upscale": -1}, "upscale -1 is not 1, 2 or 4; try 1"),
+        ({"upscale": True}, "upscale True is not a whole number; give one like 12"),
         ({"prompt": 5}, "prompt 5 is not text; say what the picture shows"),
         ({"sampler": "a\nb"}, "the name 'a\\nb' holds the control character '\\n'; remove it"),
         (
             {"widht": 64},
             "unknown Request field 'widht'; did you mean 'width'? "
-            "known: best_of, guidance, height, model, prompt, retry, sampler, seed, steps, style, verify, width",
+            "known: best_of, guidance, height, model, prompt, retry, sampler, seed, steps, style, upscale, verify, "
+            "width",
         ),
         ({"steps": 0, "seed": -1}, "seed -1 is below 0; try 0. Also: steps 0 is below 1; try 1"),
     ],

@@ -80,7 +80,7 @@ TRICKY = [
 @pytest.mark.parametrize(("text", "negative"), TRICKY)
 @pytest.mark.parametrize("format", FORMATS)
 def test_tricky_prompts_come_back(format: str, text: str, negative: str) -> None:
-    made = recipe(text, negative, style='a: "b", c')
+    made = recipe(text, negative, style='a: "b", c', upscale=2)
     data = encode(PIXELS, made, format)
     assert read_recipe(data) == made
     read = read_infotext(data)

@@ -23,6 +23,7 @@ def generate(
     guidance: Number | None = None,
     sampler: str | None = None,
     style: str | None = None,
+    upscale: Whole | None = None,
     verify: bool = False,
     best_of: Whole = 1,
     retry: Whole = 0,
@@ -40,6 +41,7 @@ def generate(
 
         darkroom generate "a red fox, 3d" --seed 7
         darkroom generate "three yellow tulips" --seed 0-7 --style cartoon --sheet
+        darkroom generate "a castle" --upscale 2
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
 
     Parameters
@@ -62,6 +64,9 @@ def generate(
         euler, heun, dpmpp-2m or euler-a. Without it the model's own.
     style
         A style of the model: see `darkroom models show`.
+    upscale
+        1, 2 or 4: how many times larger the finished picture is than drawn. Without it the model's own. Needs a model
+        with an upscaler.
     verify
         Say fact by fact whether the picture holds what was asked for. Needs a judge: see --judge.
     best_of
@@ -87,6 +92,7 @@ def generate(
     if recipe is not None:
         given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
         given |= {"guidance": guidance, "sampler": sampler, "style": style, "verify": verify or None}
+        given |= {"upscale": upscale}
         given |= {"count": count if count != 1 else None, "best-of": best_of if best_of != 1 else None}
         given |= {"retry": retry or None, "judge": judge}
         if clash := [name for name, value in given.items() if value not in (None, "")]:
@@ -108,6 +114,7 @@ def generate(
             "guidance": guidance,
             "sampler": sampler,
             "style": style,
+            "upscale": upscale,
             "model": model,
             "verify": verify,
             "best_of": best_of,

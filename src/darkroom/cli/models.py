@@ -10,7 +10,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from darkroom.cli.values import Folder, Whole
+from darkroom.contracts.card import UPSCALER
 from darkroom.contracts.errors import BadFile, BadInput, shown
+from darkroom.contracts.request import UPSCALES
 
 models_app = App(name="models", help="The models at hand.")
 
@@ -61,6 +63,8 @@ def card_lines(card: Any) -> list[str]:
     d = card.defaults
     lines = [card.name, card.description, ""]
     lines += [f"defaults    {d.width}x{d.height}, {d.steps} steps of {d.sampler}, guidance {d.guidance:g}"]
+    largest = f", pictures up to {UPSCALES[-1]} times as large" if UPSCALER in card.files else ""
+    lines += [f"upscaling   {d.upscale} times{largest}"] if largest or d.upscale > 1 else []
     lines += [f"styles      {', '.join(card.styles)}", f"licence     {card.licence}", f"hash        {card.model_hash}"]
     lines += [f"cannot      {limit}" for limit in card.limits]
     lines += [f"trained     {leg.date}  {leg.samples:,} samples  {leg.what}" for leg in card.training]
@@ -96,7 +100,15 @@ def models_sheet(
 
 
 @models_app.command(name="pack")
-def models_pack(*, autoencoder: Path, base: Path, out: Path, name: str = "default", card: Path | None = None) -> None:
+def models_pack(
+    *,
+    autoencoder: Path,
+    base: Path,
+    out: Path,
+    name: str = "default",
+    upscaler: Path | None = None,
+    card: Path | None = None,
+) -> None:
     """Put the hand-overs of training legs together into a model folder.
 
     Parameters
@@ -107,12 +119,14 @@ def models_pack(*, autoencoder: Path, base: Path, out: Path, name: str = "defaul
         Hand-over of the diffusion leg: denoiser, text encoder and tokenizer.
     out
         The model folder to write.
+    upscaler
+        Hand-over of the upscaler's leg; without it the model draws at its own size only.
     card
         A card to take the words from (description, limits, licence, training); without it a plain one is written.
     """
     from darkroom.training.packing import pack
 
-    print(pack(autoencoder, base, out, name, card))
+    print(pack(autoencoder, base, out, name, card, upscaler=upscaler))
 
 
 @models_app.command(name="judge")

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.request import Guidance, Side, Steps
+from darkroom.contracts.request import Guidance, Side, Steps, Upscale
+
+UPSCALER = "upscaler"  # the file, and the settings, of the one part a model may lack
 
 
 def _inside(value: str) -> str:
@@ -41,6 +43,7 @@ class Defaults(Contract):
     steps: Steps = Field(description="Steps from noise to picture.")
     sampler: Name = Field(description="The sampler, by name.")
     guidance: Guidance = Field(description="How strongly the prompt steers.")
+    upscale: Upscale = Field(1, description="How many times larger a finished picture is than drawn.")
 
 
 class DataSource(Contract):

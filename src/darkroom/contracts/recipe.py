@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from darkroom.contracts.card import Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.request import AnyPrompt, Guidance, Request, Seed, Side, Steps
+from darkroom.contracts.request import AnyPrompt, Guidance, Request, Seed, Side, Steps, Upscale, check_final_size
 from darkroom.contracts.verdict import Verdict
 
 SCHEMA_VERSION = 1  # raised when an older darkroom could misread a recipe
@@ -41,12 +41,13 @@ class Recipe(Contract):
 
     prompt: AnyPrompt = Field(description="What was drawn.")
     seed: Seed = Field(description="The number the noise was drawn from.")
-    width: Side = Field(description="Width in pixels.")
-    height: Side = Field(description="Height in pixels.")
+    width: Side = Field(description="Width in pixels, as drawn.")
+    height: Side = Field(description="Height in pixels, as drawn.")
     steps: Steps = Field(description="Steps from noise to picture.")
     sampler: Name = Field(description="The sampler.")
     guidance: Guidance = Field(description="How strongly the prompt steered.")
     style: Name | None = Field(None, description="The style. None: none was added.")
+    upscale: Upscale = Field(1, description="How many times larger the finished picture is than drawn.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
@@ -69,17 +70,23 @@ class Recipe(Contract):
             )
         return data
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_final_size(self.width, self.height, self.upscale)
+        return self
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """Width and height of the finished picture."""
+        return self.width * self.upscale, self.height * self.upscale
+
     @classmethod
     def resolve(cls, request: Request, card: Card, *, darkroom: str, environment: Environment) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none."""
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
         chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
-        return cls(
-            **{**dict(card.defaults), **asked, **chosen, "model": card.name},
-            model_hash=card.model_hash,
-            darkroom=darkroom,
-            environment=environment,
-        )
+        drawn = {"model": card.name, "model_hash": card.model_hash, "darkroom": darkroom, "environment": environment}
+        return cls.checked({**dict(card.defaults), **asked, **chosen, **drawn})
 
     def request(self) -> Request:
         """The request that makes this picture again."""

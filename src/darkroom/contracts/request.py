@@ -18,6 +18,7 @@ MAX_AREA = MAX_SIDE * MAX_SIDE  # holds by the sides alone
 MAX_STEPS = 1000
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**63 - 1
+UPSCALES = (1, 2, 4)
 MAX_SEEDS = 10_000  # pictures one command or call may ask for
 
 
@@ -36,6 +37,20 @@ def _check_side(name: str, value: int) -> None:
         raise BadInput(f"{name} {value}", f"is not a multiple of {SIDE_STEP}", f"try {near}")
 
 
+def _upscale(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value not in UPSCALES:
+        near = max((factor for factor in UPSCALES if factor <= value), default=UPSCALES[0])
+        raise BadInput(f"upscale {shown(value)}", "is not 1, 2 or 4", f"try {near}")
+    return value
+
+
+def check_final_size(width: int, height: int, upscale: int) -> None:
+    """The bound of the sides holds for what is drawn and for what becomes of it."""
+    if max(width, height) * upscale > MAX_SIDE:
+        size = f"{width}x{height} upscaled {upscale} times"
+        raise BadInput(size, f"is larger than {MAX_SIDE} px a side", "lower the size or the upscaling")
+
+
 def _prompt(value: Any) -> Any:
     if isinstance(value, str):
         return {"text": value}
@@ -51,6 +66,11 @@ Steps = Annotated[Whole, Field(ge=1, le=MAX_STEPS)]
 Guidance = Annotated[Number, Field(ge=0, le=MAX_GUIDANCE)]
 Candidates = Annotated[Whole, Field(ge=1, le=64)]
 Retries = Annotated[Whole, Field(ge=0, le=64)]
+Upscale = Annotated[
+    Whole,
+    Field(ge=UPSCALES[0], le=UPSCALES[-1], json_schema_extra={"enum": list(UPSCALES)}),
+    BeforeValidator(_upscale),
+]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
 
@@ -70,6 +90,10 @@ class Request(Contract):
         None, description="How strongly the prompt steers; 1 is plain. None: the model card's default."
     )
     style: Name | None = Field(None, description="A style the model knows, by name. None: no style is added.")
+    upscale: Upscale | None = Field(
+        None,
+        description="How many times larger the finished picture is than drawn: 1, 2 or 4. None: the card's default.",
+    )
     model: Name = Field("default", description="The model, by name.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
     best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")

@@ -20,8 +20,8 @@ class Image:
     recipe: Recipe
 
     def __repr__(self) -> str:
-        recipe = self.recipe
-        return f"<picture {recipe.width}x{recipe.height}, {shown(recipe.prompt.text)}, seed {recipe.seed}>"
+        recipe, (height, width) = self.recipe, self.pixels.shape[:2]
+        return f"<picture {width}x{height}, {shown(recipe.prompt.text)}, seed {recipe.seed}>"
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from darkroom.contracts.errors import BadInput, explain, shown
 from darkroom.contracts.recipe import Recipe
-from darkroom.contracts.request import Request, parse_size
+from darkroom.contracts.request import UPSCALES, Request, parse_size
 
 NEGATIVE = "Negative prompt:"
 EXACT_PROMPT, EXACT_NEGATIVE = "Darkroom prompt", "Darkroom negative"
@@ -28,6 +28,7 @@ MODEL_HASH_CHARACTERS = 10  # what A1111 shows of a SHA-256
 MIN_SETTINGS = 3  # fewer on the last line, and it belongs to the prompt: A1111's own rule
 MAX_KEY = 60
 _NUMBERS = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guidance", float)}
+UPSCALE = "Hires upscale"  # A1111's word
 _NAMES = {"Sampler": "sampler", "Style": "style"}
 
 
@@ -50,6 +51,8 @@ class Infotext:
                 except ValueError:
                     raise BadInput(f"{key} {shown(value)}", "is not a number", "correct it in the text") from None
         asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
+        if (factor := self.settings.get(UPSCALE, "")) in map(str, UPSCALES):  # other programs have others, such as 1.5
+            asked["upscale"] = int(factor)
         if "Size" in self.settings:
             asked["width"], asked["height"] = parse_size(self.settings["Size"])
         try:
@@ -69,6 +72,7 @@ def infotext(recipe: Recipe) -> str:
         "Size": f"{recipe.width}x{recipe.height}",
         "Model hash": recipe.model_hash[:MODEL_HASH_CHARACTERS],
         "Model": recipe.model,
+        **({UPSCALE: str(recipe.upscale)} if recipe.upscale > 1 else {}),
         **({"Style": recipe.style} if recipe.style is not None else {}),
         "Version": f"darkroom {recipe.darkroom}",
     }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
-from darkroom.contracts.card import Card, DataSource, Leg
+from darkroom.contracts.card import UPSCALER, Card, DataSource, Leg
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.data.scenes.captions import caption
@@ -22,6 +22,7 @@ from darkroom.nn.config import read_config
 from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.storage import packed
 from darkroom.nn.text import TextConfig
+from darkroom.nn.upscaler import UpscalerConfig
 from darkroom.training.handover import fingerprint, leg_of, network_of, weights_of
 from darkroom.training.objectives.diffusion import DEFAULTS
 from darkroom.training.objectives.text import WORDS
@@ -30,8 +31,12 @@ from darkroom.wording.parse import words_of
 CAPTIONS = 4000  # drawn to learn the words that are no names: the rarest way to say something comes in 1 of 400
 
 
-def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path | None) -> Path:
+def pack(
+    autoencoder: Path, base: Path, out: Path, name: str, words_from: Path | None, *, upscaler: Path | None = None
+) -> Path:
     """Writes a model folder, its card last; ``words_from`` is a card whose words (description, limits ...) are kept.
+
+    ``upscaler`` None: the model draws at its own size only.
 
     Raises BadInput where ``base`` is no hand-over of a diffusion leg, or was trained with another autoencoder. Nothing
     is written before all is read and made.
@@ -48,10 +53,19 @@ def pack(autoencoder: Path, base: Path, out: Path, name: str, words_from: Path |
     if trained_with not in (None, fingerprint(weights["autoencoder"])):
         rule = f"is not the autoencoder that {base} was trained with"
         raise BadInput(f"{autoencoder}", rule, "give the folder that its leg was given")
+    networks = leg["networks"] | {"autoencoder": leg_of(autoencoder)["networks"]["autoencoder"]}
+    legs = [*trained(autoencoder), *trained(base)]
+    if upscaler is not None:
+        networks[UPSCALER] = asdict(network_of(upscaler, UPSCALER, UpscalerConfig))
+        weights[UPSCALER] = weights_of(upscaler, UPSCALER)
+        larger = trained(upscaler)
+        legs += larger
     card = read_card(words_from.parent) if words_from is not None else _plain(name)
     if not card.training:
-        card = card.model_copy(update={"training": (*trained(autoencoder), *trained(base))})
-    networks = leg["networks"] | {"autoencoder": leg_of(autoencoder)["networks"]["autoencoder"]}
+        card = card.model_copy(update={"training": tuple(legs)})
+    elif upscaler is not None:  # which the card's words may not know yet
+        news = [one for one in larger if one not in card.training]
+        card = card.model_copy(update={"training": (*card.training, *news)})
     told = {"name": name, "configs": networks, **learnt(leg["config"]["composer"])}
     card = Card.from_json(card.model_copy(update=told).to_json())  # refuses what could not be read again
     files = {part: (f"{part}.safetensors", save(packed(tensors))) for part, tensors in weights.items()}
