@@ -5,6 +5,7 @@ from darkroom.cli.train.diffusion import train_diffusion
 from darkroom.cli.train.judge import train_judge
 from darkroom.cli.train.next import train_next
 from darkroom.cli.train.options import train_app
+from darkroom.cli.train.own import train_own
 from darkroom.cli.train.text import train_text
 from darkroom.cli.train.upscaler import train_upscaler
 
@@ -14,6 +15,7 @@ __all__ = [
     "train_diffusion",
     "train_judge",
     "train_next",
+    "train_own",
     "train_text",
     "train_upscaler",
 ]
