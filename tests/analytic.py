@@ -105,7 +105,7 @@ def exact(mixture: Mixture) -> tuple[Denoise, Evaluate]:
 def predicting(mixture: Mixture, kind: PredictionKind) -> tuple[Denoise, Evaluate]:
     """A denoiser whose network answers in ``kind``, turned back into x0 where the product does it."""
 
-    def denoise(x: Tensor, level: Level) -> Task[Tensor]:
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
         (output,) = yield [Call("mixture", {"x": x, "t": level.t, "alpha": level.alpha, "sigma": level.sigma})]
         return to_x0(kind, output, x, level)
 

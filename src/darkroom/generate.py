@@ -67,7 +67,7 @@ def picture(
     """The way of one picture. ``sampler`` None takes the recipe's by name; a function is used as it is."""
     # 1. Interpret: the sentences become tokens, the tokens become vectors.
     on_moment(Moment("interpret", 0, 1))
-    positive, negative = yield from interpret(recipe, model)
+    positive, negative, nothing = yield from interpret(recipe, model)
 
     # 2. Latent: how large it is and where in it to start (noise, drawn from the seed).
     on_moment(Moment("latent", 0, 1))
@@ -76,6 +76,7 @@ def picture(
         steps=recipe.steps,
         sampler=sampler or SAMPLERS[recipe.sampler],
         guidance=recipe.guidance,
+        nothing=nothing,
         watch=_counted(on_moment, 0 if sampler else evaluations(recipe.sampler, recipe.steps)),
     )
 
@@ -104,12 +105,16 @@ def asked(request: Request, model: Resolving) -> Task[Image]:
     return (yield from picture(model.resolve(request), model))
 
 
-def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Conditioning, Conditioning]]:
-    """Vectors of what is wanted and of what is not (the empty sentence when the prompt names nothing unwanted)."""
+def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Conditioning, Conditioning, Conditioning | None]]:
+    """Vectors of what is wanted, of what is not, and of the empty sentence where that is another one.
+
+    Where the prompt names nothing unwanted, the empty sentence stands for it.
+    """
     words = parse(recipe.prompt.text, recipe.prompt.negative)
     positive = yield from model.encoder.encode(styled(words.text, recipe.style))
     negative = yield from model.encoder.encode(words.negative)
-    return positive, negative
+    nothing = (yield from model.encoder.encode("")) if words.negative else None
+    return positive, negative, nothing
 
 
 def styled(text: str, style: str | None) -> str:

@@ -75,6 +75,7 @@ class Model:
             raise unknown("style", request.style, self.card.styles)
         recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
         passes(recipe.upscale, self.upscaler)
+        self.synthesizer.check(recipe.sampler, recipe.guidance)
         return recipe
 
     def environment(self) -> Environment:

@@ -81,8 +81,15 @@ class NoiseSchedule(Protocol):
     def level(self, t: float) -> Level: ...
 
 
-# denoise(x, level) asks for what it needs and returns the clean estimate x0 of ONE picture.
-Denoise = Callable[[Tensor, Level], Task[Tensor]]
+@runtime_checkable
+class Denoise(Protocol):
+    """Asks for what it needs and returns the clean estimate x0 of ONE picture.
+
+    ``toward`` is the level the step goes to. A flow map answers for the whole step: the x0 that makes an Euler step
+    land where the flow does. None asks for this level alone, and that is how others answer in any case.
+    """
+
+    def __call__(self, x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]: ...
 
 
 @runtime_checkable
@@ -118,12 +125,17 @@ Watch = Callable[[Level, Tensor], None]
 
 @dataclass(frozen=True, slots=True)
 class SynthesisSpec:
-    """How one latent is made. ``watch`` None: nobody looks."""
+    """How one latent is made.
+
+    ``nothing`` is the empty sentence where the negative one is another; None: nothing is unwanted. ``watch`` None:
+    nobody looks.
+    """
 
     shape: tuple[int, int, int]  # channels, height, width of the latent
     steps: int
     sampler: Sampler
     guidance: float
+    nothing: Conditioning | None = None
     watch: Watch | None = None
 
 
@@ -151,5 +163,8 @@ class Refiner(Network, Protocol):
 
 class Synthesizer(Network, Protocol):
     """Makes a latent from sentences and a seed: diffusion, GAN and token transformer alike."""
+
+    def check(self, sampler: str, guidance: float) -> None:
+        """Raises BadInput for what this network cannot be drawn with."""
 
     def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...

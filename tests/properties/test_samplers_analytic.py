@@ -30,8 +30,9 @@ from tests.analytic import (
     transported,
 )
 
-ORDER = {"euler": 1, "heun": 2, "dpmpp-2m": 2}  # deterministic samplers: their order on the flow
-STEPS = {"euler": 300, "heun": 50, "dpmpp-2m": 80, "euler-a": 300}  # enough to leave only Monte-Carlo error
+ORDER = {"euler": 1, "heun": 2, "dpmpp-2m": 2, "flow-map": 1}  # deterministic samplers: their order on the flow
+# Enough to leave only Monte-Carlo error.
+STEPS = {"euler": 300, "heun": 50, "dpmpp-2m": 80, "euler-a": 300, "flow-map": 300}
 
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 both_schedules = pytest.mark.parametrize("schedule", [RectifiedFlow(), CosineVP()], ids=["flow", "cosine"])
@@ -301,7 +302,7 @@ def test_stopping_half_way_and_going_on(name: str) -> None:
 def test_dtype_and_shape_are_those_of_x(name: str, dtype: torch.dtype) -> None:
     x = SeededNoise(0).draw((4, 6, 5)).to(dtype)
 
-    def denoise(x: Tensor, level: Level) -> Task[Tensor]:
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
         (x0,) = yield [Call("net", {"x": x})]
         return x0
 
@@ -311,7 +312,7 @@ def test_dtype_and_shape_are_those_of_x(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("name", ORDER)
 def test_a_row_does_not_see_its_batch(name: str) -> None:
-    def denoise(x: Tensor, level: Level) -> Task[Tensor]:
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
         (x0,) = yield [Call("net", {"x": x})]
         return x0
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from darkroom.protocols import Call, Denoise, Level, Task
-from darkroom.synthesis.guidance import guided, together, watched
+from darkroom.synthesis.guidance import guided, led_away, together, watched
 from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, spaced
 from darkroom.synthesis.prediction import KINDS, PredictionKind, to_x0
 from darkroom.synthesis.samplers import heun
@@ -34,7 +34,7 @@ def asking(name: str, times: int, log: list[str] | None = None) -> Task[str]:
 def network(name: str, factor: float) -> Denoise:
     """A denoiser of one call whose answer is ``factor * x``, by way of :func:`evaluate`."""
 
-    def denoise(x: Tensor, level: Level) -> Task[Tensor]:
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
         (output,) = yield [Call(name, {"x": x, "factor": factor})]
         return output
 
@@ -50,7 +50,7 @@ def evaluate(calls: list[Call]) -> list[Tensor]:
     return answers
 
 
-def forbidden(x: Tensor, level: Level) -> Task[Tensor]:
+def forbidden(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
     raise AssertionError("must not be asked")
     yield []
 
@@ -192,7 +192,7 @@ def test_guiding_x0_is_guiding_the_networks_output(kind: PredictionKind) -> None
     outputs = {"plus": torch.sin(X).double(), "minus": torch.cos(3 * X).double()}
 
     def denoise(name: str) -> Denoise:
-        def one(x: Tensor, level: Level) -> Task[Tensor]:
+        def one(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
             (output,) = yield [Call(name, {})]
             return to_x0(kind, output, x, level)
 
@@ -238,3 +238,39 @@ def test_a_watcher_can_cancel() -> None:
 
     with pytest.raises(InterruptedError, match="cancelled"):
         run(watched(network("net", 0.7), cancel)(X, LEVEL), evaluate)
+
+
+# -- a flow map's negative -----------------------------------------------------------------------------------------
+
+LED, NOTHING, UNWANTED = network("net", 0.9), network("net", 0.3), network("net", 0.6)
+
+
+def test_a_negative_leads_away_from_what_it_names() -> None:
+    out = run(led_away(LED, NOTHING, UNWANTED, 3.0)(X, LEVEL), evaluate)
+    led, nothing, unwanted = (run(denoise(X, LEVEL), evaluate) for denoise in (LED, NOTHING, UNWANTED))
+    assert torch.equal(out, led + 2.0 * (nothing - unwanted))
+
+
+def test_at_one_level_it_is_guidance_against_the_negative() -> None:
+    positive = network("net", 0.8)
+    inside = guided(positive, NOTHING, 3.0)  # what a flow map has learnt to answer by itself
+    torch.testing.assert_close(
+        run(led_away(inside, NOTHING, UNWANTED, 3.0)(X, LEVEL), evaluate),
+        run(guided(positive, UNWANTED, 3.0)(X, LEVEL), evaluate),
+    )
+
+
+def test_a_negative_that_says_nothing_changes_nothing() -> None:
+    out = run(led_away(LED, NOTHING, NOTHING, 3.0)(X, LEVEL), evaluate)
+    assert torch.equal(out, run(LED(X, LEVEL), evaluate))
+    assert torch.equal(run(led_away(LED, forbidden, forbidden, 1.0)(X, LEVEL), evaluate), out)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "share"), [(1.0, 0.5, 0.8), (0.8, 0.6, 1.0), (0.5, 0.0, 0.8), (1.0, 0.95, 0.0), (1.0, 0.0, 0.8)]
+)
+def test_over_a_step_it_acts_for_the_share_of_its_interval(start: float, end: float, share: float) -> None:
+    now, after = RectifiedFlow().level(start), RectifiedFlow().level(end)
+    denoise = led_away(LED, NOTHING if share else forbidden, UNWANTED if share else forbidden, 3.0, (0.1, 0.9))
+    led, nothing, unwanted = (run(denoise(X, now), evaluate) for denoise in (LED, NOTHING, UNWANTED))
+    torch.testing.assert_close(run(denoise(X, now, after), evaluate), led + 2.0 * share * (nothing - unwanted))

@@ -4,6 +4,10 @@ Image queries attend to [image keys, text keys]; the text itself is not updated,
 once a prompt (:meth:`Denoiser.text_keys`) and reused at every step. The block is PRX's, with adaLN-single
 (arXiv:2310.00426, section 2.3), QK-normalisation, value residual (arXiv:2410.17897) and register tokens
 (arXiv:2309.16588).
+
+A flow map answers the mean velocity of a step instead: its last third of blocks is told the time the step goes to in
+place of the time it comes from (decoupled MeanFlow, arXiv:2510.24474, section 3.1), which takes no parameters of its
+own. Where both times are the same it is the denoiser it was made of.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from darkroom.nn.attention import SwiGLU, attend, hidden_width, split_heads
 from darkroom.nn.embed import TimeEmbedding, centred_positions, rotary_table, rotate
 from darkroom.nn.norm import RMSNorm
 
+FASTEST = 100.0  # radians per unit of time that a flow map hears: see the log of 2026-11-21
+
 
 @dataclass(frozen=True)
 class DenoiserConfig:
@@ -32,11 +38,19 @@ class DenoiserConfig:
     patch: int = 2
     text_width: int = 288
     registers: int = 4
+    flow_map: tuple[float, float] | None = (
+        None  # lowest and highest guidance a flow map is told; None: a plain denoiser
+    )
 
     @property
     def hint_channels(self) -> int:
         """Channels of the spare input: KEEP mask, masked latent, control map."""
         return 1 + 2 * self.channels
+
+    @property
+    def turn(self) -> int:
+        """The first block that is told where a step goes, of a flow map."""
+        return self.depth - max(1, round(self.depth / 3))
 
 
 def sized(size: str, channels: int = 8) -> DenoiserConfig:
@@ -105,7 +119,7 @@ class Blocks(nn.ModuleList):
 
 
 class Denoiser(nn.Module):
-    """Predicts the flow velocity (noise - x0) of a noised latent."""
+    """Predicts the flow velocity (noise - x0) of a noised latent, or as a flow map its mean over a step."""
 
     def __init__(self, config: DenoiserConfig | None = None) -> None:
         super().__init__()
@@ -115,7 +129,9 @@ class Denoiser(nn.Module):
         self.into = nn.Linear(c.channels * cell, c.width)
         self.hints = nn.Linear(c.hint_channels * cell, c.width, bias=False)
         self.registers = nn.Parameter(torch.randn(c.registers, c.width) * 0.02)
-        self.time = TimeEmbedding(c.width)
+        self.time = TimeEmbedding(c.width, fastest=None if c.flow_map is None else FASTEST)
+        if c.flow_map is not None:
+            self.guidance = TimeEmbedding(c.width, scale=1.0)  # as slow as guidance is coarse
         self.pooled = nn.Linear(c.text_width, c.width, bias=False)  # a second bias breaks Inductor on CPU
         self.modulation = nn.Linear(c.width, 6 * c.width)
         self.blocks = Blocks(Block(c) for _ in range(c.depth))
@@ -132,17 +148,34 @@ class Denoiser(nn.Module):
                 nn.init.zeros_(layer.bias)
         for block in self.blocks:
             nn.init.normal_(block.text_kv.weight, std=0.02)
+        if self.config.flow_map is not None:
+            self.guidance.silence()
 
     def text_keys(self, text: Float[Tensor, "b m text"]) -> Float[Tensor, "b depth 2 m width"]:
         """Every block's keys and values of a text, computed once a prompt."""
         return torch.stack([block.text_keys(text) for block in self.blocks], 1)
 
     def condition(
-        self, t: Float[Tensor, " b"], pooled: Float[Tensor, "b text"]
-    ) -> tuple[Float[Tensor, "b 6 d"], Float[Tensor, "b 2 d"]]:
-        """Modulation of the blocks and of the last layer. Called one row at a time when serving (bit-identity)."""
-        c = nn.functional.silu(self.time(t) + self.pooled(pooled))
-        return self.modulation(c).unflatten(-1, (6, -1)), self.final_modulation(c).unflatten(-1, (2, -1))
+        self,
+        t: Float[Tensor, " b"],
+        pooled: Float[Tensor, "b text"],
+        toward: Float[Tensor, " b"] | None = None,
+        guidance: Float[Tensor, " b"] | None = None,
+    ) -> tuple[Float[Tensor, "b *ends 6 d"], Float[Tensor, "b 2 d"]]:
+        """Modulation of the blocks and of the last layer. Called one row at a time when serving (bit-identity).
+
+        A flow map's blocks have two rows of it, for where a step comes from and where it goes; ``toward`` and
+        ``guidance`` are for flow maps, which are asked with both, and are None for others.
+        """
+        said = self.pooled(pooled)
+        if self.config.flow_map is None:
+            c = nn.functional.silu(self.time(t) + said)
+            return self.modulation(c).unflatten(-1, (6, -1)), self.final_modulation(c).unflatten(-1, (2, -1))
+        assert toward is not None and guidance is not None
+        said = said + self.guidance(guidance)
+        early, late = (nn.functional.silu(self.time(end) + said) for end in (t, toward))
+        shared = self.modulation(torch.stack([early, late], 1)).unflatten(-1, (6, -1))  # (B, 2, 6, D)
+        return shared, self.final_modulation(late).unflatten(-1, (2, -1))
 
     def forward(
         self,
@@ -167,9 +200,10 @@ class Denoiser(nn.Module):
         place = _place(height, width, c.registers, c.head, tokens.dtype, tokens.device)
         mask = torch.cat([mask.new_ones(len(x), tokens.shape[1]), mask], 1)  # (B, N + M)
         shared, final = condition
+        early, late = (shared, shared) if c.flow_map is None else shared.unbind(1)
         first, tapped = None, None
         for i, (block, own) in enumerate(zip(self.blocks, keys.unbind(1), strict=True)):
-            tokens, values = block(tokens, shared, own, mask, place, first)
+            tokens, values = block(tokens, early if i < c.turn else late, own, mask, place, first)
             first = values if first is None else first
             if i == tap:
                 tapped = tokens[:, : height * width]

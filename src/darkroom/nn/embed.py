@@ -9,25 +9,38 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def sinusoids(t: Float[Tensor, " rows"], width: int, scale: float = 1000.0) -> Float[Tensor, "rows width"]:
-    """Sines and cosines of scaled times at geometrically spaced frequencies (arXiv:1706.03762, section 3.5), fp32."""
+def sinusoids(
+    t: Float[Tensor, " rows"], width: int, scale: float = 1000.0, fastest: float | None = None
+) -> Float[Tensor, "rows width"]:
+    """Sines and cosines of scaled times at geometrically spaced frequencies (arXiv:1706.03762, section 3.5), fp32.
+
+    ``scale`` is the highest frequency; those above ``fastest`` are zero, None: none of them is.
+    """
     half = width // 2
     rates = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000.0) / half))
     angles = t.float()[:, None] * scale * rates
-    return torch.cat([angles.cos(), angles.sin()], -1)
+    waves = torch.cat([angles.cos(), angles.sin()], -1)
+    return waves if fastest is None else waves * (scale * rates <= fastest).repeat(2)
 
 
 class TimeEmbedding(nn.Module):
-    """Time in [0, 1] to a vector: sinusoids through a two-layer perceptron."""
+    """Time in [0, 1] to a vector: sinusoids through a two-layer perceptron; other numbers with another ``scale``."""
 
-    def __init__(self, width: int, frequencies: int = 128) -> None:
+    def __init__(self, width: int, frequencies: int = 128, scale: float = 1000.0, fastest: float | None = None) -> None:
         super().__init__()
-        self.frequencies = frequencies
+        self.frequencies, self.scale, self.fastest = frequencies, scale, fastest
         self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Float[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
         dtype = next(self.parameters()).dtype
-        return self.layers(sinusoids(t, self.frequencies).to(dtype))
+        return self.layers(sinusoids(t, self.frequencies, self.scale, self.fastest).to(dtype))
+
+    def silence(self) -> None:
+        """Makes it say nothing until it is trained."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
 
 def centred_positions(height: int, width: int) -> Float[Tensor, "tokens 2"]:

@@ -75,11 +75,45 @@ def guided(positive: Denoise, negative: Denoise, scale: float, interval: tuple[f
     if not 0.0 <= lowest <= highest <= 1.0:
         raise ValueError(f"guidance interval {interval} is not 0 <= lowest <= highest <= 1; try (0.0, 1.0)")
 
-    def denoise(x: Tensor, level: Level) -> Task[Tensor]:
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
         if scale == 1.0 or not lowest <= level.t <= highest:
-            return (yield from positive(x, level))
-        plus, minus = yield from together(positive(x, level), negative(x, level))
+            return (yield from positive(x, level, toward))
+        plus, minus = yield from together(positive(x, level, toward), negative(x, level, toward))
         return minus + scale * (plus - minus)
+
+    return denoise
+
+
+def led_away(
+    led: Denoise, nothing: Denoise, negative: Denoise, scale: float, interval: tuple[float, float] = (0.0, 1.0)
+) -> Denoise:
+    """A negative prompt for a network that has guidance within: x0 = led + s * (nothing - negative), s = scale - 1.
+
+    What is ``led`` is nothing + scale * (positive - nothing), so the sum is what :func:`guided` makes of positive and
+    negative, at one level exactly; over a step as far as mean velocities add up. A negative that says nothing changes
+    nothing. Over a step s is that of the share of its times that lie in the interval.
+
+    Args:
+        led: the estimate given the prompt, guided by ``scale``.
+        nothing: the estimate given the empty sentence, not guided.
+        negative: the estimate given the negative prompt, not guided.
+        scale: 1 is no guidance: only ``led`` is asked.
+        interval: the times between which guidance acts, as for :func:`guided`.
+    """
+    lowest, highest = interval
+
+    def share(level: Level, toward: Level | None) -> float:
+        if toward is None or toward.t == level.t:
+            return float(lowest <= level.t <= highest)
+        return max(0.0, min(highest, level.t) - max(lowest, toward.t)) / (level.t - toward.t)
+
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
+        strength = (scale - 1.0) * share(level, toward)
+        if strength == 0.0:
+            return (yield from led(x, level, toward))
+        answers = yield from together(led(x, level, toward), nothing(x, level, toward), negative(x, level, toward))
+        wanted, empty, unwanted = answers
+        return wanted + strength * (empty - unwanted)
 
     return denoise
 
@@ -91,8 +125,8 @@ def watched(denoise: Denoise, on_x0: Callable[[Level, Tensor], None]) -> Denoise
     which is how to cancel from a preview.
     """
 
-    def watching(x: Tensor, level: Level) -> Task[Tensor]:
-        x0 = yield from denoise(x, level)
+    def watching(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
+        x0 = yield from denoise(x, level, toward)
         on_x0(level, x0)
         return x0
 
