@@ -88,8 +88,8 @@ def test_a_hand_over_of_another_leg_says_what_it_holds(tmp_path: Path) -> None:
         network_of(tmp_path, "denoiser", AutoencoderConfig)
 
 
-@pytest.mark.parametrize("verb", ["autoencoder", "text", "diffusion", "judge", "next"])
+@pytest.mark.parametrize("verb", ["autoencoder", "text", "diffusion", "flow-map", "judge", "next"])
 def test_every_option_is_described(verb: str) -> None:
     arguments = train_app[verb].assemble_argument_collection(parse_docstring=True)
     assert [a.name for a in arguments if not a.parameter.help] == []
-    assert "Examples" in (getattr(train, f"train_{verb}").__doc__ or "")
+    assert "Examples" in (getattr(train, f"train_{verb.replace('-', '_')}").__doc__ or "")

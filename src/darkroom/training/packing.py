@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from darkroom.contracts.card import UPSCALER, Card, DataSource, Leg
+from darkroom.contracts.card import UPSCALER, Card, DataSource, Defaults, Leg
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.data.scenes.captions import caption
@@ -23,7 +23,9 @@ from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.storage import packed
 from darkroom.nn.text import TextConfig
 from darkroom.nn.upscaler import UpscalerConfig
+from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.training.handover import fingerprint, leg_of, network_of, weights_of
+from darkroom.training.objectives import flowmap
 from darkroom.training.objectives.diffusion import DEFAULTS
 from darkroom.training.objectives.text import WORDS
 from darkroom.wording.parse import words_of
@@ -66,7 +68,8 @@ def pack(
     elif upscaler is not None:  # which the card's words may not know yet
         news = [one for one in larger if one not in card.training]
         card = card.model_copy(update={"training": (*card.training, *news)})
-    told = {"name": name, "configs": networks, **learnt(leg["config"]["composer"])}
+    defaults = fitting(card.defaults, network_of(base, "denoiser", DenoiserConfig))
+    told = {"name": name, "configs": networks, "defaults": defaults, **learnt(leg["config"]["composer"])}
     card = Card.from_json(card.model_copy(update=told).to_json())  # refuses what could not be read again
     files = {part: (f"{part}.safetensors", save(packed(tensors))) for part, tensors in weights.items()}
     files["tokenizer"] = (WORDS, (base / WORDS).read_bytes())
@@ -111,6 +114,14 @@ def learnt(composer: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _without_photos(kinds: Mapping[str, float]) -> dict[str, float]:
     return {kind: share for kind, share in kinds.items() if kind != "photo"}
+
+
+def fitting(given: Defaults, network: DenoiserConfig) -> Defaults:
+    """A card's defaults for this denoiser: a flow map takes its own few steps, and no other can."""
+    if (given.sampler == FLOW_MAP) == (network.flow_map is not None):
+        return given
+    own = DEFAULTS if network.flow_map is None else flowmap.DEFAULTS
+    return given.model_copy(update={"steps": own.steps, "sampler": own.sampler})
 
 
 def _plain(name: str) -> Card:

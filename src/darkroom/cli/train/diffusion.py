@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 from darkroom.cli.train.options import (
+    Accumulate,
     Batch,
     Compiled,
     Data,
@@ -28,8 +26,7 @@ from darkroom.cli.train.options import (
     prepare,
     train_app,
 )
-from darkroom.contracts.errors import BadInput, unknown
-from darkroom.training.limits import within
+from darkroom.cli.train.scenes import Described, Kinds, SceneStyles, Vocabulary, composed
 
 
 @train_app.command(name="diffusion")
@@ -43,16 +40,17 @@ def train_diffusion(
     minutes: Minutes = None,
     timed: Timed = False,
     batch: Batch = 64,
+    accumulate: Accumulate = 1,
     rate: Rate = 1e-3,
     decay: float = 0.2,
     optimiser: Optimiser = "muon",
     seed: Seed = 0,
     run: Run = 0,
-    size: str = "mini",
-    vocabulary: Literal["everyday", "core"] = "everyday",
-    scenes: Literal["plain", "full"] = "plain",
-    styles: str | None = None,
-    kinds: str | None = None,
+    size: str | None = None,
+    vocabulary: Vocabulary = "everyday",
+    scenes: Described = "plain",
+    styles: SceneStyles = None,
+    kinds: Kinds = None,
     threads: Threads = None,
     workers: Workers = None,
     device: Device = None,
@@ -76,19 +74,10 @@ def train_diffusion(
     decay
         The learning rate falls to zero over this last share of the samples; 0 keeps it for another leg.
     size
-        nano, mini or base: the one dial of the network.
-    vocabulary
-        everyday: the hundred most usual things; core: all there are. Scenes are made of these.
-    scenes
-        plain: things on colours; full: all the composer can do (places, light, views, media, words, photos ...).
-    styles
-        Styles of the drawings and their shares, as in "3d:.5,flat:.5"; without it those of the scenes.
-    kinds
-        Kinds of scene (single, count, pair, wearing, figure, boxes, word, photo) and their shares.
+        nano, mini or base: the one dial of the network; without it that of --from, or mini.
     start
         Hand-over folder of an earlier diffusion leg to start from; without it the denoiser begins from zero.
     """
-    from darkroom.data.scenes.spec import FULL, ComposerConfig, Kind
     from darkroom.training.console import train
     from darkroom.training.legs.diffusion import diffusion_leg
     from darkroom.training.legs.place import place_named
@@ -97,12 +86,7 @@ def train_diffusion(
 
     prepare(threads)
     optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=decay)
-    config = TrainConfig(samples, batch, seed, minutes, optim=optim, timed=timed)
-    composed = replace(FULL if scenes == "full" else ComposerConfig(), vocabulary=vocabulary)
-    if styles is not None:
-        composed = replace(composed, styles=_shares("style", styles, FULL.styles))
-    if kinds is not None:
-        composed = replace(composed, kinds=_shares("kind", kinds, get_args(Kind)))
+    config = TrainConfig(samples, batch, seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
     train(
         diffusion_leg(
             place_named(data, out, device, workers),
@@ -111,26 +95,10 @@ def train_diffusion(
             text=text,
             start=start,
             size=size,
-            scenes=composed,
+            scenes=composed(scenes, vocabulary, styles, kinds),
             run=run,
             compiled=compiled,
             force=force,
         ),
         deliver,
     )
-
-
-def _shares(what: str, text: str, known: Collection[str]) -> dict[str, float]:
-    """ "3d:.5,cartoon:.25" as a mapping of known names to numbers."""
-    try:
-        pairs = [part.split(":") for part in text.split(",")]
-        found = {name.strip(): float(share) for name, share in pairs}
-    except ValueError:
-        raise BadInput(f"shares {text!r}", "are not name:number pairs", 'write "3d:.5,cartoon:.5"') from None
-    for name, share in found.items():
-        if name not in known:
-            raise unknown(what, name, known)
-        within(f"the share of {name}", share, 0, 1e6)
-    if not any(found.values()):
-        raise BadInput(f"shares {text!r}", "are all zero", "give one of them a share")
-    return found

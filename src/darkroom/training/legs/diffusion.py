@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 
 from darkroom.contracts.errors import BadInput
-from darkroom.data.ahead import Ahead
-from darkroom.data.imported import ImportedPictures, holds_pictures, imported
-from darkroom.data.loader import Scenes, joined
+from darkroom.data.imported import holds_pictures
+from darkroom.data.loader import joined
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.nn.dit import sized
+from darkroom.nn.dit import DenoiserConfig, sized
 from darkroom.nn.text import TextConfig
 from darkroom.training.handover import (
     fingerprint,
@@ -24,18 +23,14 @@ from darkroom.training.handover import (
     opened_autoencoder,
     sources_of,
 )
-from darkroom.training.legs.begin import LONG, data_of
+from darkroom.training.legs.lessons import lessons
 from darkroom.training.legs.place import Place
 from darkroom.training.limits import RUNS, within
 from darkroom.training.loop import CONFIG, TrainConfig, Trainer
-from darkroom.training.objectives import diffusion
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
-from darkroom.training.objectives.text import WORDS
-from darkroom.wording.tokenizer import Tokenizer
 from darkroom.wording.vocabulary import core
 
 KNOWN_THEN = DiffusionObjectiveConfig.concepts
-SHORT = 28  # tokens captions of plain scenes are padded to
 
 
 def diffusion_leg(
@@ -45,7 +40,7 @@ def diffusion_leg(
     autoencoder: Path,
     text: Path | None,
     start: Path | None,
-    size: str,
+    size: str | None,
     scenes: ComposerConfig,
     run: int,
     compiled: bool,
@@ -54,28 +49,21 @@ def diffusion_leg(
     """A trainer of the denoiser, its text encoder with it. ``run`` numbers the scenes: a new leg takes a new number.
 
     ``text`` None takes the text encoder of ``start``, which was trained with that denoiser. Where the data are a
-    folder's own pictures, they stand for the scenes.
+    folder's own pictures, they stand for the scenes. ``size`` None is that of ``start``, or mini.
     """
     within("run", run, 0, RUNS - 1)
     text = text or start
     if text is None:
         raise BadInput("a denoiser from zero", "has no text encoder to learn with", "give --text, or --from for both")
     text_config = network_of(text, "text", TextConfig)
-    tokenizer = Tokenizer.from_json((text / WORDS).read_text(encoding="utf-8"))
-    pictures: diffusion.Pictures
-    if holds_pictures(place.data):
-        pictures, length, oracle = ImportedPictures(imported(place.data), run), LONG, 0.0  # nobody says what is where
-    else:
-        data = data_of(place).restricted(scenes)
-        scenes = replace(scenes, stock=data.stock)  # a drawing the data lacks must not end the run hours later
-        pictures = Scenes(data.composer(), scenes, run)
-        length, oracle = (SHORT if scenes.place_share == 0 else LONG), DiffusionObjectiveConfig.oracle
-    teaching = diffusion.Teaching(pictures, tokenizer, length, getattr(torch, config.dtype))
-    pinned = place.device.type == "cuda"
-    ahead = Ahead(teaching, joined, place.workers, pinned=pinned) if place.workers else None
+    teaching = lessons(place, scenes, run, text, config.dtype)
+    oracle = 0.0 if holds_pictures(place.data) else DiffusionObjectiveConfig.oracle  # nobody says what is where in them
+    ahead = place.ahead(teaching, joined, config.batch)
 
     codec = opened_autoencoder(autoencoder)
-    network = replace(sized(size, codec.config.channels), text_width=text_config.width)
+    network = replace(sized(size or "mini", codec.config.channels), text_width=text_config.width)
+    if start is not None and size is None:
+        network = network_of(start, "denoiser", DenoiserConfig)
     torch.manual_seed(config.seed)
     concepts = _concepts(place.out)
     module = DiffusionTraining(network, text_config, concepts)
@@ -84,7 +72,7 @@ def diffusion_leg(
         origin["denoiser"] = load_into(module.denoiser, start, "denoiser")
         if has_weights(start, "oracle") and leg_of(start)["config"].get("concepts", KNOWN_THEN) == concepts:
             load_into(module.oracle, start, "oracle")  # one of fewer concepts is learnt anew
-    settings = DiffusionObjectiveConfig(network, text_config, length, concepts=concepts, oracle=oracle)
+    settings = DiffusionObjectiveConfig(network, text_config, teaching.length, concepts=concepts, oracle=oracle)
     objective = DiffusionObjective(
         module.to(place.device),
         settings,
@@ -95,7 +83,7 @@ def diffusion_leg(
         ahead=ahead,
     )
     sources = sources_of(place.data, text, start)
-    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources)
+    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
 
 
 def _concepts(out: Path) -> int:

@@ -7,48 +7,28 @@ representation alignment (arXiv:2410.06940) with the truth in place of a foreign
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from darkroom.contracts.card import Card, Defaults
-from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.request import Request
-from darkroom.data.ahead import Ahead, mapped
-from darkroom.data.imported import ImportedPictures
-from darkroom.data.loader import Scenes
-from darkroom.data.scenes.compose import PATCHES, Composed
-from darkroom.engine import Engine
-from darkroom.generate import asked
-from darkroom.model import assembled
+from darkroom.contracts.card import Defaults
+from darkroom.data.ahead import Ahead
+from darkroom.data.scenes.compose import PATCHES
 from darkroom.nn.autoencoder import Autoencoder
-from darkroom.nn.config import defaults_of
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
-from darkroom.picture.image import Image
-from darkroom.picture.sheet import contact_sheet
-from darkroom.picture.write import write
-from darkroom.prompt.encoders import TokenBatch, tokenised
 from darkroom.training.compiled import compiled
-from darkroom.training.objective import Objective, Parts
-from darkroom.training.objectives.text import WORDS
-from darkroom.wording.tokenizer import Tokenizer
+from darkroom.training.objective import Parts
+from darkroom.training.objectives.latents import LatentObjective, Taught, Teaching, by_time, noised, summed
 from darkroom.wording.vocabulary import core
 
-Pictures = Scenes | ImportedPictures  # captioned pictures by sample number
 IGNORED = -100  # a concept younger than the run; cross_entropy's word for it
-SHOWN = 8  # pictures of a preview
 DEFAULTS = Defaults(width=128, height=128, steps=12, sampler="dpmpp-2m", guidance=3.5)  # of a model of such a run
-BINS = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)  # times between which the loss is logged apart
 
 
 @dataclass(frozen=True)
@@ -102,33 +82,11 @@ class DiffusionTraining(nn.Module):
         return velocity, concept, coverage
 
 
-class Taught(NamedTuple):
-    """Pictures as a step takes them: what they show, their captions read, and what covers each patch."""
-
-    composed: Composed
-    tokens: TokenBatch
-
-
-class Teaching:
-    """Pictures with their captions read, by sample number: what can be made ahead."""
-
-    def __init__(
-        self, pictures: Pictures, tokenizer: Tokenizer, length: int, dtype: torch.dtype = torch.float32
-    ) -> None:
-        """Captions are padded to ``length`` tokens; ``dtype`` is the pictures': the codec's is half the size."""
-        self.pictures, self.tokenizer, self.length, self.dtype = pictures, tokenizer, length, dtype
-
-    def __call__(self, first: int, count: int) -> Taught:
-        """Samples first .. first + count - 1."""
-        batch = self.pictures(first, count)
-        composed = batch.composed._replace(pixels=batch.composed.pixels.to(self.dtype))
-        return Taught(composed, tokenised(self.tokenizer, batch.captions, self.length))
-
-
-class DiffusionObjective(Objective):
+class DiffusionObjective(LatentObjective):
     """Rectified flow on latents of pictures; see the module's first lines."""
 
     name = "diffusion"
+    DEFAULTS = DEFAULTS
 
     def __init__(
         self,
@@ -146,52 +104,35 @@ class DiffusionObjective(Objective):
         ``compiled`` compiles the network at its first step, where the machine can. ``ahead`` makes the batches of
         ``teaching`` in other processes; None: they are made when they are needed.
         """
+        super().__init__(config, teaching, autoencoder, ahead)
         self.module: DiffusionTraining = module
-        self.settings, self.teaching, self.ahead = config, teaching, ahead
-        self.autoencoder = autoencoder.eval().requires_grad_(False)
-        self.total = total
+        self.settings, self.total = config, total
         self._forward: Callable[..., Any] | None = None if compiled else module
 
     @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.module.denoiser.out.weight.device
+    def denoiser(self) -> Denoiser:
+        return self.module.denoiser
 
-    def config(self) -> dict[str, Any]:
-        told = {"tokenizer": self.teaching.tokenizer.sha256, "composer": self.teaching.pictures.settings()}
-        return {**asdict(self.settings), **told}
-
-    def defaults(self) -> dict[str, Any]:
-        return {**defaults_of(self.settings), "composer": self.teaching.pictures.defaults()}
+    @property
+    def text(self) -> TextEncoder:
+        return self.module.text
 
     def parts(self) -> Parts:
-        networks = {"denoiser": self.settings.network, "text": self.settings.text}
-        weights = {"denoiser": "denoiser.", "text": "text.", "oracle": "oracle."}
-        return Parts(weights, networks, {WORDS: self.teaching.tokenizer.to_json()})
-
-    def close(self) -> None:
-        if self.ahead is not None:
-            self.ahead.close()
+        parts = super().parts()
+        return replace(parts, weights={**parts.weights, "oracle": "oracle."})
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         settings = self.settings
-        batch = (self.ahead or self.teaching)(first, count)
-        composed, tokens = mapped(lambda tensor: tensor.to(self.device, non_blocking=True), batch)
-        dropped = torch.rand(count, generator=generator) < settings.caption_drop
-        ids, characters, mask = self._said(tokens, dropped.to(self.device))
-        t = self._times(count, generator)
-        x0 = self._latents(composed.pixels)
-        noise = torch.randn(x0.shape, generator=generator).to(x0.device)
-        dtype = self.module.denoiser.out.weight.dtype
-        t = t.to(x0.device)
-        level = t[:, None, None, None]
-        x = ((1 - level) * x0 + level * noise).to(dtype)
+        composed, tokens = self.taught(first, count, generator)
+        t = self._times(count, generator).to(self.device)
+        x0, noise = self.mixed(composed.pixels, generator)
+        x = noised(x0, noise, t).to(self.denoiser.out.weight.dtype)
         if self._forward is None:
-            self._forward = compiled(self.module, x, t, ids, characters, mask)
-        velocity, concept, coverage = self._forward(x, t, ids, characters, mask)
+            self._forward = compiled(self.module, x, t, *tokens)
+        velocity, concept, coverage = self._forward(x, t, *tokens)
         error = (velocity.float() - (noise - x0)).square().mean((1, 2, 3))  # (B,)
         loss = error.mean()
-        metrics = {"flow": _pair(error), **_by_time(error.detach(), t)}
+        metrics = {"flow": summed(error), **by_time(error.detach(), t)}
         if settings.oracle and first < settings.oracle_until * self.total:
             ground = concept.shape[-1] - 1
             truth = composed.concept.flatten(1)
@@ -199,7 +140,7 @@ class DiffusionObjective(Objective):
             named = F.cross_entropy(concept.float().flatten(0, 1), truth.flatten())
             covered = F.binary_cross_entropy_with_logits(coverage.float(), composed.coverage.flatten(1).clamp(0, 1))
             loss = loss + settings.oracle * (named + covered)
-            metrics["oracle"] = _pair(named[None])
+            metrics["oracle"] = summed(named[None])
         return loss, metrics
 
     def _times(self, count: int, generator: torch.Generator) -> Tensor:
@@ -208,45 +149,6 @@ class DiffusionObjective(Objective):
         uniform = torch.rand(count, generator=generator)
         flat = torch.rand(count, generator=generator) < self.settings.uniform_share
         return torch.where(flat, uniform, normal.sigmoid())
-
-    def _said(self, tokens: TokenBatch, dropped: Tensor) -> TokenBatch:
-        """The captions, but for those dropped, which say nothing."""
-        nothing = tokenised(self.teaching.tokenizer, [""], self.teaching.length).to(dropped.device)
-        pairs = zip(nothing, tokens, strict=True)
-        return TokenBatch(*(torch.where(dropped.view(-1, *[1] * (b.ndim - 1)), a, b) for a, b in pairs))
-
-    def _latents(self, pixels: Tensor) -> Tensor:
-        dtype = next(self.autoencoder.parameters()).dtype
-        with torch.no_grad():
-            return self.autoencoder.encode(pixels.to(dtype, memory_format=torch.channels_last)).float().contiguous()
-
-    def preview(self, path: Path) -> None:
-        """What the run's first captions look like now, drawn as a model of it would draw them."""
-        captions = self.teaching.pictures(0, SHOWN).captions
-        card = Card(name="preview", family="diffusion", licence="unknown", defaults=DEFAULTS)
-        text, autoencoder = copy.deepcopy(self.module.text).cpu(), copy.deepcopy(self.autoencoder).cpu()
-        denoiser = copy.deepcopy(self.module.denoiser).cpu()  # drawing is on the CPU
-        model = assembled(card, self.teaching.tokenizer, text, autoencoder, denoiser)
-        tasks = (asked(Request(prompt=Prompt(text=said), seed=i), model) for i, said in enumerate(captions))
-        drawn = Engine[Image](model.evaluate).ended(tasks)
-        grey = np.full((DEFAULTS.height, DEFAULTS.width, 3), 128, np.uint8)  # numbers that overflowed
-        pictures = [image.pixels if isinstance(image, Image) else grey for image in drawn]
-        write(contact_sheet(pictures, captions, columns=4), path)
-
-
-def _pair(values: Tensor) -> Tensor:
-    """(sum, count) of values, for the log."""
-    values = values.detach()
-    return torch.stack([values.sum(), values.new_tensor(float(values.numel()))])
-
-
-def _by_time(error: Tensor, t: Tensor) -> dict[str, Tensor]:
-    """The loss between the times of BINS."""
-    found = {}
-    for low, high in pairwise(BINS):
-        inside = (t >= low) & (t < high if high < 1 else t <= high)
-        found[f"t {low:g}-{high:g}"] = torch.stack([(error * inside).sum(), inside.sum().float()])
-    return found
 
 
 assert PATCHES == 8  # the oracle's grid is the token grid of a 128 px picture
