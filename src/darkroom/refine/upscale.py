@@ -26,7 +26,7 @@ class NetworkUpscaler:
         return larger
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
-        """Enlarges pictures, one pass each: one fills every core, and eight of 1024 px would fill the memory as well."""
+        """Enlarges pictures, one pass each: one fills every core, and eight of 1024 px would fill the memory, too."""
         return [self._enlarged(pixels) for call in calls if isinstance(pixels := call.inputs["x"], Tensor)]
 
     def _enlarged(self, pixels: Tensor) -> Tensor:
