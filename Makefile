@@ -2,6 +2,7 @@
 #
 #   make demo       draw four pictures and a contact sheet into pictures/
 #   make test       the tests; `make test-all` adds the slow ones
+#   make train-mini the whole training plan at toy scale, into runs/train-mini (PACK=folder: on the data pack)
 #   make lint       style, types, direction of imports
 #   make clean      remove the environment and the caches; pictures/ and runs/ stay
 #
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 
-.PHONY: demo test test-all lint gpu-leg gpu-wheels setup clean
+.PHONY: demo test test-all train-mini lint gpu-leg gpu-wheels setup clean
 
 demo: setup
 	@$(BIN)/python -m darkroom.demo
@@ -22,6 +23,9 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+train-mini: $(VENV)/.installed-dev
+	$(BIN)/python tests/train_mini.py runs/train-mini $(PACK)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from darkroom.cli.train.options import (
@@ -16,6 +17,7 @@ from darkroom.cli.train.options import (
     Rate,
     Samples,
     Seed,
+    Size,
     Start,
     Threads,
     prepare,
@@ -30,14 +32,15 @@ def train_autoencoder(
     out: Out = Path("runs/autoencoder"),
     samples: Samples = 120_000,
     minutes: Minutes = None,
-    batch: Batch = 32,
+    batch: Batch = None,
     accumulate: Accumulate = 1,
-    rate: Rate = 1e-3,
+    rate: Rate = None,
+    size: Size = "mini",
     seed: Seed = 0,
     threads: Threads = None,
     device: Device = None,
     crop: int = 64,
-    channels: int = 8,
+    channels: int | None = None,
     start: Start = None,
     deliver: Deliver = None,
     force: Force = False,
@@ -53,19 +56,26 @@ def train_autoencoder(
     crop
         Side of the squares it learns from, in pixels: a multiple of 8, from 16 to 128.
     channels
-        Channels of a latent, 1 to 64; a denoiser is trained for as many as its autoencoder has.
+        Channels of a latent, 1 to 64; a denoiser is trained for as many as its autoencoder has. Without it the size's.
     """
-    from darkroom.nn.autoencoder import AutoencoderConfig
     from darkroom.training.console import train
     from darkroom.training.legs.autoencoder import autoencoder_leg
     from darkroom.training.legs.place import place_named
+    from darkroom.training.legs.sizes import size_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
+    of = size_named(size)
     config = TrainConfig(
-        samples, batch, seed, minutes, accumulate=accumulate, optim=OptimConfig(rate=rate, decay_share=0.3)
+        samples,
+        of.batch(32, batch),
+        seed,
+        minutes,
+        accumulate=accumulate,
+        optim=OptimConfig(rate=of.rate(1e-3, rate), decay_share=0.3),
     )
-    settings = AutoencoderObjectiveConfig(network=AutoencoderConfig(channels=channels), crop=crop)
+    network = of.autoencoder if channels is None else replace(of.autoencoder, channels=channels)
+    settings = AutoencoderObjectiveConfig(network=network, crop=crop)
     train(autoencoder_leg(place_named(data, out, device), config, settings, start, force=force), deliver)

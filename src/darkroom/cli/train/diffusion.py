@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from darkroom.cli.train.options import (
     Accumulate,
@@ -39,14 +40,14 @@ def train_diffusion(
     samples: Samples = 1_000_000,
     minutes: Minutes = None,
     timed: Timed = False,
-    batch: Batch = 64,
+    batch: Batch = None,
     accumulate: Accumulate = 1,
-    rate: Rate = 1e-3,
+    rate: Rate = None,
     decay: float = 0.2,
     optimiser: Optimiser = "muon",
     seed: Seed = 0,
     run: Run = 0,
-    size: str | None = None,
+    size: Literal["nano", "mini", "base"] | None = None,
     vocabulary: Vocabulary = "everyday",
     scenes: Described = "plain",
     styles: SceneStyles = None,
@@ -81,12 +82,14 @@ def train_diffusion(
     from darkroom.training.console import train
     from darkroom.training.legs.diffusion import diffusion_leg
     from darkroom.training.legs.place import place_named
+    from darkroom.training.legs.sizes import size_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
-    optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=decay)
-    config = TrainConfig(samples, batch, seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
+    of = size_named(size or "mini")
+    optim = OptimConfig(rate=of.rate(1e-3, rate), muon=optimiser == "muon", decay_share=decay)
+    config = TrainConfig(samples, of.batch(64, batch), seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
     train(
         diffusion_leg(
             place_named(data, out, device, workers),

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from darkroom.cli.train.options import (
     Accumulate,
-    Batch,
     Compiled,
     Data,
     Deliver,
@@ -18,7 +17,6 @@ from darkroom.cli.train.options import (
     Minutes,
     Optimiser,
     Out,
-    Rate,
     Run,
     Samples,
     Seed,
@@ -42,9 +40,9 @@ def train_flow_map(
     samples: Samples = 200_000,
     minutes: Minutes = None,
     timed: Timed = False,
-    batch: Batch = 64,
+    batch: int = 64,
     accumulate: Accumulate = 1,
-    rate: Rate = 2e-4,
+    rate: float = 2e-4,
     decay: float = 0.2,
     optimiser: Optimiser = "adamw",
     seed: Seed = 0,
@@ -74,6 +72,10 @@ def train_flow_map(
         Hand-over folder of the autoencoder's leg.
     teacher
         The denoiser whose pictures it learns to draw, where --from is an earlier such leg; without it that of --from.
+    batch
+        Pictures of one step, 1 to 65,536; a larger one takes more memory.
+    rate
+        Learning rate, at most 1; lower it where the loss is not finite.
     decay
         The learning rate falls to zero over this last share of the samples; 0 keeps it for another leg.
     """

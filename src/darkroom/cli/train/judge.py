@@ -20,6 +20,7 @@ from darkroom.cli.train.options import (
     Run,
     Samples,
     Seed,
+    Size,
     Threads,
     Timed,
     Workers,
@@ -36,10 +37,11 @@ def train_judge(
     samples: Samples = 1_000_000,
     minutes: Minutes = None,
     timed: Timed = False,
-    batch: Batch = 64,
+    batch: Batch = None,
     accumulate: Accumulate = 1,
-    rate: Rate = 2e-3,
+    rate: Rate = None,
     optimiser: Optimiser = "muon",
+    size: Size = "mini",
     seed: Seed = 0,
     run: Run = 0,
     threads: Threads = None,
@@ -70,13 +72,27 @@ def train_judge(
     from darkroom.training.console import train
     from darkroom.training.legs.judge import judge_leg
     from darkroom.training.legs.place import place_named
+    from darkroom.training.legs.sizes import size_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
-    optim = OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=0.4)
-    config = TrainConfig(samples, batch, seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
+    of = size_named(size)
+    optim = OptimConfig(rate=of.rate(2e-3, rate), muon=optimiser == "muon", decay_share=0.4)
+    config = TrainConfig(samples, of.batch(64, batch), seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
     place = place_named(data, out, device, workers)
     train(
-        judge_leg(place, config, start, words=words, without=without, run=run, compiled=compiled, force=force), deliver
+        judge_leg(
+            place,
+            config,
+            start,
+            network=of.detector,
+            reader=of.reader,
+            words=words,
+            without=without,
+            run=run,
+            compiled=compiled,
+            force=force,
+        ),
+        deliver,
     )

@@ -24,7 +24,14 @@ Workers = Annotated[
 Data = Annotated[Path, Parameter(help="Folder that `darkroom data build` wrote.")]
 Out = Annotated[Path, Parameter(help="Run folder: checkpoints, log, previews and the hand-over of the weights.")]
 Samples = Annotated[int, Parameter(help="Length of the whole run, in pictures; legs that go on count along.")]
-Batch = Annotated[int, Parameter(help="Pictures of one step, 1 to 65,536; a larger one takes more memory.")]
+Size = Annotated[
+    Literal["nano", "mini", "base"],
+    Parameter(help="The one dial: nano for tests, mini for two CPU cores, base for a GPU."),
+]
+Batch = Annotated[
+    int | None,
+    Parameter(help="Pictures of one step, 1 to 65,536; a larger one takes more memory. Without it the size's."),
+]
 Accumulate = Annotated[
     int,
     Parameter(
@@ -32,7 +39,10 @@ Accumulate = Annotated[
         "share out among them."
     ),
 ]
-Rate = Annotated[float, Parameter(help="Learning rate, at most 1; lower it where the loss is not finite.")]
+Rate = Annotated[
+    float | None,
+    Parameter(help="Learning rate, at most 1; lower it where the loss is not finite. Without it the size's."),
+]
 Seed = Annotated[int, Parameter(help="Number that everything random follows from, 0 to 65,535.")]
 Threads = Annotated[
     int | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from darkroom.cli.train.options import Batch, Device, Force, Minutes, Out, Seed, Threads, prepare, train_app
+from darkroom.cli.train.options import Device, Force, Minutes, Out, Seed, Threads, prepare, train_app
 from darkroom.contracts.errors import BadInput
 
 SCRATCH = "scratch"
@@ -23,7 +23,7 @@ def train_own(
     name: str = "own",
     samples: int | None = None,
     minutes: Minutes = None,
-    batch: Batch = 64,
+    batch: int = 64,
     rate: float | None = None,
     seed: Seed = 0,
     threads: Threads = None,
@@ -53,6 +53,8 @@ def train_own(
         What the card calls the model.
     samples
         Length of the whole run, in pictures; without it each is looked at sixty times, from 10,000 to 300,000 in all.
+    batch
+        Pictures of one step, 1 to 65,536; a larger one takes more memory.
     rate
         Learning rate, at most 1; without it 0.0005, and 0.001 from scratch.
     compiled

@@ -16,6 +16,7 @@ from darkroom.cli.train.options import (
     Rate,
     Samples,
     Seed,
+    Size,
     Start,
     Threads,
     prepare,
@@ -30,9 +31,10 @@ def train_text(
     out: Out = Path("runs/text"),
     samples: Samples = 200_000,
     minutes: Minutes = None,
-    batch: Batch = 128,
+    batch: Batch = None,
     accumulate: Accumulate = 1,
-    rate: Rate = 1e-3,
+    rate: Rate = None,
+    size: Size = "mini",
     seed: Seed = 0,
     threads: Threads = None,
     device: Device = None,
@@ -49,12 +51,19 @@ def train_text(
     """
     from darkroom.training.console import train
     from darkroom.training.legs.place import place_named
+    from darkroom.training.legs.sizes import size_named
     from darkroom.training.legs.text import text_leg
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
+    of = size_named(size)
     config = TrainConfig(
-        samples, batch, seed, minutes, accumulate=accumulate, optim=OptimConfig(rate=rate, decay_share=0.3)
+        samples,
+        of.batch(128, batch),
+        seed,
+        minutes,
+        accumulate=accumulate,
+        optim=OptimConfig(rate=of.rate(1e-3, rate), decay_share=0.3),
     )
-    train(text_leg(place_named(data, out, device), config, start, force=force), deliver)
+    train(text_leg(place_named(data, out, device), config, start, network=of.text, force=force), deliver)

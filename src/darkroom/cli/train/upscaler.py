@@ -17,6 +17,7 @@ from darkroom.cli.train.options import (
     Run,
     Samples,
     Seed,
+    Size,
     Start,
     Threads,
     Timed,
@@ -33,9 +34,10 @@ def train_upscaler(
     samples: Samples = 60_000,
     minutes: Minutes = None,
     timed: Timed = False,
-    batch: Batch = 4,
-    rate: Rate = 2e-3,
+    batch: Batch = None,
+    rate: Rate = None,
     optimiser: Optimiser = "muon",
+    size: Size = "mini",
     seed: Seed = 0,
     run: Run = 0,
     threads: Threads = None,
@@ -62,22 +64,24 @@ def train_upscaler(
     """
     from darkroom.model import EMBEDDED
     from darkroom.training.console import train
-    from darkroom.training.legs.place import Place, device_named
+    from darkroom.training.legs.place import place_named
+    from darkroom.training.legs.sizes import size_named
     from darkroom.training.legs.upscaler import upscaler_leg
     from darkroom.training.loop import TrainConfig
     from darkroom.training.objectives.upscaler import UpscalerObjectiveConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
+    of = size_named(size)
     config = TrainConfig(
         samples,
-        batch,
+        of.batch(4, batch),
         seed,
         minutes,
-        optim=OptimConfig(rate=rate, muon=optimiser == "muon", decay_share=0.4),
+        optim=OptimConfig(rate=of.rate(2e-3, rate), muon=optimiser == "muon", decay_share=0.4),
         timed=timed,
     )
-    settings = UpscalerObjectiveConfig(crop=crop)
-    place = Place(data, out, device_named(device))
+    settings = UpscalerObjectiveConfig(network=of.upscaler, crop=crop)
+    place = place_named(data, out, device)
     leg = upscaler_leg(place, config, settings, autoencoder=autoencoder or EMBEDDED, start=start, run=run, force=force)
     train(leg, deliver)

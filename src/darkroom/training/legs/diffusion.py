@@ -12,7 +12,7 @@ from darkroom.contracts.errors import BadInput
 from darkroom.data.imported import holds_pictures
 from darkroom.data.loader import joined
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.nn.dit import DenoiserConfig, sized
+from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.text import TextConfig
 from darkroom.training.handover import (
     fingerprint,
@@ -25,6 +25,7 @@ from darkroom.training.handover import (
 )
 from darkroom.training.legs.lessons import lessons
 from darkroom.training.legs.place import Place
+from darkroom.training.legs.sizes import size_named
 from darkroom.training.limits import RUNS, within
 from darkroom.training.loop import CONFIG, TrainConfig, Trainer
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionObjectiveConfig, DiffusionTraining
@@ -61,7 +62,8 @@ def diffusion_leg(
     ahead = place.ahead(teaching, joined, config.batch)
 
     codec = opened_autoencoder(autoencoder)
-    network = replace(sized(size or "mini", codec.config.channels), text_width=text_config.width)
+    shape = size_named(size or "mini").denoiser
+    network = replace(shape, channels=codec.config.channels, text_width=text_config.width)
     if start is not None and size is None:
         network = network_of(start, "denoiser", DenoiserConfig)
     torch.manual_seed(config.seed)

@@ -59,6 +59,7 @@ def upscaler_leg(
         force=force,
         origin=origin,
         sources=sources_of(place.data, autoencoder, start),
+        group=place.group,
     )
     if weights:
         trainer.start_from(weights)
