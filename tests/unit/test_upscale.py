@@ -131,6 +131,15 @@ def test_what_is_not_possible_is_said_in_a_sentence(folder: Path, capsys: pytest
         assert ended.value.code == 2 and capsys.readouterr().err.startswith(said)
 
 
+def test_the_card_says_whether_pictures_can_be_enlarged(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    darkroom("models", "show", str(folder))
+    assert "upscaling   1, 2, 4 times; 1 where nothing is asked for" in capsys.readouterr().out
+    darkroom("models", "show", str(saved(tiny_model(with_upscaler=False), tmp_path / "bare")))
+    assert "upscaling" not in capsys.readouterr().out
+
+
 def test_the_upscaler_is_opened_with_its_model(folder: Path) -> None:
     model, first = open_model(str(folder)), tiny_model()
     one, other = (m.generate("a fox", seed=3, steps=1, upscale=2) for m in (model, DrawingModel(first)))

@@ -63,8 +63,8 @@ def card_lines(card: Any) -> list[str]:
     d = card.defaults
     lines = [card.name, card.description, ""]
     lines += [f"defaults    {d.width}x{d.height}, {d.steps} steps of {d.sampler}, guidance {d.guidance:g}"]
-    largest = f", pictures up to {UPSCALES[-1]} times as large" if UPSCALER in card.files else ""
-    lines += [f"upscaling   {d.upscale} times{largest}"] if largest or d.upscale > 1 else []
+    factors = ", ".join(str(factor) for factor in UPSCALES)
+    lines += [f"upscaling   {factors} times; {d.upscale} where nothing is asked for"] if UPSCALER in card.files else []
     lines += [f"styles      {', '.join(card.styles)}", f"licence     {card.licence}", f"hash        {card.model_hash}"]
     lines += [f"cannot      {limit}" for limit in card.limits]
     lines += [f"trained     {leg.date}  {leg.samples:,} samples  {leg.what}" for leg in card.training]
