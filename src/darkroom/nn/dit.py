@@ -131,7 +131,7 @@ class Denoiser(nn.Module):
         self.registers = nn.Parameter(torch.randn(c.registers, c.width) * 0.02)
         self.time = TimeEmbedding(c.width, fastest=None if c.flow_map is None else FASTEST)
         if c.flow_map is not None:
-            self.guidance = TimeEmbedding(c.width, scale=1.0)  # as slow as guidance is coarse
+            self.guidance = TimeEmbedding(c.width, scale=1.0, bias=False)  # as slow as guidance is coarse
         self.pooled = nn.Linear(c.text_width, c.width, bias=False)  # a second bias breaks Inductor on CPU
         self.modulation = nn.Linear(c.width, 6 * c.width)
         self.blocks = Blocks(Block(c) for _ in range(c.depth))

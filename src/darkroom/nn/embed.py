@@ -26,10 +26,17 @@ def sinusoids(
 class TimeEmbedding(nn.Module):
     """Time in [0, 1] to a vector: sinusoids through a two-layer perceptron; other numbers with another ``scale``."""
 
-    def __init__(self, width: int, frequencies: int = 128, scale: float = 1000.0, fastest: float | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        frequencies: int = 128,
+        scale: float = 1000.0,
+        fastest: float | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.frequencies, self.scale, self.fastest = frequencies, scale, fastest
-        self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
+        self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width, bias))
 
     def forward(self, t: Float[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
         dtype = next(self.parameters()).dtype
@@ -40,7 +47,8 @@ class TimeEmbedding(nn.Module):
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
 
 def centred_positions(height: int, width: int) -> Float[Tensor, "tokens 2"]:
