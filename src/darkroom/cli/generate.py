@@ -61,7 +61,7 @@ def generate(
     guidance
         How strongly the prompt steers, 1 is plain. Without it the model's own.
     sampler
-        euler, heun, dpmpp-2m or euler-a. Without it the model's own.
+        euler, heun, dpmpp-2m or euler-a; flow-map with models that are flow maps. Without it the model's own.
     style
         A style of the model: see `darkroom models show`.
     upscale
