@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from darkroom.protocols import Call, Denoise, Level, Task
-from darkroom.synthesis.guidance import guided, led_away, together, watched
+from darkroom.synthesis.guidance import LONG, guided, led_away, together, watched
 from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, spaced
 from darkroom.synthesis.prediction import KINDS, PredictionKind, to_x0
 from darkroom.synthesis.samplers import heun
@@ -273,4 +273,4 @@ def test_over_a_step_it_acts_for_the_share_of_its_interval(start: float, end: fl
     now, after = RectifiedFlow().level(start), RectifiedFlow().level(end)
     denoise = led_away(LED, NOTHING if share else forbidden, UNWANTED if share else forbidden, 3.0, (0.1, 0.9))
     led, nothing, unwanted = (run(denoise(X, now), evaluate) for denoise in (LED, NOTHING, UNWANTED))
-    torch.testing.assert_close(run(denoise(X, now, after), evaluate), led + 2.0 * share * (nothing - unwanted))
+    torch.testing.assert_close(run(denoise(X, now, after), evaluate), led + 2.0 * LONG * share * (nothing - unwanted))

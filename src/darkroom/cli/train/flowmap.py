@@ -42,9 +42,9 @@ def train_flow_map(
     timed: Timed = False,
     batch: int = 64,
     accumulate: Accumulate = 1,
-    rate: float = 2e-4,
+    rate: float = 6e-4,
     decay: float = 0.2,
-    optimiser: Optimiser = "adamw",
+    optimiser: Optimiser = "muon",
     seed: Seed = 0,
     run: Run = 0,
     vocabulary: Vocabulary = "everyday",
@@ -58,7 +58,7 @@ def train_flow_map(
     deliver: Deliver = None,
     force: Force = False,
 ) -> None:
-    """Make a flow map of a trained denoiser: it draws in 4 evaluations what took 24.
+    """Make a flow map of a trained denoiser: it draws in 4 evaluations what took 22.
 
     Examples:
 
