@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,14 +20,20 @@ from darkroom.wording.tokenizer import Tokenizer
 WORDS = "a red fox in the snow, two blue cats and one green tree on a white background, 3d cartoon flat"
 
 
-def tiny_model(seed: int = 0, dtype: torch.dtype = torch.bfloat16, *, with_upscaler: bool = True) -> Model:
+def tiny_model(
+    seed: int = 0,
+    dtype: torch.dtype = torch.bfloat16,
+    *,
+    with_upscaler: bool = True,
+    flow_map: tuple[float, float] | None = None,
+) -> Model:
     """A model whose layers that start at zero are random too, so that every input counts."""
     torch.manual_seed(seed)
     tokenizer = Tokenizer.train([WORDS] * 3, 512)
     networks = (
         text.TextEncoder(text.nano()),
         autoencoder.Autoencoder(autoencoder.nano()),
-        dit.Denoiser(dit.sized("nano", channels=4)),
+        dit.Denoiser(replace(dit.sized("nano", channels=4), flow_map=flow_map)),
         upscaler.Upscaler(upscaler.nano()),
     )
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -132,11 +133,33 @@ def test_a_pause_ends_when_the_run_is_told_to_stop(tmp_path: Path, monkeypatch: 
 
 
 def test_losses_that_are_not_finite_are_skipped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever micro-batch it was: what the step had gathered by then is dropped."""
+    ends = []
+    for occurrence in (3, 4):  # the first and the second of the second step
+        faults._seen.clear()
+        monkeypatch.setenv(faults.VARIABLE, f"training.loss:{occurrence}:NaN")
+        trainer = trainer_in(tmp_path / str(occurrence))
+        trainer.run(lambda report: None, pytest.fail)
+        assert trainer.skipped == 1 and trainer.step == STEPS
+        ends.append(everything(trainer))
+    assert same_bits(*ends)
+
+
+def test_what_is_only_looked_at_does_not_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     faults._seen.clear()
-    monkeypatch.setenv(faults.VARIABLE, "training.loss:4:NaN")  # the second micro-batch of the second step
-    trainer = trainer_in(tmp_path)
-    trainer.run(lambda report: None, pytest.fail)
-    assert trainer.skipped == 1 and trainer.step == STEPS
+    monkeypatch.setenv(faults.VARIABLE, "training.log:1:ENOSPC")
+    trainer, warnings = trainer_in(tmp_path), list[str]()
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer.objective, "preview", fails)
+    trainer.run(lambda report: None, warnings.append, fails)
+    assert trainer.step == STEPS and len((tmp_path / "log.jsonl").read_text().splitlines()) == 0
+    whats = ["the log", *["the hand-over"] * 3, "the preview"]
+    assert sorted(warnings) == sorted(
+        f"{what} was not written (no space left on device); training goes on" for what in whats
+    )
 
 
 class Numbered(ToyObjective):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -311,3 +312,21 @@ def test_muon_restored_from_a_file_goes_on_in_the_same_bits() -> None:
             gradients(m, step)
             masters.step(1e-2)
     assert same_bits(whole.masters, resumed.masters) and same_bits(whole.state(), resumed.state())
+
+
+@pytest.mark.parametrize("muon", [True, False])
+def test_moments_of_another_optimiser_are_begun_anew(muon: bool) -> None:
+    """As where a run is forced on with the other one."""
+    modules = [nn.Sequential(nn.Linear(40, 40), nn.Linear(40, 3)) for _ in range(2)]
+    before, after = (
+        Masters(module, replace(PLAIN, muon=use), torch.float32)
+        for module, use in zip(modules, (not muon, muon), strict=True)
+    )
+    gradients(modules[0], 0)
+    before.step(1e-2)
+    after.restore(before.masters, before.state())
+    names = {name.split("|")[0] for name in after.state()}
+    assert "1.weight" in names and "0.weight" not in names  # narrow: AdamW's in both; wide: not
+    gradients(modules[1], 1)
+    after.step(1e-2)
+    assert ("0.weight|momentum_buffer" in after.state()) == muon and ("0.weight|exp_avg" in after.state()) != muon

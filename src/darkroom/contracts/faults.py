@@ -1,8 +1,9 @@
 """Named points where a test can make the k-th occurrence fail, as SQLite tests itself.
 
-``FAULT=checkpoint.file:3:ENOSPC`` makes the third file of a checkpoint fail for want of room. An action is the name of
-an OSError's number (ENOSPC, EIO), OOM (MemoryError), NaN (:func:`at` answers true and its caller spoils its numbers),
-SIGKILL, or seconds to sleep. Several are divided by commas; ``k`` may be a range, ``2-4``. Unset: nothing ever fails.
+``DARKROOM_FAULT=checkpoint.file:3:ENOSPC`` makes the third file of a checkpoint fail for want of room. An action is the
+name of an OSError's number (ENOSPC, EIO), OOM (MemoryError), NaN (:func:`at` answers true and its caller spoils its
+numbers), SIGKILL, or seconds to sleep. Several are divided by commas; ``k`` may be a range, ``2-4``. Unset: nothing
+ever fails.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
-VARIABLE = "FAULT"
+VARIABLE = "DARKROOM_FAULT"
 _seen: Counter[str] = Counter()
 
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 C = TypeVar("C")
+TOLD = 60  # characters of a setting that a sentence names
 
 
 def read_config(kind: type[C], values: Mapping[str, Any]) -> C:
@@ -51,4 +52,10 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
         return [d for k in keys for d in differences(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
-    return [] if old == new else [f"{path}: {old} -> {new}"]
+    return [] if old == new else [f"{path}: {_told(old)} -> {_told(new)}"]
+
+
+def _told(value: Any) -> str:
+    """A value as a sentence can hold it."""
+    text = str(value)
+    return text if len(text) <= TOLD else f"{text[:TOLD]} …"

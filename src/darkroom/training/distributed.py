@@ -1,8 +1,9 @@
 """Several processes that train one run together, as ``torchrun`` starts them (data parallel).
 
 A step's batch is made of micro-batches (``accumulate`` of them). One process computes their gradients one after
-another; several share them out and add the gradients up, so the step is the same: to the last bit on two CPU
-processes, to the order of a sum on more. Muon's matrices are shared out as well, each turned by one process only.
+another; several share them out and add the gradients up, so the step is the same: to the last bit where two CPU
+processes take one micro-batch each, to the order of a sum elsewhere. Muon's matrices are shared out as well, each
+turned by one process only.
 """
 
 from __future__ import annotations

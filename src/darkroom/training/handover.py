@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from darkroom.contracts.card import DataSource
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, CannotWrite, reason
 from darkroom.contracts.ledger import read_ledger
 from darkroom.data.stock.built import LEDGER
 from darkroom.model import CARD, read_card
@@ -55,7 +55,11 @@ def hand_over(trainer: Trainer, folder: Path | None = None) -> Path:
     leg["date"] = datetime.date.today().isoformat()
     leg["sources"] = [source.model_dump() for source in trainer.sources]
     files[LEG] = json.dumps(leg, indent=1).encode()
-    replace_folder(folder, files)
+    try:
+        replace_folder(folder, files)
+    except OSError as error:
+        rule = f"could not be written ({reason(error)})"
+        raise CannotWrite(f"{folder}", rule, "free some space; the same command writes it again") from error
     return folder
 
 

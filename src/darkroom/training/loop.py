@@ -22,7 +22,7 @@ from torch import Tensor
 
 from darkroom.contracts import faults
 from darkroom.contracts.card import DataSource
-from darkroom.contracts.errors import BadInput, NoSpace
+from darkroom.contracts.errors import BadInput, CannotWrite, NoSpace, reason
 from darkroom.contracts.files import publish
 from darkroom.nn.config import defaults_of, differences, filled
 from darkroom.training import checkpoint
@@ -129,8 +129,15 @@ class Trainer:
         found = checkpoint.newest(self.folder / "checkpoints", warn)
         if found is None:
             return False
+        self._check_origin(found)
         self._restore(found)
         return True
+
+    def _check_origin(self, found: checkpoint.Checkpoint) -> None:
+        """Refuses to go on in other latents: what they mean is the autoencoder's."""
+        began, now = (told.get("autoencoder") for told in (found.state.get("origin", {}), self.origin))
+        if began is not None and now is not None and began != now:
+            raise TrainingError(f"{self.folder} was trained with another autoencoder; give that one or a new folder")
 
     def _check_fit(self, weights: Mapping[str, Tensor], what: str) -> None:
         for name, master in self.masters.masters.items():
@@ -157,6 +164,7 @@ class Trainer:
         if not self.group.leads:
             return
         state = {"step": self.step, "samples": self.samples, "skipped": self.skipped, "config": self._resolved()}
+        state["origin"] = self.origin
         while True:
             try:
                 publish(json.dumps(self._resolved(), indent=1, sort_keys=True).encode(), self.folder / CONFIG)
@@ -208,15 +216,16 @@ class Trainer:
         saved, previewed = Clock(config.checkpoint_minutes * 60), Clock(config.preview_minutes * 60)
         interval = Interval(self.samples)
         self.folder.mkdir(parents=True, exist_ok=True)
-        bad, rollbacks = 0, 0
+        bad, rollbacks, owed = 0, 0, False
         leads = self.group.leads  # its clocks count
         before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             self._check_alike()
             while self.step < total:
-                ends, saves = self.group.any(self._stop or (leads and leg.due()), leads and saved.due())
+                ends, saves = self.group.any(self._stop or (leads and leg.left() <= 0), leads and saved.due())
                 if ends:
                     break
+                owed = owed or saves
                 norm, metrics = self.advance()
                 if norm is None:
                     bad += 1
@@ -227,18 +236,22 @@ class Trainer:
                 bad = 0
                 interval.add(metrics, norm)
                 if self.step % config.log_steps == 0:
-                    progress = self._progress(interval, leg.left())
+                    progress = self._progress(interval, leg.left(), warn)
                     if leads:
                         report(progress)
                     interval = Interval(self.samples)
-                if saves or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
+                if owed or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
                     self.save(warn)
-                    saved_one()
+                    owed = False
+                    with _spared(warn, "the hand-over"):
+                        saved_one()
                 if leads and previewed.due():
-                    self.preview()
+                    with _spared(warn, "the preview"):
+                        self.preview()
             self.save(warn)
             if leads:
-                self.preview()
+                with _spared(warn, "the preview"):
+                    self.preview()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -317,15 +330,17 @@ class Trainer:
             raise TrainingError(f"{cause} and there is no checkpoint yet; lower --rate or look at the data")
         step, skipped = self.step, self.skipped
         self._restore(found)
+        self._check_alike()
         self.step, self.skipped = step, skipped  # go on with other samples: the same ones would fail the same way
         warn(f"{cause}; weights rolled back to {found.path.name}")
 
-    def _progress(self, interval: Interval, leg_seconds: float) -> Progress:
+    def _progress(self, interval: Interval, leg_seconds: float, warn: Callable[[str], None]) -> Progress:
         metrics, rate = interval.means(self.group), interval.rate(self.samples)
         left = min(max(0, self.config.samples - self.samples) / rate, max(0.0, leg_seconds))
         line = {"step": self.step, "samples": self.samples, "rate": round(rate, 1), "skipped": self.skipped}
         if self.group.leads:
-            with open(self.folder / "log.jsonl", "a") as log:
+            with _spared(warn, "the log"), open(self.folder / "log.jsonl", "a") as log:
+                faults.at("training.log")
                 log.write(json.dumps({**line, **{k: round(v, 5) for k, v in metrics.items()}}) + "\n")
         return Progress(self.samples, self.config.samples, rate, left, metrics)
 
@@ -337,6 +352,15 @@ class Trainer:
             > 1
         ):
             raise TrainingError("the processes of this run do not hold the same weights; give them one run folder")
+
+
+@contextmanager
+def _spared(warn: Callable[[str], None], what: str) -> Iterator[None]:
+    """Training goes on without what is only looked at, or will be written again."""
+    try:
+        yield
+    except (OSError, CannotWrite) as error:
+        warn(f"{what} was not written ({reason(error)}); training goes on")
 
 
 def step_seed(seed: int, step: int, part: int = 0) -> int:

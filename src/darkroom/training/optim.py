@@ -135,7 +135,7 @@ class Masters:
                 found[f"{name}|{key}"] = value
         if self.group.size > 1 and self.group.any(bool(found))[0]:
             named = [{f"{name}|{MOMENT}": tensor for name, tensor in turned.items()} for turned in self.turned]
-            found.update({k: torch.empty_like(t) for owned in named for k, t in owned.items() if k not in found})
+            found.update({k: torch.zeros_like(t) for owned in named for k, t in owned.items() if k not in found})
             self.group.spread([[found[key] for key in owned] for owned in named])
         return found
 
@@ -148,11 +148,13 @@ class Masters:
             optimiser.state.clear()
         for key, value in state.items():
             name, slot = key.rsplit("|", 1)
-            if name not in self.owner:  # another process steps it
+            owner = self.owner.get(name)
+            # Another process steps it; or another optimiser did, whose moments mean nothing to this one.
+            if owner is None or isinstance(owner, torch.optim.Muon) != (slot == MOMENT):
                 continue
             stepped = self.stepped[name]
             like = stepped if value.shape == stepped.shape else stepped.new_empty(value.shape)  # device, memory layout
-            self.owner[name].state[stepped][slot] = torch.empty_like(like).copy_(value)
+            owner.state[stepped][slot] = torch.empty_like(like).copy_(value)
         self.publish()
 
 

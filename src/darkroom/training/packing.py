@@ -62,9 +62,10 @@ def pack(
         weights[UPSCALER] = weights_of(upscaler, UPSCALER)
         larger = trained(upscaler)
         legs += larger
-    card = read_card(words_from.parent) if words_from is not None else _plain(name)
+    card = read_card(words_from.parent) if words_from is not None else plain_card(name)
     if not card.training:
-        card = card.model_copy(update={"training": tuple(legs)})
+        each_once = tuple(leg for i, leg in enumerate(legs) if leg not in legs[:i])
+        card = card.model_copy(update={"training": each_once})
     elif upscaler is not None:  # which the card's words may not know yet
         news = [one for one in larger if one not in card.training]
         card = card.model_copy(update={"training": (*card.training, *news)})
@@ -124,6 +125,6 @@ def fitting(given: Defaults, network: DenoiserConfig) -> Defaults:
     return given.model_copy(update={"steps": own.steps, "sampler": own.sampler})
 
 
-def _plain(name: str) -> Card:
+def plain_card(name: str) -> Card:
     """A card for a model of one's own."""
     return Card(name=name, family="diffusion", licence="unknown", description="A model of your own.", defaults=DEFAULTS)

@@ -82,12 +82,12 @@ def train_diffusion(
     from darkroom.training.console import train
     from darkroom.training.legs.diffusion import diffusion_leg
     from darkroom.training.legs.place import place_named
-    from darkroom.training.legs.sizes import size_named
+    from darkroom.training.legs.sizes import size_for
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
 
     prepare(threads)
-    of = size_named(size or "mini")
+    of = size_for(size, start)
     optim = OptimConfig(rate=of.rate(1e-3, rate), muon=optimiser == "muon", decay_share=decay)
     config = TrainConfig(samples, of.batch(64, batch), seed, minutes, accumulate=accumulate, optim=optim, timed=timed)
     train(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -74,15 +76,22 @@ def train_own(
     from darkroom.training.legs.place import place_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
+    from darkroom.training.packing import plain_card
 
+    # What is wrong with the options is said before the pictures are read, and not after they were learnt.
+    plain_card(name)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadInput("torchrun", "starts several processes, and this works alone", "use darkroom train diffusion")
     scratch = start == SCRATCH
     model = EMBEDDED if scratch else folder_of(start)
-    pictures = prepared(data, out, lambda line: print(line, file=sys.stderr))
     rate = rate if rate is not None else (1e-3 if scratch else 5e-4)
     optim = OptimConfig(rate=rate, muon=True, decay_share=0.2 if scratch else 0.5)
-    length = length_for(pictures) if samples is None else samples
-    config = TrainConfig(length, batch, seed, minutes, optim=optim, timed=minutes is not None)
-    place = place_named(pictures, out, device)
+    config = TrainConfig(samples or 1, batch, seed, minutes, optim=optim, timed=minutes is not None)
+    place = place_named(data, out, device)
+    pictures = prepared(data, out, lambda line: print(line, file=sys.stderr))
+    if samples is None:
+        config = replace(config, samples=length_for(pictures))
+    place = replace(place, data=pictures)
     trainer = own_leg(place, config, model, scratch=scratch, compiled=compiled, force=force)
     with trained(trainer):
         print(packed_model(out, model, name))

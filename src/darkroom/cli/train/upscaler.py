@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darkroom.cli.train.options import (
+    Accumulate,
     Batch,
     Data,
     Deliver,
@@ -35,6 +36,7 @@ def train_upscaler(
     minutes: Minutes = None,
     timed: Timed = False,
     batch: Batch = None,
+    accumulate: Accumulate = 1,
     rate: Rate = None,
     optimiser: Optimiser = "muon",
     size: Size = "mini",
@@ -78,6 +80,7 @@ def train_upscaler(
         of.batch(4, batch),
         seed,
         minutes,
+        accumulate=accumulate,
         optim=OptimConfig(rate=of.rate(2e-3, rate), muon=optimiser == "muon", decay_share=0.4),
         timed=timed,
     )

@@ -66,6 +66,9 @@ def diffusion_leg(
     network = replace(shape, channels=codec.config.channels, text_width=text_config.width)
     if start is not None and size is None:
         network = network_of(start, "denoiser", DenoiserConfig)
+    if network.flow_map is not None:
+        fix = "give the denoiser it was made of"
+        raise BadInput(f"{start}", "is a flow map, which this training would undo", fix)
     torch.manual_seed(config.seed)
     concepts = _concepts(place.out)
     module = DiffusionTraining(network, text_config, concepts)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from darkroom.contracts.card import UPSCALER
 from darkroom.data.imported import LEDGER, holds_pictures, import_folder, imported
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.training.handover import HANDOVER
+from darkroom.training.handover import HANDOVER, has_weights
 from darkroom.training.legs.diffusion import diffusion_leg
 from darkroom.training.legs.place import Place
 from darkroom.training.loop import TrainConfig, Trainer
@@ -59,5 +60,6 @@ def own_leg(
 
 
 def packed_model(out: Path, model: Path, name: str) -> Path:
-    """The run's hand-over as a model folder, with the autoencoder it was trained on."""
-    return pack(model, out / HANDOVER, out / MODEL, name, None)
+    """The run's hand-over as a model folder, with the autoencoder it was trained on, and the upscaler beside that."""
+    upscaler = model if has_weights(model, UPSCALER) else None
+    return pack(model, out / HANDOVER, out / MODEL, name, None, upscaler=upscaler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from darkroom.contracts.errors import unknown
 from darkroom.judge.truth import WHOLE
@@ -13,6 +14,7 @@ from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.matching import reader_config
 from darkroom.nn.text import TextConfig
 from darkroom.nn.upscaler import UpscalerConfig
+from darkroom.training.handover import network_of
 from darkroom.training.objectives.judge import detector_config
 from darkroom.wording.vocabulary import core
 
@@ -68,6 +70,16 @@ def base() -> Size:
 
 
 SIZES = {"nano": nano, "mini": mini, "base": base}
+
+
+def size_for(name: str | None, start: Path | None) -> Size:
+    """The size of that name; None: that of the denoiser of the hand-over or model ``start``, or mini's."""
+    if name is not None or start is None:
+        return size_named(name or "mini")
+    shape = network_of(start, "denoiser", DenoiserConfig)
+    made = (make() for make in SIZES.values())
+    like = (size for size in made if (size.denoiser.width, size.denoiser.depth) == (shape.width, shape.depth))
+    return next(like, mini())
 
 
 def size_named(name: str) -> Size:
