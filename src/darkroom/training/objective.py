@@ -39,7 +39,11 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        """Loss over samples first .. first + count - 1; every draw comes from the CPU ``generator`` or the index."""
+        """Loss over samples first .. first + count - 1; every draw comes from the CPU ``generator`` or the index.
+
+        It should be a mean over samples: then a batch cut into micro-batches has the loss of the whole. Where it is one
+        of the batch (pairs told apart, shares of energy), micro-batches have a slightly different one.
+        """
 
     @abstractmethod
     def parts(self) -> Parts:

@@ -60,7 +60,7 @@ def device_named(name: str | None) -> torch.device:
 
 
 def place_named(data: Path, out: Path, device: str | None, workers: int | None = 0) -> Place:
-    """A place; ``workers`` None is none beside a CPU, and all cores but two beside a GPU.
+    """A place; ``workers`` None is none beside a CPU, and all of its share of the cores but two beside a GPU.
 
     Where ``torchrun`` started this process, it is one of a group, and of the GPUs each process takes its own.
     """
@@ -69,5 +69,6 @@ def place_named(data: Path, out: Path, device: str | None, workers: int | None =
         found = device_named(f"cuda:{number}")
         torch.cuda.set_device(found)
     if workers is None:
-        workers = max(0, cores() - 2) if found.type == "cuda" else 0
+        each = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of the processes on this machine
+        workers = max(0, each - 2) if found.type == "cuda" else 0
     return Place(data, out, found, workers, joined(found))
