@@ -29,8 +29,8 @@ class Ahead(Generic[T]):
     """``make(first, count)``, done by ``workers`` processes for the batch asked for and those that will follow it.
 
     Made before a network is on a GPU: workers are forks of this process, and use none. ``join`` puts a batch's chunks
-    together, in a thread that does so for the next batch too; with ``pinned`` into memory that a GPU copies from without
-    waiting.
+    together, in a thread that does so for the next batch too; with ``pinned`` into memory that a GPU copies from
+    without waiting.
     ``after(first, count)`` is where the batch begins that will be asked for after that one; None: behind its end.
     """
 
