@@ -16,7 +16,7 @@ from toys import sprite_table
 
 import darkroom
 from darkroom.contracts.card import DataSource
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, CannotWrite
 from darkroom.data import ahead
 from darkroom.data.imported import import_folder
 from darkroom.data.scenes.spec import FULL, ComposerConfig, Photo
@@ -391,7 +391,7 @@ def test_a_hand_over_is_all_or_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(CannotWrite, match="no space left on device.*the same command writes it again"):
             hand_over(trainer)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     hand_over(trainer)
