@@ -391,7 +391,7 @@ def test_a_hand_over_is_all_or_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(CannotWrite, match="no space left on device.*the same command writes it again"):
+        with pytest.raises(CannotWrite, match=r"no space left on device.*the same command writes it again"):
             hand_over(trainer)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     hand_over(trainer)
