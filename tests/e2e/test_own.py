@@ -116,6 +116,7 @@ def test_what_cannot_be_trained_on_is_refused(here: Path, capsys: pytest.Capture
         (["--data", "nowhere"], "error: --data nowhere is no folder; name the folder that holds your pictures"),
         (["--data", ".", "--from", "defualt"], "did you mean 'default'?"),
         (["--data", ".", "--batch", "0"], "batch 0 is not from 1 to"),
+        (["--data", ".", "--samples", "0"], "samples 0 is not from 1 to"),
         (["--data", ".", "--rate", "9"], "rate 9.0 is not from"),
         (["--data", ".", "--name", ""], "name"),
     ):

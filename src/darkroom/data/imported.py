@@ -73,6 +73,12 @@ def imported(folder: Path) -> Imported:
     return Imported(pixels, tuple(row["caption"] for row in rows), tuple(row["id"] for row in rows))
 
 
+def count(folder: Path) -> int:
+    """How many pictures :func:`import_folder` wrote, without reading them."""
+    with open(folder / CAPTIONS, encoding="utf-8") as lines:
+        return sum(1 for _ in lines)
+
+
 def holds_pictures(folder: Path) -> bool:
     """Whether :func:`import_folder` wrote this folder."""
     return (folder / CAPTIONS).exists()

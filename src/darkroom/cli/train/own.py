@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -80,14 +79,16 @@ def train_own(
 
     # What is wrong with the options is said before the pictures are read, and not after they were learnt.
     plain_card(name)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise BadInput("torchrun", "starts several processes, and this works alone", "use darkroom train diffusion")
     scratch = start == SCRATCH
     model = EMBEDDED if scratch else folder_of(start)
     rate = rate if rate is not None else (1e-3 if scratch else 5e-4)
     optim = OptimConfig(rate=rate, muon=True, decay_share=0.2 if scratch else 0.5)
-    config = TrainConfig(samples or 1, batch, seed, minutes, optim=optim, timed=minutes is not None)
+    config = TrainConfig(
+        1 if samples is None else samples, batch, seed, minutes, optim=optim, timed=minutes is not None
+    )
     place = place_named(data, out, device)
+    if place.group.size > 1:
+        raise BadInput("torchrun", "starts several processes, and this works alone", "use darkroom train diffusion")
     pictures = prepared(data, out, lambda line: print(line, file=sys.stderr))
     if samples is None:
         config = replace(config, samples=length_for(pictures))

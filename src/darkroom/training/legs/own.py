@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darkroom.contracts.card import UPSCALER
-from darkroom.data.imported import LEDGER, holds_pictures, import_folder, imported
+from darkroom.data.imported import LEDGER, count, holds_pictures, import_folder
 from darkroom.data.scenes.spec import ComposerConfig
 from darkroom.training.handover import HANDOVER, has_weights
 from darkroom.training.legs.diffusion import diffusion_leg
@@ -35,7 +35,7 @@ def prepared(source: Path, out: Path, say: Callable[[str], None]) -> Path:
 
 def length_for(data: Path) -> int:
     """Samples of a run on these built pictures."""
-    return min(MOST, max(FEWEST, ROUNDS * len(imported(data).ids)))
+    return min(MOST, max(FEWEST, ROUNDS * count(data)))
 
 
 def own_leg(
