@@ -143,7 +143,7 @@ def _pictures(count: int) -> str:
 def _plain(error: Exception, recipe: Recipe) -> Exception:
     """An error in words a user can act on."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-        size = "{}x{}".format(*recipe.final_size)
+        size = f"{recipe.width}x{recipe.height}"
         fix = "try a smaller --size" + (" or --upscale" if recipe.upscale > 1 else "")
         return DarkroomError(size, "needs more memory than is free", fix)
     return error
@@ -224,9 +224,9 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
         notes.append(f"it was never taught {said}; `darkroom models show` lists what it knows")
     if dropped:
         notes.append(f"dropped, no room: {brief(dropped)}")
-    trained = f"{card.defaults.width}x{card.defaults.height}"
-    if (asked := f"{recipe.width}x{recipe.height}") != trained:
-        notes.append(f"the model was trained at {trained}; at {asked} it may draw nothing")
+    if recipe.drawn != card.defaults.drawn:
+        trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
+        notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing")
     text = prompt.text.lower()
     others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
     if recipe.style is not None and others:
@@ -263,10 +263,9 @@ class Speaker:
         self._line("interpret", f"{reading.tokens} tokens of {reading.limit}")
 
     def sized(self, recipe: Recipe) -> None:
-        """How large the finished picture will be, where that is not how large it is drawn."""
-        if recipe.upscale > 1:
-            drawn, final = f"{recipe.width}x{recipe.height}", "{}x{}".format(*recipe.final_size)
-            self._line("size", f"drawn at {drawn}, upscaled {recipe.upscale} times: {final}")
+        """How large the finished picture will be, and how large it is drawn where that is less."""
+        drawn = "drawn at {}x{}, upscaled {} times: ".format(*recipe.drawn, recipe.upscale)
+        self._line("size", f"{drawn if recipe.upscale > 1 else ''}{recipe.width}x{recipe.height}")
 
     def begins(self, recipes: Sequence[Recipe]) -> None:
         """What will be drawn."""

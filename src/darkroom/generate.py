@@ -72,7 +72,7 @@ def picture(
     # 2. Latent: how large it is and where in it to start (noise, drawn from the seed).
     on_moment(Moment("latent", 0, 1))
     spec = SynthesisSpec(
-        shape=model.codec.shape(recipe.width, recipe.height),
+        shape=model.codec.shape(*recipe.drawn),
         steps=recipe.steps,
         sampler=sampler or SAMPLERS[recipe.sampler],
         guidance=recipe.guidance,

@@ -198,15 +198,18 @@ def test_it_is_packed_into_a_model_that_draws_larger(run: Trainer, model: Path, 
     )
     card = read_card(with_one)
     assert set(card.files) - set(read_card(plain).files) == {"upscaler"}
-    assert card.defaults.upscale == 1 and [one.what for one in card.training][-1] == "upscaler"
+    assert card.defaults.upscale == 2 and card.defaults.drawn == (128, 128)
+    assert read_card(plain).defaults.upscale == 1 and [one.what for one in card.training][-1] == "upscaler"
     for name, size in (("plain", 64), ("with-one", 128)):
         opened = open_model(str(tmp_path / name))
         if name == "plain":
             with pytest.raises(BadInput, match="the model has no upscaler"):
                 opened.generate("a fox", upscale=2)
-        image = opened.generate("a fox", seed=1, steps=1, width=64, height=64, upscale=size // 64)
+        image = opened.generate("a fox", seed=1, steps=1, width=size, height=size, upscale=size // 64)
         assert image.pixels.shape == (size, size, 3)
     again = pack(model, base, tmp_path / "again", "again", with_one / "card.json", upscaler=upscaler)
     assert read_card(again).training == card.training  # and the leg is not told twice
+    bare = pack(model, base, tmp_path / "bare", "bare", with_one / "card.json")
+    assert read_card(bare).defaults == read_card(plain).defaults  # what it cannot enlarge it does not promise
     with pytest.raises(BadInput, match="holds no upscaler"):
         pack(model, base, tmp_path / "none", "none", None, upscaler=base)

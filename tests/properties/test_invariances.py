@@ -51,10 +51,10 @@ def mixed(count: int) -> list[Request]:
             steps=random.randint(1, 7),
             sampler=random.choice(["euler", "heun", "dpmpp-2m", "euler-a"]),
             guidance=random.choice([0.0, 1.0, 2.5, 7.0]),
-            width=random.choice([64, 96]),
-            height=random.choice([64, 80]),
+            width=random.choice([64, 96]) * (upscale := random.choice([1, 2, 4])),
+            height=random.choice([64, 80]) * upscale,
             style=random.choice([None, "3d", "cartoon"]),
-            upscale=random.choice([None, 1, 2, 4]),
+            upscale=upscale,
         )
         for _ in range(count)
     ]

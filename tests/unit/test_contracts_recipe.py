@@ -76,7 +76,7 @@ def test_json_loses_nothing() -> None:
 
 def test_a_newer_recipe_says_so() -> None:
     data = {**json.loads(resolved().to_json()), "schema_version": SCHEMA_VERSION + 1, "invented_later": 1}
-    said = "recipe schema version 2 is newer than this darkroom reads (1); update darkroom"
+    said = "recipe schema version 3 is newer than this darkroom reads (2); update darkroom"
     with pytest.raises(BadInput) as caught:
         Recipe.from_json(json.dumps(data))
     assert str(caught.value) == said
@@ -100,26 +100,76 @@ def test_hashes_are_hashes() -> None:
         Recipe.from_json(json.dumps(data))
 
 
-def test_what_is_drawn_keeps_its_size_and_the_finished_picture_has_its_own() -> None:
-    recipe = resolved(upscale=4)
-    assert (recipe.width, recipe.height, recipe.final_size) == (128, 192, (512, 768))
-    assert resolved().final_size == (128, 192)
-    larger = CARD.model_copy(update={"defaults": CARD.defaults.model_copy(update={"upscale": 2})})
-    by_card = Recipe.resolve(Request(prompt=Prompt(text="a")), larger, darkroom="0.1.0", environment=ENVIRONMENT)
-    assert by_card.upscale == 2
-    plain = Recipe.resolve(Request(prompt=Prompt(text="a"), upscale=1), larger, darkroom="0", environment=ENVIRONMENT)
-    assert plain.upscale == 1
+def sizes(asked: dict[str, int], card: Card) -> tuple[int, int, int]:
+    recipe = Recipe.resolve(Request(prompt=Prompt(text="a"), **asked), card, darkroom="0.1.0", environment=ENVIRONMENT)
+    assert recipe.request().upscale == recipe.upscale and recipe.request().width == recipe.width
+    return recipe.width, recipe.height, recipe.upscale
 
 
-def test_a_finished_picture_is_bounded_like_a_drawn_one() -> None:
-    assert resolved(width=512, height=64, upscale=4).final_size == (2048, 256)
-    said = "528x64 upscaled 4 times is larger than 2048 px a side; lower the size or the upscaling"
+def trained_at(width: int, height: int, *, upscale: int = 2) -> Card:
+    """A card of a model with an upscaler."""
+    entry = FileEntry(path="u", sha256="0" * 64, bytes=1)
+    defaults = CARD.defaults.model_copy(update={"width": width, "height": height, "upscale": 1}).enlarged(upscale)
+    return CARD.model_copy(update={"defaults": defaults, "files": {"upscaler": entry}})
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, (256, 256, 2)),
+        ({"upscale": 1}, (128, 128, 1)),
+        ({"upscale": 4}, (512, 512, 4)),
+        ({"width": 128, "height": 128}, (128, 128, 1)),
+        ({"width": 512, "height": 512}, (512, 512, 4)),
+        ({"width": 2048, "height": 2048}, (2048, 2048, 4)),
+        ({"width": 256, "height": 192}, (256, 192, 2)),
+        ({"width": 384}, (384, 256, 2)),
+        ({"width": 192, "height": 192}, (192, 192, 2)),  # 96 is nearer to 128 than 192 is
+        ({"width": 160, "height": 160}, (160, 160, 1)),  # 80 is not
+        ({"width": 272, "height": 272}, (272, 272, 1)),  # 136 is no multiple of 16
+        ({"width": 512, "height": 512, "upscale": 1}, (512, 512, 1)),
+        ({"width": 256, "height": 256, "upscale": 4}, (256, 256, 4)),
+    ],
+)
+def test_a_size_is_that_of_the_finished_picture(asked: dict[str, int], found: tuple[int, int, int]) -> None:
+    assert sizes(asked, trained_at(128, 128)) == found
+
+
+def test_without_an_upscaler_nothing_is_drawn_smaller() -> None:
+    for asked in ({"width": 512, "height": 512}, {"width": 64}, {}):
+        width, height, upscale = sizes(asked, CARD)
+        assert upscale == 1
+        assert (width, height) == (asked.get("width", CARD.defaults.width), asked.get("height", CARD.defaults.height))
+    small = trained_at(128, 96, upscale=1)
+    assert sizes({}, small) == (128, 96, 1) and sizes({"width": 256, "height": 192}, small) == (256, 192, 2)
+
+
+def test_a_drawing_is_bounded_like_a_finished_picture() -> None:
+    assert resolved(width=2048, height=256, upscale=4).drawn == (512, 64)
+    said = (
+        "2048x192 upscaled 4 times would be drawn at 512x48, and a drawing's sides are multiples of 16 from 64 on; "
+        "try 2048x256, or less upscaling"
+    )
     with pytest.raises(BadInput) as caught:
-        resolved(width=528, height=64, upscale=4)
+        resolved(width=2048, height=192, upscale=4)
     assert str(caught.value) == said
-    data = {**json.loads(resolved().to_json()), "height": 2048, "upscale": 2}
-    with pytest.raises(BadInput, match="128x2048 upscaled 2 times is larger"):
+    data = {**json.loads(resolved().to_json()), "height": 2032, "upscale": 2}
+    with pytest.raises(BadInput, match="128x2032 upscaled 2 times would be drawn at 64x1016"):
         Recipe.from_json(json.dumps(data))
+    defaults = json.loads(CARD.defaults.to_json())
+    with pytest.raises(BadInput, match="would be drawn at 72x"):
+        Defaults.from_json(json.dumps({**defaults, "width": 144, "upscale": 2}))
+
+
+def test_a_recipe_of_the_first_version_told_the_size_of_the_drawing() -> None:
+    first = {**json.loads(resolved().to_json()), "schema_version": 1, "width": 128, "height": 96, "upscale": 4}
+    recipe = Recipe.from_json(json.dumps(first))
+    assert (recipe.width, recipe.height, recipe.drawn) == (512, 384, (128, 96))
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    del first["upscale"]
+    assert Recipe.from_json(json.dumps(first)).drawn == (128, 96)
+    with pytest.raises(BadInput, match="width"):
+        Recipe.from_json(json.dumps({**first, "width": "wide"}))
 
 
 def test_recipes_and_cards_from_before_there_was_an_upscaler_still_open() -> None:

@@ -38,10 +38,18 @@ def darkroom(*arguments: str) -> None:
 
 @pytest.mark.parametrize("upscale", [1, 2, 4])
 def test_a_picture_is_as_large_as_asked_for(upscale: int) -> None:
-    image = DrawingModel(tiny_model()).generate("a fox", seed=1, steps=1, width=96, upscale=upscale)
+    size = {"width": 96 * upscale, "height": 64 * upscale}
+    image = DrawingModel(tiny_model()).generate("a fox", seed=1, steps=1, upscale=upscale, **size)
     assert image.pixels.shape == (64 * upscale, 96 * upscale, 3)
-    assert (image.recipe.width, image.recipe.height) == (96, 64)
+    assert (image.recipe.width, image.recipe.height, image.recipe.drawn) == (96 * upscale, 64 * upscale, (96, 64))
     assert f"{96 * upscale}x{64 * upscale}" in repr(image)
+
+
+def test_a_size_is_drawn_at_what_the_model_was_trained_at(folder: Path) -> None:
+    model = open_model(str(folder))
+    for side, drawn in ((64, 64), (128, 64), (256, 64), (512, 128), (80, 80)):
+        image = model.generate("a fox", seed=1, steps=1, width=side, height=side)
+        assert image.pixels.shape == (side, side, 3) and image.recipe.drawn == (drawn, drawn)
 
 
 def test_what_is_enlarged_is_the_picture_that_would_have_been_drawn() -> None:
@@ -103,7 +111,7 @@ def test_the_command_line_says_the_final_size_and_draws_it_again(
     [path] = map(Path, out.split())
     assert read(path).shape == (128, 128, 3)
     recipe = read_recipe(path)
-    assert (recipe.width, recipe.upscale) == (64, 2)
+    assert (recipe.width, recipe.drawn, recipe.upscale) == (128, (64, 64), 2)
     darkroom("generate", "--recipe", str(path), *where)
     [again] = map(Path, capsys.readouterr().out.split())
     assert again != path and np.array_equal(read(again), read(path))
@@ -116,14 +124,15 @@ def test_a_dry_run_tells_both_sizes(folder: Path, capsys: pytest.CaptureFixture[
     darkroom("generate", "a fox", "--upscale", "4", "--dry-run", "--model", str(folder))
     out, err = capsys.readouterr()
     [recipe] = json.loads(out)
-    assert (recipe["width"], recipe["height"], recipe["upscale"]) == (64, 64, 4)
+    assert (recipe["width"], recipe["height"], recipe["upscale"]) == (256, 256, 4)
     assert "drawn at 64x64, upscaled 4 times: 256x256" in err
 
 
 def test_what_is_not_possible_is_said_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["--upscale", "3"], "error: upscale 3 is not 1, 2 or 4; try 2"),
-        (["--upscale", "2", "--size", "1040"], "error: 1040x1040 upscaled 2 times is larger than 2048 px a side"),
+        (["--upscale", "2", "--size", "1040"], "error: 1040x1040 upscaled 2 times would be drawn at 520x520, and a"),
+        (["--upscale", "4", "--size", "128x512"], "error: 128x512 upscaled 4 times would be drawn at 32x128, and a"),
         (["--upscale", "x"], "error: --upscale 'x' is not a whole number"),
     ):
         with pytest.raises(SystemExit) as ended:
@@ -135,7 +144,7 @@ def test_the_card_says_whether_pictures_can_be_enlarged(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     darkroom("models", "show", str(folder))
-    assert "upscaling   1, 2, 4 times; 1 where nothing is asked for" in capsys.readouterr().out
+    assert "upscaling   1, 2, 4 times; by default 1, drawn at 64x64" in capsys.readouterr().out
     darkroom("models", "show", str(saved(tiny_model(with_upscaler=False), tmp_path / "bare")))
     assert "upscaling" not in capsys.readouterr().out
 

@@ -41,7 +41,7 @@ def generate(
 
         darkroom generate "a red fox, 3d" --seed 7
         darkroom generate "three yellow tulips" --seed 0-7 --style cartoon --sheet
-        darkroom generate "a castle" --upscale 2
+        darkroom generate "a castle" --size 512
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
 
     Parameters
@@ -55,7 +55,7 @@ def generate(
     count
         Pictures to draw, from the seed upwards.
     size
-        "128x96", or one side; multiples of 16. Without it the model's own, the one it was trained at.
+        Of the finished picture: "256x192", or one side; multiples of 16. Without it the model's own.
     steps
         Steps from noise to picture. Without it the model's own.
     guidance
@@ -65,8 +65,8 @@ def generate(
     style
         A style of the model: see `darkroom models show`.
     upscale
-        1, 2 or 4: how many times larger the finished picture is than drawn. Without it the model's own. Needs a model
-        with an upscaler.
+        1, 2 or 4: how many times larger the finished picture is than drawn. Without it, what brings the drawing
+        nearest to the size the model was trained at. Beyond 1 it needs a model with an upscaler.
     verify
         Say fact by fact whether the picture holds what was asked for. Needs a judge: see --judge.
     best_of

@@ -64,7 +64,8 @@ def card_lines(card: Any) -> list[str]:
     lines = [card.name, card.description, ""]
     lines += [f"defaults    {d.width}x{d.height}, {d.steps} steps of {d.sampler}, guidance {d.guidance:g}"]
     factors = ", ".join(str(factor) for factor in UPSCALES)
-    lines += [f"upscaling   {factors} times; {d.upscale} where nothing is asked for"] if UPSCALER in card.files else []
+    drawn = "drawn at {}x{}".format(*d.drawn)
+    lines += [f"upscaling   {factors} times; by default {d.upscale}, {drawn}"] if UPSCALER in card.files else []
     lines += [f"styles      {', '.join(card.styles)}", f"licence     {card.licence}", f"hash        {card.model_hash}"]
     lines += [f"cannot      {limit}" for limit in card.limits]
     lines += [f"trained     {leg.date}  {leg.samples:,} samples  {leg.what}" for leg in card.training]

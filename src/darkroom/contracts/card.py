@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.request import Guidance, Side, Steps, Upscale
+from darkroom.contracts.request import Guidance, Side, Steps, Upscale, check_drawn
 
 UPSCALER = "upscaler"  # the file, and the settings, of the one part a model may lack
 
@@ -38,12 +38,27 @@ class FileEntry(Contract):
 class Defaults(Contract):
     """What a request gets where it says nothing."""
 
-    width: Side = Field(description="Width in pixels.")
-    height: Side = Field(description="Height in pixels.")
+    width: Side = Field(description="Width of the finished picture in pixels.")
+    height: Side = Field(description="Height of the finished picture in pixels.")
     steps: Steps = Field(description="Steps from noise to picture.")
     sampler: Name = Field(description="The sampler, by name.")
     guidance: Guidance = Field(description="How strongly the prompt steers.")
     upscale: Upscale = Field(1, description="How many times larger a finished picture is than drawn.")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        check_drawn(self.width, self.height, self.upscale)
+        return self
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """Width and height of the drawings: the size that the model was trained at."""
+        return self.width // self.upscale, self.height // self.upscale
+
+    def enlarged(self, upscale: int) -> Self:
+        """The same drawings, finished at so many times their size."""
+        width, height = (side * upscale for side in self.drawn)
+        return type(self)(**{**dict(self), "width": width, "height": height, "upscale": upscale})
 
 
 class DataSource(Contract):

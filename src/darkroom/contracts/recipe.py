@@ -7,13 +7,24 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from darkroom.contracts.card import Card
+from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.request import AnyPrompt, Guidance, Request, Seed, Side, Steps, Upscale, check_final_size
+from darkroom.contracts.request import (
+    UPSCALES,
+    AnyPrompt,
+    Guidance,
+    Request,
+    Seed,
+    Side,
+    Steps,
+    Upscale,
+    can_be_drawn,
+    check_drawn,
+)
 from darkroom.contracts.verdict import Verdict
 
-SCHEMA_VERSION = 1  # raised when an older darkroom could misread a recipe
+SCHEMA_VERSION = 2  # raised when an older darkroom could misread a recipe
 CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
 
 
@@ -41,8 +52,8 @@ class Recipe(Contract):
 
     prompt: AnyPrompt = Field(description="What was drawn.")
     seed: Seed = Field(description="The number the noise was drawn from.")
-    width: Side = Field(description="Width in pixels, as drawn.")
-    height: Side = Field(description="Height in pixels, as drawn.")
+    width: Side = Field(description="Width of the finished picture in pixels.")
+    height: Side = Field(description="Height of the finished picture in pixels.")
     steps: Steps = Field(description="Steps from noise to picture.")
     sampler: Name = Field(description="The sampler.")
     guidance: Guidance = Field(description="How strongly the prompt steered.")
@@ -60,7 +71,7 @@ class Recipe(Contract):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_newer(cls, data: Any) -> Any:
+    def _in_this_version(cls, data: Any) -> Any:
         version = data.get("schema_version") if isinstance(data, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise BadInput(
@@ -68,22 +79,23 @@ class Recipe(Contract):
                 f"is newer than this darkroom reads ({SCHEMA_VERSION})",
                 "update darkroom",
             )
-        return data
+        return _from_drawn(data) if version == 1 else data
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        check_final_size(self.width, self.height, self.upscale)
+    def _can_be_drawn(self) -> Self:
+        check_drawn(self.width, self.height, self.upscale)
         return self
 
     @property
-    def final_size(self) -> tuple[int, int]:
-        """Width and height of the finished picture."""
-        return self.width * self.upscale, self.height * self.upscale
+    def drawn(self) -> tuple[int, int]:
+        """Width and height as drawn, before the upscaler."""
+        return self.width // self.upscale, self.height // self.upscale
 
     @classmethod
     def resolve(cls, request: Request, card: Card, *, darkroom: str, environment: Environment) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none."""
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
+        asked |= _sizes(request, card)
         chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
         drawn = {"model": card.name, "model_hash": card.model_hash, "darkroom": darkroom, "environment": environment}
         return cls.checked({**dict(card.defaults), **asked, **chosen, **drawn})
@@ -91,3 +103,33 @@ class Recipe(Contract):
     def request(self) -> Request:
         """The request that makes this picture again."""
         return Request(**{name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields})
+
+
+def _sizes(request: Request, card: Card) -> dict[str, int]:
+    """How large the finished picture is, and how much of that the upscaler makes.
+
+    Where the request names no upscaling, as much of it as leaves the drawing nearest to the size that the model was
+    trained at: of doublings, the most that leave half that area or more.
+    """
+    defaults = card.defaults
+    if request.width is None and request.height is None:
+        chosen = defaults if request.upscale is None else defaults.enlarged(request.upscale)
+        return {"width": chosen.width, "height": chosen.height, "upscale": chosen.upscale}
+    width, height = request.width or defaults.width, request.height or defaults.height
+    if request.upscale is not None or UPSCALER not in card.files:
+        return {"width": width, "height": height, "upscale": request.upscale or 1}
+    trained_width, trained_height = defaults.drawn
+    for upscale in sorted(UPSCALES, reverse=True):
+        enough = 2 * width * height >= upscale**2 * trained_width * trained_height
+        if upscale == 1 or (enough and can_be_drawn(width, height, upscale)):
+            break
+    return {"width": width, "height": height, "upscale": upscale}
+
+
+def _from_drawn(data: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of version 1, whose sides were those of the drawing."""
+    factor, width, height = data.get("upscale", 1), data.get("width"), data.get("height")
+    finished = {"schema_version": SCHEMA_VERSION}
+    if factor in UPSCALES and isinstance(width, int) and isinstance(height, int):  # what else it holds is refused later
+        finished |= {"width": width * factor, "height": height * factor}
+    return {**data, **finished}

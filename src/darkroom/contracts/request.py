@@ -44,11 +44,21 @@ def _upscale(value: Any) -> Any:
     return value
 
 
-def check_final_size(width: int, height: int, upscale: int) -> None:
-    """The bound of the sides holds for what is drawn and for what becomes of it."""
-    if max(width, height) * upscale > MAX_SIDE:
-        size = f"{width}x{height} upscaled {upscale} times"
-        raise BadInput(size, f"is larger than {MAX_SIDE} px a side", "lower the size or the upscaling")
+def can_be_drawn(width: int, height: int, upscale: int) -> bool:
+    """Whether a drawing so many times smaller has sides that a drawing can have."""
+    step = SIDE_STEP * upscale
+    return not width % step and not height % step and min(width, height) >= MIN_SIDE * upscale
+
+
+def check_drawn(width: int, height: int, upscale: int) -> None:
+    """Raises BadInput, with a size near to it, for what cannot be drawn so many times smaller."""
+    if can_be_drawn(width, height, upscale):
+        return
+    step, least = SIDE_STEP * upscale, MIN_SIDE * upscale
+    rule = f"would be drawn at {width / upscale:g}x{height / upscale:g}, and a drawing's sides are multiples of "
+    near = "x".join(str(max(least, (side + step // 2) // step * step)) for side in (width, height))
+    fix = f"try {near}, or less upscaling"
+    raise BadInput(f"{width}x{height} upscaled {upscale} times", f"{rule}{SIDE_STEP} from {MIN_SIDE} on", fix)
 
 
 def _prompt(value: Any) -> Any:
@@ -82,8 +92,12 @@ class Request(Contract):
     seed: Seed | None = Field(
         None, description="The number the noise is drawn from: the same seed gives the same picture. None: chosen anew."
     )
-    width: Side | None = Field(None, description="Width in pixels, a multiple of 16. None: the model card's default.")
-    height: Side | None = Field(None, description="Height in pixels, a multiple of 16. None: the model card's default.")
+    width: Side | None = Field(
+        None, description="Width of the finished picture in pixels, a multiple of 16. None: the model card's default."
+    )
+    height: Side | None = Field(
+        None, description="Height of the finished picture in pixels, a multiple of 16. None: the model card's default."
+    )
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
     sampler: Name | None = Field(None, description="The sampler, by name. None: the model card's default.")
     guidance: Guidance | None = Field(
@@ -92,7 +106,8 @@ class Request(Contract):
     style: Name | None = Field(None, description="A style the model knows, by name. None: no style is added.")
     upscale: Upscale | None = Field(
         None,
-        description="How many times larger the finished picture is than drawn: 1, 2 or 4. None: the card's default.",
+        description="How many times larger the finished picture is than drawn: 1, 2 or 4. None: what brings the "
+        "drawing nearest to the size that the model was trained at.",
     )
     model: Name = Field("default", description="The model, by name.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")

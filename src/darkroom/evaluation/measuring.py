@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
@@ -115,6 +116,7 @@ def _compared(
     real = Scenes(composer, config)(0, REAL)
     others = Scenes(composer, config, stream="held-out")(0, len(kept))  # as many: distances depend on how many
     made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed))) for o in kept])
+    made = F.interpolate(made, real.composed.pixels.shape[-2:], mode="bilinear", antialias=True)  # were upscaled
     detector, codec = judge.detector, model.codec
     spaces: dict[str, Callable[[Tensor], Tensor]] = {
         JUDGED: lambda pixels: seen_features(detector, pixels),

@@ -28,7 +28,8 @@ MODEL_HASH_CHARACTERS = 10  # what A1111 shows of a SHA-256
 MIN_SETTINGS = 3  # fewer on the last line, and it belongs to the prompt: A1111's own rule
 MAX_KEY = 60
 _NUMBERS = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guidance", float)}
-UPSCALE = "Hires upscale"  # A1111's word
+UPSCALE = "Hires upscale"  # A1111's word; beside it, Size is that of the drawing
+OURS = "darkroom "  # what Version begins with in a text of our own
 _NAMES = {"Sampler": "sampler", "Style": "style"}
 
 
@@ -51,10 +52,13 @@ class Infotext:
                 except ValueError:
                     raise BadInput(f"{key} {shown(value)}", "is not a number", "correct it in the text") from None
         asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
-        if (factor := self.settings.get(UPSCALE, "")) in map(str, UPSCALES):  # other programs have others, such as 1.5
-            asked["upscale"] = int(factor)
+        plain = "1" if self.settings.get("Version", "").startswith(OURS) else ""  # others do not know a model's size
+        factor = self.settings.get(UPSCALE, plain)
         if "Size" in self.settings:
             asked["width"], asked["height"] = parse_size(self.settings["Size"])
+            if factor in map(str, UPSCALES):  # other programs have others, such as 1.5
+                asked |= {"upscale": int(factor)}
+                asked |= {side: asked[side] * int(factor) for side in ("width", "height")}
         try:
             return Request(**asked)
         except ValidationError as error:
@@ -69,12 +73,12 @@ def infotext(recipe: Recipe) -> str:
         "Sampler": recipe.sampler,
         "CFG scale": repr(recipe.guidance),
         "Seed": str(recipe.seed),
-        "Size": f"{recipe.width}x{recipe.height}",
+        "Size": "{}x{}".format(*recipe.drawn),
         "Model hash": recipe.model_hash[:MODEL_HASH_CHARACTERS],
         "Model": recipe.model,
         **({UPSCALE: str(recipe.upscale)} if recipe.upscale > 1 else {}),
         **({"Style": recipe.style} if recipe.style is not None else {}),
-        "Version": f"darkroom {recipe.darkroom}",
+        "Version": f"{OURS}{recipe.darkroom}",
     }
     text = _written(prompt, negative, settings)
     read = parse_infotext(text)

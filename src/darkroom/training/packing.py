@@ -62,14 +62,15 @@ def pack(
         weights[UPSCALER] = weights_of(upscaler, UPSCALER)
         larger = trained(upscaler)
         legs += larger
-    card = read_card(words_from.parent) if words_from is not None else plain_card(name)
+    card = read_card(words_from.parent) if words_from is not None else plain_card(name, 1 if upscaler is None else 2)
     if not card.training:
         each_once = tuple(leg for i, leg in enumerate(legs) if leg not in legs[:i])
         card = card.model_copy(update={"training": each_once})
     elif upscaler is not None:  # which the card's words may not know yet
         news = [one for one in larger if one not in card.training]
         card = card.model_copy(update={"training": (*card.training, *news)})
-    defaults = fitting(card.defaults, network_of(base, "denoiser", DenoiserConfig))
+    defaults = card.defaults if upscaler is not None else card.defaults.enlarged(1)
+    defaults = fitting(defaults, network_of(base, "denoiser", DenoiserConfig))
     told = {"name": name, "configs": networks, "defaults": defaults, **learnt(leg["config"]["composer"])}
     card = Card.from_json(card.model_copy(update=told).to_json())  # refuses what could not be read again
     files = {part: (f"{part}.safetensors", save(packed(tensors))) for part, tensors in weights.items()}
@@ -125,6 +126,8 @@ def fitting(given: Defaults, network: DenoiserConfig) -> Defaults:
     return given.model_copy(update={"steps": own.steps, "sampler": own.sampler})
 
 
-def plain_card(name: str) -> Card:
-    """A card for a model of one's own."""
-    return Card(name=name, family="diffusion", licence="unknown", description="A model of your own.", defaults=DEFAULTS)
+def plain_card(name: str, upscale: int = 1) -> Card:
+    """A card for a model of one's own, whose pictures are finished at ``upscale`` times the size of its drawings."""
+    said = "A model of your own."
+    defaults = DEFAULTS.enlarged(upscale)
+    return Card(name=name, family="diffusion", licence="unknown", description=said, defaults=defaults)
