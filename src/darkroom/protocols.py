@@ -58,11 +58,15 @@ Task = Generator[list[Call], list[Tensor], T]
 
 
 class Level(NamedTuple):
-    """A noise level: x = alpha * x0 + sigma * noise, at time ``t`` of its schedule. Python floats, never tensors."""
+    """A noise level: x = alpha * x0 + sigma * noise, at time ``t`` of its schedule. Python floats, never tensors.
+
+    ``schedule`` None: it was made by hand, and nobody can be asked for a level between it and another.
+    """
 
     t: float
     alpha: float
     sigma: float
+    schedule: NoiseSchedule | None = None
 
     @property
     def lam(self) -> float:
@@ -76,9 +80,14 @@ class Level(NamedTuple):
 
 @runtime_checkable
 class NoiseSchedule(Protocol):
-    """Maps time to noise levels: ``level(0)`` is clean, ``level(1)`` is (almost) pure noise."""
+    """Maps time to noise levels: ``level(0)`` is clean, ``level(1)`` is (almost) pure noise.
+
+    ``at(lam)`` is the level whose log(alpha / sigma) that is; lam is finite.
+    """
 
     def level(self, t: float) -> Level: ...
+
+    def at(self, lam: float) -> Level: ...
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,19 @@ from torch import Tensor
 from darkroom.protocols import Call, Level, NoiseSchedule, Task
 from darkroom.synthesis.noise import CosineVP, LinearBetaVP, RectifiedFlow, SeededNoise, initial_noise, spaced
 from darkroom.synthesis.prediction import KINDS, PredictionKind
-from darkroom.synthesis.samplers import SAMPLERS, euler, euler_ancestral, evaluations
+from darkroom.synthesis.samplers import (
+    SAMPLERS,
+    dpmpp_2m,
+    dpmpp_2m_sde,
+    dpmpp_2s_ancestral,
+    dpmpp_3m_sde,
+    dpmpp_sde,
+    euler,
+    euler_ancestral,
+    evaluations,
+    lms,
+    unipc,
+)
 from tests.analytic import (
     FOUR_D,
     ONE_D,
@@ -30,9 +43,13 @@ from tests.analytic import (
     transported,
 )
 
-ORDER = {"euler": 1, "heun": 2, "dpmpp-2m": 2, "flow-map": 1}  # deterministic samplers: their order on the flow
-# Enough to leave only Monte-Carlo error.
-STEPS = {"euler": 300, "heun": 50, "dpmpp-2m": 80, "euler-a": 300, "flow-map": 300}
+# Deterministic samplers: their order on the flow. That of lms and unipc is that of their first steps, which know less.
+ORDER = {"euler": 1, "ddim": 1, "heun": 2, "dpm2": 2, "lms": 2, "dpmpp-2m": 2, "unipc": 2, "flow-map": 1}
+# Enough to leave only Monte-Carlo error. lcm is not here: it keeps the law only of models that map noise to pictures.
+STEPS = {"euler": 300, "ddim": 300, "heun": 50, "dpm2": 50, "lms": 80, "dpmpp-2m": 80, "unipc": 80, "flow-map": 300}
+STEPS |= {"euler-a": 300, "dpmpp-2s-a": 80, "dpmpp-sde": 80, "dpmpp-2m-sde": 150, "dpmpp-3m-sde": 150}
+DRAWS = {"euler-a": 1, "dpmpp-2s-a": 1, "dpmpp-sde": 2, "dpmpp-2m-sde": 1, "dpmpp-3m-sde": 1, "lcm": 1}  # a step
+REMEMBERING = {"lms", "dpmpp-2m", "unipc", "dpmpp-2m-sde", "dpmpp-3m-sde"}
 
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 both_schedules = pytest.mark.parametrize("schedule", [RectifiedFlow(), CosineVP()], ids=["flow", "cosine"])
@@ -112,8 +129,9 @@ def errors(
 @pytest.mark.parametrize("name", ORDER)
 def test_order_away_from_the_ends(name: str, schedule: NoiseSchedule, mixture: Mixture) -> None:
     # An error C h^p (1 + c h) shows order p + c h / (2 ln 2); with h = 1 / 64 and |c| up to 5 that is within 0.1 of p.
+    # (unipc's is that of its last step, an Euler step, only in the end: the others err less.)
     measured = orders(errors(name, mixture, schedule, (0.95, 0.05), (64, 128, 256)))
-    assert measured == pytest.approx([ORDER[name]] * 2, abs=0.1)
+    assert measured == pytest.approx([ORDER[name]] * 2, abs=0.4 if name == "unipc" else 0.1)
 
 
 @both_mixtures
@@ -152,7 +170,7 @@ def test_second_order_pays_at_the_price_of_a_picture(schedule: NoiseSchedule) ->
 
 @both_mixtures
 @both_schedules
-@every_sampler
+@pytest.mark.parametrize("name", STEPS)
 def test_mean_and_variance(name: str, schedule: NoiseSchedule, mixture: Mixture) -> None:
     count = 10_000
     mean, variance, fourth = mixture.moments()
@@ -246,6 +264,63 @@ def test_without_fresh_noise_ancestral_is_euler_bit_for_bit() -> None:
     assert torch.equal(out, run(euler(denoise, x, levels, NoNoise()), evaluate))
 
 
+@both_schedules
+@pytest.mark.parametrize("sampler", [dpmpp_2s_ancestral, dpmpp_sde, dpmpp_2m_sde, dpmpp_3m_sde])
+def test_without_fresh_noise_the_stochastic_ones_follow_the_flow(sampler: Any, schedule: NoiseSchedule) -> None:
+    first, last = schedule.level(0.95), schedule.level(0.05)
+    x, (denoise, evaluate) = particles(ONE_D, first), exact(ONE_D)
+    goal = transported(ONE_D, x, first, last)
+    runs = [
+        run(sampler(denoise, x, even(schedule, 0.95, 0.05, n), SeededNoise(0), eta=0.0), evaluate)
+        for n in (64, 128, 256)
+    ]
+    measured = orders([(out - goal).pow(2).mean().sqrt().item() for out in runs])
+    assert measured == pytest.approx([2, 2], abs=0.15)
+
+
+@both_schedules
+def test_without_fresh_noise_2m_sde_is_2m(schedule: NoiseSchedule) -> None:
+    levels = spaced(schedule, 12)
+    x, (denoise, evaluate) = particles(FOUR_D, levels[0]), exact(FOUR_D)
+    plain = run(dpmpp_2m(denoise, x, levels, NoNoise()), evaluate)
+    out = run(dpmpp_2m_sde(denoise, x, levels, NoNoise(), eta=0.0), evaluate)
+    torch.testing.assert_close(out, plain, rtol=0, atol=1e-12)
+
+
+@both_schedules
+def test_more_memory_is_more_exact(schedule: NoiseSchedule) -> None:
+    first, last = schedule.level(0.95), schedule.level(0.05)
+    x, (denoise, evaluate) = particles(ONE_D, first), exact(ONE_D)
+    goal, levels = transported(ONE_D, x, first, last), even(schedule, 0.95, 0.05, 64)
+
+    def error(task: Task[Tensor]) -> float:
+        return (run(task, evaluate) - goal).pow(2).mean().sqrt().item()
+
+    assert error(lms(denoise, x, levels, NoNoise())) < error(euler(denoise, x, levels, NoNoise())) / 5
+    corrected = [error(unipc(denoise, x, levels, NoNoise(), order=order)) for order in (1, 2, 3)]
+    assert corrected[1] < corrected[0] / 2 and corrected[2] < corrected[0] / 2  # the last step, Euler's, hides more
+    assert corrected[1] < error(dpmpp_2m(denoise, x, levels, NoNoise()))
+
+
+def test_consistency_sampling_draws_all_noise_anew() -> None:
+    levels = spaced(RectifiedFlow(), 3)
+    x = particles(FOUR_D, levels[0])
+    noise, expected = SeededNoise(4), x
+    for now, after in pairwise(levels):
+        x0 = FOUR_D.x0(expected, now)
+        expected = after.alpha * x0
+        if after.sigma > 0:
+            expected = expected + after.sigma * noise.draw(x.shape).double()
+    assert torch.equal(sampled("lcm", FOUR_D, x, levels, seed=4), expected)
+
+
+@pytest.mark.parametrize("name", ["dpm2", "dpmpp-2s-a", "dpmpp-sde"])
+def test_two_stages_need_a_schedule(name: str) -> None:
+    levels = [Level(0.9, 0.1, 0.9), Level(0.5, 0.5, 0.5)]
+    with pytest.raises(ValueError, match="is of no schedule, so there is none between it and the next"):
+        sampled(name, ONE_D, particles(ONE_D, levels[0]), levels)
+
+
 # -- the contract of every sampler -----------------------------------------------------------------------------------
 
 
@@ -279,8 +354,9 @@ def test_cost_levels_and_draws(name: str) -> None:
         x = particles(ONE_D, levels[0])
         run(SAMPLERS[name](denoise, x, levels, Counted(0)), counted)
         assert len(asked) == evaluations(name, steps)
-        assert 0.0 not in asked and set(asked) == {level.t for level in levels[:-1]}
-        assert drawn == ([(48, 1)] * (steps - 1) if name == "euler-a" else [])
+        assert 0.0 not in asked and set(asked) >= {level.t for level in levels[:-1]}
+        assert asked == sorted(asked, reverse=True)
+        assert drawn == [(48, 1)] * (steps - 1) * DRAWS.get(name, 0)
 
 
 @every_sampler
@@ -292,8 +368,8 @@ def test_stopping_half_way_and_going_on(name: str) -> None:
     noise = SeededNoise(0)
     half = run(SAMPLERS[name](denoise, x, levels[:21], noise), evaluate)
     out = run(SAMPLERS[name](denoise, half, levels[20:], noise), evaluate)
-    tolerance = 0.01 if name == "dpmpp-2m" else 0.0
-    torch.testing.assert_close(out, sampled(name, ONE_D, x, levels), rtol=0, atol=tolerance)
+    apart = (out - sampled(name, ONE_D, x, levels)).abs()
+    assert apart.median() < 0.02 if name in REMEMBERING else not apart.any()
     assert run(SAMPLERS[name](denoise, x, levels[:1], noise), evaluate) is x
 
 
@@ -326,7 +402,7 @@ def test_a_row_does_not_see_its_batch(name: str) -> None:
 
 
 def test_unknown_samplers_are_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ValueError, match='"dpm2m" is unknown; did you mean "dpmpp-2m"'):
-        evaluations("dpm2m", 20)
+    with pytest.raises(ValueError, match='"dpmp-2m" is unknown; did you mean "dpmpp-2m"'):
+        evaluations("dpmp-2m", 20)
     with pytest.raises(ValueError, match="steps 0 is below 1"):
         evaluations("euler", 0)

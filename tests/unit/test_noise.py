@@ -109,19 +109,35 @@ def test_initial_noise_is_sigma_times_the_draw() -> None:
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_a_schedule_starts_clean_and_loses_signal_all_the_way(schedule: NoiseSchedule) -> None:
-    assert schedule.level(0.0) == (0.0, 1.0, 0.0)
+    assert schedule.level(0.0) == (0.0, 1.0, 0.0, schedule)
     assert math.copysign(1.0, schedule.level(0.0).sigma) == 1.0
     levels = [schedule.level(i / 997) for i in range(998)]
     for less, more in pairwise(levels):
         assert more.lam < less.lam and more.alpha < less.alpha and more.sigma > less.sigma
-        assert all(type(number) is float for number in more)
+        assert all(type(number) is float for number in more[:3])
     assert [level.t for level in levels] == [i / 997 for i in range(998)]
 
 
 @pytest.mark.parametrize("schedule", [RectifiedFlow(), CosineVP()], ids=repr)
 def test_pure_noise_is_exact(schedule: NoiseSchedule) -> None:
-    assert schedule.level(1.0) == (1.0, 0.0, 1.0)
+    assert schedule.level(1.0) == (1.0, 0.0, 1.0, schedule)
     assert schedule.level(1.0).lam == -math.inf
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@given(st.floats(0.001, 1))
+def test_a_level_is_found_by_its_lambda(schedule: NoiseSchedule, t: float) -> None:
+    level = schedule.level(t)
+    if level.alpha > 0:
+        found = schedule.at(level.lam)
+        assert found[:3] == pytest.approx(level[:3], rel=1e-9, abs=1e-12) and found.schedule == schedule
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_lambdas_beyond_the_ends_are_nearly_them(schedule: NoiseSchedule) -> None:
+    clean, noisy = schedule.at(800.0), schedule.at(-800.0)
+    assert clean[:3] == pytest.approx((0.0, 1.0, 0.0), abs=1e-12)
+    assert noisy[:3] == pytest.approx(schedule.level(1.0)[:3], abs=1e-12)
 
 
 @given(st.floats(0, 1))

@@ -61,7 +61,8 @@ def generate(
     guidance
         How strongly the prompt steers, 1 is plain. Without it the model's own.
     sampler
-        euler, heun, dpmpp-2m or euler-a; flow-map with models that are flow maps. Without it the model's own.
+        euler (or ddim), heun, dpm2, lms, dpmpp-2m, unipc; with fresh noise on the way euler-a, dpmpp-2s-a, dpmpp-sde,
+        dpmpp-2m-sde, dpmpp-3m-sde; lcm and flow-map with models made for few steps. Without it the model's own.
     style
         A style of the model: see `darkroom models show`.
     upscale

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,7 +70,12 @@ class RectifiedFlow:
     def level(self, t: float) -> Level:
         """The level at time ``t``. Raises ValueError outside 0 to 1."""
         t = _checked_time(t)
-        return Level(t, 1.0 - t, t)
+        return Level(t, 1.0 - t, t, self)
+
+    def at(self, lam: float) -> Level:
+        """The level with log(alpha / sigma) = ``lam``: both sides of a sigmoid, neither by subtraction."""
+        alpha, sigma = _ratio(lam)
+        return Level(sigma / (alpha + sigma), alpha / (alpha + sigma), sigma / (alpha + sigma), self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,13 @@ class CosineVP:
         """The level at time ``t``. Raises ValueError outside 0 to 1."""
         t = _checked_time(t)
         # sin of the complement rather than cos: alpha is exactly 0 at t = 1, and accurate near it.
-        return Level(t, math.sin(0.5 * math.pi * (1.0 - t)), math.sin(0.5 * math.pi * t))
+        return Level(t, math.sin(0.5 * math.pi * (1.0 - t)), math.sin(0.5 * math.pi * t), self)
+
+    def at(self, lam: float) -> Level:
+        """The level with log(alpha / sigma) = ``lam``."""
+        alpha, sigma = _ratio(lam)
+        length = math.hypot(alpha, sigma)
+        return Level(math.atan2(sigma, alpha) / (0.5 * math.pi), alpha / length, sigma / length, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +140,17 @@ class LinearBetaVP:
         n = min(int(place), self.steps - 1)
         log_alpha = table[n] + (place - n) * (table[n + 1] - table[n])
         # sigma**2 = 1 - alpha**2 without the cancellation near t = 0; abs turns -0.0 at t = 0 into 0.0
-        return Level(t, math.exp(log_alpha), math.sqrt(abs(math.expm1(2.0 * log_alpha))))
+        return Level(t, math.exp(log_alpha), math.sqrt(abs(math.expm1(2.0 * log_alpha))), self)
+
+    def at(self, lam: float) -> Level:
+        """The level with log(alpha / sigma) = ``lam``; below the last of the table, that one."""
+        log_alpha = min(lam, 0.0) - 0.5 * math.log1p(math.exp(-2.0 * abs(lam)))
+        table = _log_alphas(self.beta_start, self.beta_end, self.steps, self.scaled)
+        n = bisect_left(table, -log_alpha, key=lambda entry: -entry)  # the first entry that is no larger
+        if n > self.steps:
+            return self.level(1.0)
+        place = n - (log_alpha - table[n]) / (table[n - 1] - table[n]) if n else 0.0
+        return self.level(place / self.steps)
 
     def timestep(self, t: float) -> float:
         """The (fractional) table index from 0 that a network trained on this table expects at time ``t``.
@@ -159,6 +181,11 @@ def spaced(schedule: NoiseSchedule, steps: int, shift: float = 1.0) -> list[Leve
     # s t / (s t + (1 - t)), eq. 23 multiplied out: exactly 1 at t = 1 and exactly 0 at t = 0 for every s
     left = range(steps, -1, -1)
     return [schedule.level(shift * n / (shift * n + (steps - n))) for n in left]
+
+
+def _ratio(lam: float) -> tuple[float, float]:
+    """Two numbers, the larger of them 1, whose ratio's logarithm is ``lam``."""
+    return (1.0, math.exp(-lam)) if lam >= 0.0 else (math.exp(lam), 1.0)
 
 
 def _checked_time(t: float) -> float:
