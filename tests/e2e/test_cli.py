@@ -151,8 +151,8 @@ def test_bad_input_is_one_sentence(
         (("a fox", "--style", "no such style"), ("no such style", "known")),
         (("a fox", "--style", "cartoons"), ("did you mean 'cartoon'",)),
         (("a fox", "--style", ""), ("known: 3d, cartoon, flat",)),
-        (("a fox", "--sampler", ""), ("known: dpmpp-2m",)),
-        (("a fox", "--sampler", "dpm"), ("did you mean 'dpmpp-2m'",)),
+        (("a fox", "--sampler", ""), ("known: ddim, dpm2, dpmpp-2m",)),
+        (("a fox", "--sampler", "dpm"), ("did you mean 'dpm2'",)),
         (("--recipe", "there.png"), ("there.png",)),
     ],
 )
