@@ -27,7 +27,9 @@ from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write_new, write_sheet
+from darkroom.synthesis.combine import METHODS
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
+from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, words_of
 
 AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
@@ -196,6 +198,9 @@ def _again(model: Model, path: Path) -> Recipe:
         )
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
+    for name, known in ((recipe.spacing, SPACINGS), (recipe.guidance_method, METHODS)):
+        if name not in known:
+            raise BadInput(f"{path}", f"was drawn with {name}, which is not here", "update darkroom")
     return recipe
 
 

@@ -31,7 +31,9 @@ from darkroom.protocols import (
     TextEncoder,
 )
 from darkroom.refine.upscale import passes
+from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
+from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse
 
 
@@ -75,7 +77,9 @@ def picture(
         shape=model.codec.shape(*recipe.drawn),
         steps=recipe.steps,
         sampler=sampler or SAMPLERS[recipe.sampler],
-        guidance=recipe.guidance,
+        guidance=guidance_of(recipe),
+        spacing=SPACINGS[recipe.spacing],
+        shift=recipe.shift,
         nothing=nothing,
         watch=_counted(on_moment, 0 if sampler else evaluations(recipe.sampler, recipe.steps)),
     )

@@ -30,8 +30,10 @@ from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
 from darkroom.refine.upscale import NetworkUpscaler, passes
+from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
 EMBEDDED = Path(__file__).parent / "weights"
@@ -69,13 +71,18 @@ class Model:
 
     def resolve(self, request: Request) -> Recipe:
         """The request with every default decided. Raises BadInput for what the model does not know or have."""
-        if request.sampler is not None and request.sampler not in SAMPLERS:
-            raise unknown("sampler", request.sampler, SAMPLERS)
-        if request.style is not None and request.style not in self.card.styles:
-            raise unknown("style", request.style, self.card.styles)
+        named = (
+            ("sampler", request.sampler, SAMPLERS),
+            ("spacing", request.spacing, SPACINGS),
+            ("guidance method", request.guidance_method, METHODS),
+            ("style", request.style, self.card.styles),
+        )
+        for kind, name, known in named:
+            if name is not None and name not in known:
+                raise unknown(kind, name, known)
         recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
         passes(recipe.upscale, self.upscaler)
-        self.synthesizer.check(recipe.sampler, recipe.guidance)
+        self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
 
     def environment(self) -> Environment:

@@ -108,6 +108,9 @@ class NoiseSource(Protocol):
     def draw(self, shape: Sequence[int]) -> Tensor: ...
 
 
+# Times from 1 down at which the steps of a picture begin; the last one ends at 0.
+Spacing = Callable[[NoiseSchedule, int], list[float]]
+
 # A sampler turns the starting x at levels[0] into the clean latent at levels[-1].
 Sampler = Callable[[Denoise, Tensor, Sequence[Level], NoiseSource], Task[Tensor]]
 
@@ -128,6 +131,17 @@ class Conditioning:
     pooled: Float[Tensor, " width"]
 
 
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """How the prompt steers: how strongly (1 is plain), by which rule, and when."""
+
+    scale: float
+    method: str = "classifier-free"  # a name in ``darkroom.synthesis.combine.METHODS``
+    rescale: float = 0.0  # share of the way back to the spread of what is not guided
+    interval: tuple[float, float] = (0.0, 1.0)  # times, both included, between which it acts
+    threshold: float | None = None  # quantile at which the estimate is cut; None: nowhere
+
+
 # watch(level, x0) sees each clean estimate as it is made.
 Watch = Callable[[Level, Tensor], None]
 
@@ -136,14 +150,17 @@ Watch = Callable[[Level, Tensor], None]
 class SynthesisSpec:
     """How one latent is made.
 
-    ``nothing`` is the empty sentence where the negative one is another; None: nothing is unwanted. ``watch`` None:
-    nobody looks.
+    ``spacing`` says at which times of the schedule so many steps begin, ``shift`` moves them towards the noise; None:
+    as the picture's size asks. ``nothing`` is the empty sentence where the negative one is another; None: nothing is
+    unwanted. ``watch`` None: nobody looks.
     """
 
     shape: tuple[int, int, int]  # channels, height, width of the latent
     steps: int
     sampler: Sampler
-    guidance: float
+    guidance: Guidance
+    spacing: Spacing
+    shift: float | None = None
     nothing: Conditioning | None = None
     watch: Watch | None = None
 
@@ -173,7 +190,7 @@ class Refiner(Network, Protocol):
 class Synthesizer(Network, Protocol):
     """Makes a latent from sentences and a seed: diffusion, GAN and token transformer alike."""
 
-    def check(self, sampler: str, guidance: float) -> None:
+    def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for what this network cannot be drawn with."""
 
     def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from darkroom.protocols import Call, Denoise, Level, NoiseSchedule, Task
 from darkroom.synthesis.guidance import watched
-from darkroom.synthesis.noise import CosineVP, RectifiedFlow, SeededNoise, spaced
+from darkroom.synthesis.noise import CosineVP, RectifiedFlow, SeededNoise
 from darkroom.synthesis.samplers import euler, flow_map
+from darkroom.synthesis.spacing import spaced
 from darkroom.training.objectives.flowmap import adaptive, derived, solved
 from tests.analytic import ONE_D, Evaluate, Mixture, run, transported
 

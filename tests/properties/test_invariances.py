@@ -19,6 +19,7 @@ from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
 from darkroom.protocols import Call, Task
+from darkroom.synthesis.samplers import FLOW_MAP, SAMPLERS
 from tests.tiny import tiny_model
 
 
@@ -49,8 +50,14 @@ def mixed(count: int) -> list[Request]:
             prompt={"text": random.choice(words), "negative": random.choice(["", "snow", "a blue tree in the snow"])},
             seed=random.randrange(1000),
             steps=random.randint(1, 7),
-            sampler=random.choice(["euler", "heun", "dpmpp-2m", "euler-a"]),
+            sampler=random.choice([name for name in SAMPLERS if name != FLOW_MAP]),
             guidance=random.choice([0.0, 1.0, 2.5, 7.0]),
+            guidance_method=random.choice([None, "classifier-free", "zero-star", "projected"]),
+            guidance_rescale=random.choice([None, 0.5]),
+            guidance_interval=random.choice([None, (0.0, 1.0), (0.3, 0.6)]),
+            guidance_threshold=random.choice([None, 0.99]),
+            spacing=random.choice([None, "karras", "exponential", "beta"]),
+            shift=random.choice([None, 3.0]),
             width=random.choice([64, 96]) * (upscale := random.choice([1, 2, 4])),
             height=random.choice([64, 80]) * upscale,
             style=random.choice([None, "3d", "cartoon"]),

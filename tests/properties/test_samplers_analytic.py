@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from darkroom.protocols import Call, Level, NoiseSchedule, Task
-from darkroom.synthesis.noise import CosineVP, LinearBetaVP, RectifiedFlow, SeededNoise, initial_noise, spaced
+from darkroom.synthesis.noise import CosineVP, LinearBetaVP, RectifiedFlow, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import KINDS, PredictionKind
 from darkroom.synthesis.samplers import (
     SAMPLERS,
@@ -30,6 +30,7 @@ from darkroom.synthesis.samplers import (
     lms,
     unipc,
 )
+from darkroom.synthesis.spacing import spaced
 from tests.analytic import (
     FOUR_D,
     ONE_D,

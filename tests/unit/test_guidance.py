@@ -8,9 +8,10 @@ from torch import Tensor
 
 from darkroom.protocols import Call, Denoise, Level, Task
 from darkroom.synthesis.guidance import LONG, guided, led_away, together, watched
-from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, spaced
+from darkroom.synthesis.noise import RectifiedFlow, SeededNoise
 from darkroom.synthesis.prediction import KINDS, PredictionKind, to_x0
 from darkroom.synthesis.samplers import heun
+from darkroom.synthesis.spacing import spaced
 from tests.analytic import run
 
 X = torch.linspace(-2, 2, 12).reshape(3, 4)

@@ -24,7 +24,6 @@ from darkroom.synthesis.noise import (
     RectifiedFlow,
     SeededNoise,
     initial_noise,
-    spaced,
 )
 
 SCHEDULES: list[NoiseSchedule] = [
@@ -184,32 +183,3 @@ def test_times_outside_the_unit_interval_are_refused(schedule: NoiseSchedule, t:
 def test_impossible_tables_are_refused(bad: tuple[float, float, int]) -> None:
     with pytest.raises(ValueError, match="try"):
         LinearBetaVP(*bad)
-
-
-# -- spacing -------------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 60), st.floats(0.01, 100))
-def test_spacing_goes_from_noise_to_clean_in_steps(steps: int, shift: float) -> None:
-    for schedule in SCHEDULES:
-        levels = spaced(schedule, steps, shift)
-        assert len(levels) == steps + 1
-        assert levels[0] == schedule.level(1.0) and levels[-1] == schedule.level(0.0)
-        assert all(after.t < now.t for now, after in pairwise(levels))
-
-
-@given(st.integers(1, 60), st.floats(0.01, 100))
-def test_shift_is_the_papers_and_multiplies_the_noise_to_signal_ratio(steps: int, shift: float) -> None:
-    even, shifted = spaced(RectifiedFlow(), steps), spaced(RectifiedFlow(), steps, shift)
-    for i, (plain, moved) in enumerate(zip(even, shifted, strict=True)):
-        t = 1 - i / steps
-        assert plain.t == pytest.approx(t, abs=1e-15)
-        assert moved.t == pytest.approx(shift * t / (1 + (shift - 1) * t), abs=1e-12)
-        if 0 < i < steps:
-            assert moved.sigma / moved.alpha == pytest.approx(shift * plain.sigma / plain.alpha, rel=1e-9)
-
-
-@pytest.mark.parametrize(("steps", "shift"), [(0, 1.0), (-3, 1.0), (4, 0.0), (4, -1.0), (4, math.nan), (4, math.inf)])
-def test_impossible_spacings_are_refused(steps: int, shift: float) -> None:
-    with pytest.raises(ValueError, match="try"):
-        spaced(RectifiedFlow(), steps, shift)

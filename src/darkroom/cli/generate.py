@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from darkroom.cli.values import Folder, Number, Whole
+from darkroom.cli.flags import flags_of, given
+from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, unknown
 from darkroom.contracts.request import Request, expand, parse_seeds, parse_size
+
+if TYPE_CHECKING:
+    Flags = Any
+else:
+    Flags = flags_of(Request, leaving_out={"prompt", "seed", "width", "height"})
+NOTHING_ASKED: Any = Flags()
 
 
 def generate(
@@ -19,16 +26,8 @@ def generate(
     seed: str | None = None,
     count: Whole = 1,
     size: str | None = None,
-    steps: Whole | None = None,
-    guidance: Number | None = None,
-    sampler: str | None = None,
-    style: str | None = None,
-    upscale: Whole | None = None,
-    verify: bool = False,
-    best_of: Whole = 1,
-    retry: Whole = 0,
+    flags: Annotated[Flags, Parameter(name="*")] = NOTHING_ASKED,
     judge: Folder | None = None,
-    model: str = "default",
     recipe: Path | None = None,
     out: Folder = Path("pictures"),
     sheet: bool = False,
@@ -56,29 +55,9 @@ def generate(
         Pictures to draw, from the seed upwards.
     size
         Of the finished picture: "256x192", or one side; multiples of 16. Without it the model's own.
-    steps
-        Steps from noise to picture. Without it the model's own.
-    guidance
-        How strongly the prompt steers, 1 is plain. Without it the model's own.
-    sampler
-        euler (or ddim), heun, dpm2, lms, dpmpp-2m, unipc; with fresh noise on the way euler-a, dpmpp-2s-a, dpmpp-sde,
-        dpmpp-2m-sde, dpmpp-3m-sde; lcm and flow-map with models made for few steps. Without it the model's own.
-    style
-        A style of the model: see `darkroom models show`.
-    upscale
-        1, 2 or 4: how many times larger the finished picture is than drawn. Without it, what brings the drawing
-        nearest to the size the model was trained at. Beyond 1 it needs a model with an upscaler.
-    verify
-        Say fact by fact whether the picture holds what was asked for. Needs a judge: see --judge.
-    best_of
-        Draw so many candidates of each picture; the judge keeps the best.
-    retry
-        Draw up to so many more until the judge misses nothing.
     judge
         Folder of the judge for --verify, --best-of and --retry. This version ships none yet: train one with
         `darkroom train judge`.
-    model
-        A model's name, or the folder that holds its card.json.
     recipe
         A picture made by darkroom: draw it again, bit for bit.
     out
@@ -90,39 +69,29 @@ def generate(
     dry_run
         Print the resolved recipes and draw nothing.
     """
+    asked = given(flags)
+    model = asked.get("model", "default")
     if recipe is not None:
-        given: dict[str, object] = {"prompt": prompt, "negative": negative, "seed": seed, "size": size, "steps": steps}
-        given |= {"guidance": guidance, "sampler": sampler, "style": style, "verify": verify or None}
-        given |= {"upscale": upscale}
-        given |= {"count": count if count != 1 else None, "best-of": best_of if best_of != 1 else None}
-        given |= {"retry": retry or None, "judge": judge}
-        if clash := [name for name, value in given.items() if value not in (None, "")]:
+        others: dict[str, Any] = {
+            "prompt": prompt,
+            "negative": negative or None,
+            "seed": seed,
+            "size": size,
+            "judge": judge,
+        }
+        others |= {"count": count if count != 1 else None, **asked, "model": None}
+        if clash := [name.replace("_", "-") for name, value in others.items() if value is not None]:
             raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
         _draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
     if prompt is None:
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
-    for kind, named in (("sampler", sampler), ("style", style)):
-        if named is not None and not named.strip():
-            _refuse_blank(kind, named, model)
+    for kind in ("sampler", "style"):
+        if kind in asked and not asked[kind].strip():
+            _refuse_blank(kind, asked[kind], model)
     width, height = parse_size(size) if size is not None else (None, None)
-    request = Request.checked(
-        {
-            "prompt": {"text": prompt, "negative": negative},
-            "width": width,
-            "height": height,
-            "steps": steps,
-            "guidance": guidance,
-            "sampler": sampler,
-            "style": style,
-            "upscale": upscale,
-            "model": model,
-            "verify": verify,
-            "best_of": best_of,
-            "retry": retry,
-        },
-        flags=True,
-    )
+    fields = {"prompt": {"text": prompt, "negative": negative}, "width": width, "height": height, **asked}
+    request = Request.checked(fields, flags=True)
     if judge is not None and not request.judged:
         raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
     requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]

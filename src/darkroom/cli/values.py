@@ -35,6 +35,17 @@ def _folder(_: Any, tokens: Sequence[Token]) -> Path:
     return Path(token.value)
 
 
+def _interval(_: Any, tokens: Sequence[Token]) -> tuple[float, float]:
+    token = tokens[0]
+    try:
+        lowest, highest = map(float, token.value.split("-"))
+    except ValueError:
+        rule = "is not two numbers"
+        raise BadInput(f"{token.keyword} {shown(token.value)}", rule, "give them like 0.1-0.9") from None
+    return lowest, highest
+
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 Number = Annotated[float, Parameter(converter=_number)]
 Folder = Annotated[Path, Parameter(converter=_folder)]
+Interval = Annotated[tuple[float, float], Parameter(converter=_interval, n_tokens=1, negative=())]

@@ -11,7 +11,18 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.request import Guidance, Side, Steps, Upscale, check_drawn
+from darkroom.contracts.request import (
+    GUIDED_TIMES,
+    Guidance,
+    Interval,
+    Share,
+    Shift,
+    Side,
+    Steps,
+    Threshold,
+    Upscale,
+    check_drawn,
+)
 
 UPSCALER = "upscaler"  # the file, and the settings, of the one part a model may lack
 
@@ -43,6 +54,12 @@ class Defaults(Contract):
     steps: Steps = Field(description="Steps from noise to picture.")
     sampler: Name = Field(description="The sampler, by name.")
     guidance: Guidance = Field(description="How strongly the prompt steers.")
+    guidance_method: Name = Field("classifier-free", description="How prompt and negative make one estimate.")
+    guidance_rescale: Share = Field(0.0, description="Share of the way back to the spread of what is not guided.")
+    guidance_interval: Interval = Field(GUIDED_TIMES, description="Between which times guidance acts.")
+    guidance_threshold: Threshold | None = Field(None, description="Quantile estimates are cut at. None: nowhere.")
+    spacing: Name = Field("even", description="Where the steps lie.")
+    shift: Shift | None = Field(None, description="How far steps move towards the noise. None: as the size asks.")
     upscale: Upscale = Field(1, description="How many times larger a finished picture is than drawn.")
 
     @model_validator(mode="after")

@@ -11,13 +11,18 @@ from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.request import (
+    GUIDED_TIMES,
     UPSCALES,
     AnyPrompt,
     Guidance,
+    Interval,
     Request,
     Seed,
+    Share,
+    Shift,
     Side,
     Steps,
+    Threshold,
     Upscale,
     can_be_drawn,
     check_drawn,
@@ -57,6 +62,12 @@ class Recipe(Contract):
     steps: Steps = Field(description="Steps from noise to picture.")
     sampler: Name = Field(description="The sampler.")
     guidance: Guidance = Field(description="How strongly the prompt steered.")
+    guidance_method: Name = Field("classifier-free", description="How prompt and negative made one estimate.")
+    guidance_rescale: Share = Field(0.0, description="Share of the way back to the spread of what is not guided.")
+    guidance_interval: Interval = Field(GUIDED_TIMES, description="Between which times guidance acted.")
+    guidance_threshold: Threshold | None = Field(None, description="Quantile estimates were cut at. None: nowhere.")
+    spacing: Name = Field("even", description="Where the steps lay.")
+    shift: Shift | None = Field(None, description="How far steps moved towards the noise. None: as the size asks.")
     style: Name | None = Field(None, description="The style. None: none was added.")
     upscale: Upscale = Field(1, description="How many times larger the finished picture is than drawn.")
     model: Name = Field(description="The model, by its own name.")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.errors import BadInput, shown
@@ -19,6 +19,7 @@ MAX_STEPS = 1000
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**63 - 1
 UPSCALES = (1, 2, 4)
+GUIDED_TIMES = (0.1, 0.95)  # guidance outside them costs quality: arXiv:2404.07724, section 4
 MAX_SEEDS = 10_000  # pictures one command or call may ask for
 
 
@@ -61,6 +62,13 @@ def check_drawn(width: int, height: int, upscale: int) -> None:
     raise BadInput(f"{width}x{height} upscaled {upscale} times", f"{rule}{SIDE_STEP} from {MIN_SIDE} on", fix)
 
 
+def _interval(value: tuple[float, float]) -> tuple[float, float]:
+    lowest, highest = value
+    if lowest > highest:
+        raise BadInput(f"guidance_interval {lowest:g}-{highest:g}", "runs backwards", f"try {highest:g}-{lowest:g}")
+    return value
+
+
 def _prompt(value: Any) -> Any:
     if isinstance(value, str):
         return {"text": value}
@@ -81,6 +89,10 @@ Upscale = Annotated[
     Field(ge=UPSCALES[0], le=UPSCALES[-1], json_schema_extra={"enum": list(UPSCALES)}),
     BeforeValidator(_upscale),
 ]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Shift = Annotated[Number, Field(gt=0, le=100)]
+Threshold = Annotated[Number, Field(gt=0, le=1)]
+Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
 
@@ -99,9 +111,37 @@ class Request(Contract):
         None, description="Height of the finished picture in pixels, a multiple of 16. None: the model card's default."
     )
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
-    sampler: Name | None = Field(None, description="The sampler, by name. None: the model card's default.")
+    sampler: Name | None = Field(
+        None,
+        description="The sampler: euler (or ddim), heun, dpm2, lms, dpmpp-2m, unipc; with fresh noise on the way "
+        "euler-a, dpmpp-2s-a, dpmpp-sde, dpmpp-2m-sde, dpmpp-3m-sde; lcm and flow-map with models made for few steps. "
+        "None: the model card's default.",
+    )
     guidance: Guidance | None = Field(
         None, description="How strongly the prompt steers; 1 is plain. None: the model card's default."
+    )
+    guidance_method: Name | None = Field(
+        None,
+        description="How prompt and negative make one estimate: classifier-free, zero-star or projected. None: the "
+        "model card's default.",
+    )
+    guidance_rescale: Share | None = Field(
+        None,
+        description="Against burnt colours: share of the way back to the spread of what is not guided, 0 to 1. None: "
+        "the model card's default.",
+    )
+    guidance_interval: Interval | None = Field(
+        None,
+        description="Between which times guidance acts, of 1 (noise) to 0 (clean). None: the model card's default.",
+    )
+    guidance_threshold: Threshold | None = Field(
+        None, description="Quantile of sizes at which the estimate is cut, such as 0.995. None: nowhere."
+    )
+    spacing: Name | None = Field(
+        None, description="Where the steps lie: even, karras, exponential or beta. None: the model card's default."
+    )
+    shift: Shift | None = Field(
+        None, description="How far the steps move towards the noise; 1 is not at all. None: as the picture's size asks."
     )
     style: Name | None = Field(None, description="A style the model knows, by name. None: no style is added.")
     upscale: Upscale | None = Field(
@@ -109,7 +149,7 @@ class Request(Contract):
         description="How many times larger the finished picture is than drawn: 1, 2 or 4. None: what brings the "
         "drawing nearest to the size that the model was trained at.",
     )
-    model: Name = Field("default", description="The model, by name.")
+    model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
     best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")
     retry: Retries = Field(0, description="Further candidates to draw until the judge finds every fact right.")

@@ -31,6 +31,15 @@ _NUMBERS = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guida
 UPSCALE = "Hires upscale"  # A1111's word; beside it, Size is that of the drawing
 OURS = "darkroom "  # what Version begins with in a text of our own
 _NAMES = {"Sampler": "sampler", "Style": "style"}
+# Written where a recipe differs from what it holds by itself, under A1111's word where that has one.
+_OPTIONAL = {
+    "Schedule type": "spacing",
+    "Shift": "shift",
+    "Guidance method": "guidance_method",
+    "CFG Rescale": "guidance_rescale",
+    "Guidance interval": "guidance_interval",
+    "Guidance threshold": "guidance_threshold",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,11 @@ class Infotext:
                 except ValueError:
                     raise BadInput(f"{key} {shown(value)}", "is not a number", "correct it in the text") from None
         asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
-        plain = "1" if self.settings.get("Version", "").startswith(OURS) else ""  # others do not know a model's size
-        factor = self.settings.get(UPSCALE, plain)
+        ours = self.settings.get("Version", "").startswith(OURS)
+        if ours:
+            asked |= {name: _plain(name) for name in _OPTIONAL.values()}
+            asked |= {name: _read(name, self.settings[key]) for key, name in _OPTIONAL.items() if key in self.settings}
+        factor = self.settings.get(UPSCALE, "1" if ours else "")  # others do not know a model's size
         if "Size" in self.settings:
             asked["width"], asked["height"] = parse_size(self.settings["Size"])
             if factor in map(str, UPSCALES):  # other programs have others, such as 1.5
@@ -68,6 +80,7 @@ class Infotext:
 def infotext(recipe: Recipe) -> str:
     """A recipe as infotext. ``parse_infotext`` gives prompt, negative prompt and settings back, whatever they hold."""
     prompt, negative = recipe.prompt.text, recipe.prompt.negative
+    told = dict(recipe)
     settings = {
         "Steps": str(recipe.steps),
         "Sampler": recipe.sampler,
@@ -78,6 +91,7 @@ def infotext(recipe: Recipe) -> str:
         "Model": recipe.model,
         **({UPSCALE: str(recipe.upscale)} if recipe.upscale > 1 else {}),
         **({"Style": recipe.style} if recipe.style is not None else {}),
+        **{key: _told(told[name]) for key, name in _OPTIONAL.items() if told[name] != _plain(name)},
         "Version": f"{OURS}{recipe.darkroom}",
     }
     text = _written(prompt, negative, settings)
@@ -85,6 +99,25 @@ def infotext(recipe: Recipe) -> str:
     if (read.prompt, read.negative) != (prompt, negative):
         text = _written(prompt, negative, {**settings, EXACT_PROMPT: prompt, EXACT_NEGATIVE: negative})
     return text
+
+
+def _plain(name: str) -> Any:
+    """What a recipe holds where nothing was asked for."""
+    return Recipe.model_fields[name].default
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _read(name: str, text: str) -> Any:
+    """What :func:`_told` wrote of a field; what is no JSON stays text, which the request then refuses."""
+    if isinstance(_plain(name), str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _written(prompt: str, negative: str, settings: dict[str, str]) -> str:

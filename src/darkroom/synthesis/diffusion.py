@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
+from darkroom.contracts.request import GUIDED_TIMES
 from darkroom.nn.dit import Denoiser
 from darkroom.nn.slots import column, filled
-from darkroom.protocols import Call, Conditioning, Denoise, Latent, Level, SynthesisSpec, Task
-from darkroom.synthesis.guidance import guided, led_away, watched
-from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, initial_noise, spaced
+from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Latent, Level, SynthesisSpec, Task
+from darkroom.synthesis.combine import ZERO_STAR, combining
+from darkroom.synthesis.guidance import guided, led_away, still_at_first, watched
+from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
+from darkroom.synthesis.spacing import spaced
 
-GUIDED_TIMES = (0.1, 0.95)  # guidance outside them costs quality: arXiv:2404.07724, section 4
 TRAINED_SIDE = 16  # latent cells a side of the training pictures; larger ones need more noise
 
 
@@ -34,20 +36,24 @@ class DiffusionSynthesizer:
         self.network = network
         self.schedule = RectifiedFlow()
 
-    def check(self, sampler: str, guidance: float) -> None:
+    def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for few steps without a flow map, and for guidance that a flow map was not taught."""
         taught = self.network.config.flow_map
         if taught is None:
             if sampler == FLOW_MAP:
                 rule = "takes steps that only a flow map can, and this model is none"
                 raise BadInput(f"sampler {sampler}", rule, "take dpmpp-2m, or a model of `darkroom train flow-map`")
-        elif not taught[0] <= guidance <= taught[1]:
+        elif not taught[0] <= guidance.scale <= taught[1]:
             rule = f"is not from {taught[0]:g} to {taught[1]:g}, which is all this flow map was taught"
-            raise BadInput(f"guidance {guidance:g}", rule, "give a number in between")
+            raise BadInput(f"guidance {guidance.scale:g}", rule, "give a number in between")
+        elif guidance != Guidance(guidance.scale, interval=GUIDED_TIMES):
+            rule = "is within the network, and this one has it the plain way"
+            raise BadInput("the guidance of a flow map", rule, "leave all but its strength out")
 
     def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]:
         """From noise to a latent."""
-        levels = spaced(self.schedule, spec.steps, shift_for(spec.shape))
+        shift = shift_for(spec.shape) if spec.shift is None else spec.shift
+        levels = spaced(self.schedule, spec.steps, shift, spec.spacing)
         x = initial_noise(SeededNoise(seed, "start"), spec.shape, levels[0])
         ask = self._guided if self.network.config.flow_map is None else self._mapped
         denoise = yield from ask(positive, negative, spec)
@@ -59,17 +65,19 @@ class DiffusionSynthesizer:
         """A plain denoiser's estimate with classifier-free guidance around it."""
         wanted, unwanted = yield [self._text(positive), self._text(negative)]
         plus, minus = self._denoiser(positive, wanted), self._denoiser(negative, unwanted)
-        return guided(plus, minus, spec.guidance, GUIDED_TIMES)
+        how = spec.guidance
+        denoise = guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
+        return still_at_first(denoise) if how.method == ZERO_STAR and how.scale != 1.0 else denoise
 
     def _mapped(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec) -> Task[Denoise]:
         """A flow map's estimate; three evaluations in place of one where something is unwanted."""
         if spec.nothing is None:
             [wanted] = yield [self._text(positive)]
-            return self._denoiser(positive, wanted, spec.guidance)
+            return self._denoiser(positive, wanted, spec.guidance.scale)
         wanted, empty, unwanted = yield [self._text(said) for said in (positive, spec.nothing, negative)]
-        led = self._denoiser(positive, wanted, spec.guidance)
+        led = self._denoiser(positive, wanted, spec.guidance.scale)
         nothing, minus = self._denoiser(spec.nothing, empty, 1.0), self._denoiser(negative, unwanted, 1.0)
-        return led_away(led, nothing, minus, spec.guidance, GUIDED_TIMES)
+        return led_away(led, nothing, minus, spec.guidance.scale, GUIDED_TIMES)
 
     def _text(self, conditioning: Conditioning) -> Call:
         return Call(self.TEXT, {"tokens": conditioning.tokens})

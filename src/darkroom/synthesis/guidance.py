@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from darkroom.protocols import Call, Denoise, Level, T, Task
+from darkroom.synthesis.combine import Combine, classifier_free
+from darkroom.synthesis.prediction import to_x0
 
 # Of a negative's strength, over a step instead of at one level: small steps feel what those before did, a long one does
 # not. Measured by eye on steps of a quarter: at 1 things dissolve, at .25 little is to be seen.
@@ -59,7 +62,13 @@ def together(*tasks: Task[T]) -> Task[tuple[T, ...]]:
             task.close()
 
 
-def guided(positive: Denoise, negative: Denoise, scale: float, interval: tuple[float, float] = (0.0, 1.0)) -> Denoise:
+def guided(
+    positive: Denoise,
+    negative: Denoise,
+    scale: float,
+    interval: tuple[float, float] = (0.0, 1.0),
+    combine: Combine | None = None,
+) -> Denoise:
     """Classifier-free guidance (arXiv:2207.12598 eq. 6): x0 = negative + scale * (positive - negative).
 
     The paper combines eps; for fixed x every kind of output is affine in x0, so combining x0 is the same thing and is
@@ -71,6 +80,7 @@ def guided(positive: Denoise, negative: Denoise, scale: float, interval: tuple[f
         scale: 1 is no guidance: only ``positive`` is asked, and its answer is returned bit for bit.
         interval: the times (lowest, highest), both included, between which guidance acts; outside it only
             ``positive`` is asked (arXiv:2404.07724; it states the interval in sigma). The default is always.
+        combine: another way to make one estimate of both; None is the rule above.
 
     Raises:
         ValueError: the interval is not within 0 to 1 or is the wrong way round.
@@ -78,14 +88,29 @@ def guided(positive: Denoise, negative: Denoise, scale: float, interval: tuple[f
     lowest, highest = interval
     if not 0.0 <= lowest <= highest <= 1.0:
         raise ValueError(f"guidance interval {interval} is not 0 <= lowest <= highest <= 1; try (0.0, 1.0)")
+    one = combine or classifier_free(scale)
 
     def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
         if scale == 1.0 or not lowest <= level.t <= highest:
             return (yield from positive(x, level, toward))
         plus, minus = yield from together(positive(x, level, toward), negative(x, level, toward))
-        return minus + scale * (plus - minus)
+        return one(plus, minus, x, level)
 
     return denoise
+
+
+def still_at_first(denoise: Denoise) -> Denoise:
+    """No motion from pure noise (arXiv:2503.18886 section 4.2): at t = 1 the estimate is that of a velocity of zero.
+
+    What a network says of pure noise is little more than the mean of all pictures; the first step goes without it.
+    """
+
+    def waiting(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
+        if level.t == 1.0:
+            return to_x0("flow", torch.zeros_like(x), x, level)
+        return (yield from denoise(x, level, toward))
+
+    return waiting
 
 
 def led_away(

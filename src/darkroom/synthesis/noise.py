@@ -160,27 +160,36 @@ class LinearBetaVP:
         return max(0.0, _checked_time(t) * self.steps - 1.0)
 
 
-def spaced(schedule: NoiseSchedule, steps: int, shift: float = 1.0) -> list[Level]:
-    """The ``steps + 1`` levels from t = 1 down to t = 0: evenly spaced times, then shifted towards the noise.
+@dataclass(frozen=True, slots=True)
+class Straightened:
+    """A schedule whose levels are divided by alpha, or by alpha + sigma where alpha comes to 0: a straight path.
 
-    The shift is t' = s t / (1 + (s - 1) t) (arXiv:2403.03206 eq. 23). On :class:`RectifiedFlow` it multiplies
-    sigma / alpha by s, which is what a larger picture needs; on other schedules it only warps time.
-
-    Args:
-        schedule: maps times to levels.
-        steps: number of steps, at least 1.
-        shift: s, above 0; 1 leaves the times even, 3 is common for a megapixel.
-
-    Raises:
-        ValueError: steps or shift outside their range.
+    The same process in another scale of x: at (alpha = 1, sigma / alpha) dx = eps dsigma (arXiv:2206.00364), at
+    alpha + sigma = 1 dx = (eps - x0) dsigma (arXiv:2209.03003).
     """
-    if steps < 1:
-        raise ValueError(f"steps {steps} is below 1; try 20")
-    if not 0.0 < shift < math.inf:
-        raise ValueError(f"shift {shift} is not a finite number above 0; try 1 for even times or 3 for large pictures")
-    # s t / (s t + (1 - t)), eq. 23 multiplied out: exactly 1 at t = 1 and exactly 0 at t = 0 for every s
-    left = range(steps, -1, -1)
-    return [schedule.level(shift * n / (shift * n + (steps - n))) for n in left]
+
+    schedule: NoiseSchedule
+
+    def scale(self, t: float) -> float:
+        """What x, alpha and sigma are divided by at time ``t``."""
+        level = self.schedule.level(t)
+        return level.alpha if self.schedule.level(1.0).alpha > 0.0 else level.alpha + level.sigma
+
+    def level(self, t: float) -> Level:
+        """The level at time ``t``, on the straight path."""
+        level, scale = self.schedule.level(t), self.scale(t)
+        return Level(t, level.alpha / scale, level.sigma / scale, self)
+
+    def at(self, lam: float) -> Level:
+        """The level of that log(alpha / sigma), which no scale changes."""
+        return self.level(self.schedule.at(lam).t)
+
+
+def is_straight(schedule: NoiseSchedule) -> bool:
+    """Whether alpha + sigma is 1 throughout, or alpha is; three looks tell."""
+    levels = [schedule.level(t) for t in (0.0, 0.5, 1.0)]
+    flow, exploding = ([level.alpha + more * level.sigma for level in levels] for more in (1.0, 0.0))
+    return any(all(abs(total - 1.0) < 1e-12 for total in totals) for totals in (flow, exploding))
 
 
 def _ratio(lam: float) -> tuple[float, float]:

@@ -10,33 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import wraps
 
 from torch import Tensor
 
 from darkroom.protocols import Denoise, Level, NoiseSchedule, NoiseSource, Sampler, Task
-
-
-@dataclass(frozen=True, slots=True)
-class Straightened:
-    """A schedule whose levels are divided by alpha, or by alpha + sigma where alpha comes to 0: a straight path."""
-
-    schedule: NoiseSchedule
-
-    def scale(self, t: float) -> float:
-        """What x, alpha and sigma are divided by at time ``t``."""
-        level = self.schedule.level(t)
-        return level.alpha if self.schedule.level(1.0).alpha > 0.0 else level.alpha + level.sigma
-
-    def level(self, t: float) -> Level:
-        """The level at time ``t``, on the straight path."""
-        level, scale = self.schedule.level(t), self.scale(t)
-        return Level(t, level.alpha / scale, level.sigma / scale, self)
-
-    def at(self, lam: float) -> Level:
-        """The level of that log(alpha / sigma), which no scale changes."""
-        return self.level(self.schedule.at(lam).t)
+from darkroom.synthesis.noise import Straightened, is_straight
 
 
 def on_a_straight_path(sampler: Sampler) -> Sampler:
@@ -45,7 +24,7 @@ def on_a_straight_path(sampler: Sampler) -> Sampler:
     @wraps(sampler)
     def straight(denoise: Denoise, x: Tensor, levels: Sequence[Level], noise: NoiseSource) -> Task[Tensor]:
         schedule = levels[0].schedule
-        if schedule is None or _straight(schedule):
+        if schedule is None or is_straight(schedule):
             return (yield from sampler(denoise, x, levels, noise))
         path = Straightened(schedule)
 
@@ -58,13 +37,6 @@ def on_a_straight_path(sampler: Sampler) -> Sampler:
         return last * y
 
     return straight
-
-
-def _straight(schedule: NoiseSchedule) -> bool:
-    """Whether alpha + sigma is 1 throughout, or alpha is; three looks tell."""
-    levels = [schedule.level(t) for t in (0.0, 0.5, 1.0)]
-    flow, exploding = ([level.alpha + more * level.sigma for level in levels] for more in (1.0, 0.0))
-    return any(all(abs(total - 1.0) < 1e-12 for total in totals) for totals in (flow, exploding))
 
 
 def steps_middle(now: Level, after: Level) -> Level:

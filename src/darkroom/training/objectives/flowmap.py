@@ -25,11 +25,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from darkroom.contracts.card import Defaults
+from darkroom.contracts.request import GUIDED_TIMES
 from darkroom.data.ahead import Ahead
 from darkroom.nn.autoencoder import Autoencoder
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.text import TextConfig, TextEncoder, pooled
-from darkroom.synthesis.diffusion import GUIDED_TIMES
 from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.training.compiled import compiled
 from darkroom.training.objectives.latents import LatentObjective, Taught, Teaching, by_time, noised, summed

@@ -1,0 +1,114 @@
+"""Which levels a picture visits on its way from t = 1 to t = 0.
+
+A spacing says at which times ``steps`` steps begin; the last one ends at 0. Those that space noise instead of time do
+so in sigma on the straight path of the schedule: sigma / alpha where it preserves variance, t on a rectified flow.
+"""
+
+from __future__ import annotations
+
+import math
+
+from darkroom.protocols import Level, NoiseSchedule, Spacing
+from darkroom.synthesis.noise import Straightened, is_straight
+
+CLEANEST = 1e-3  # the time the last step of those begins at: the first entry of the usual table of a thousand
+
+
+def even(schedule: NoiseSchedule, steps: int) -> list[float]:
+    """Evenly in time."""
+    return [n / steps for n in range(steps, 0, -1)]
+
+
+def karras(schedule: NoiseSchedule, steps: int, rho: float = 7.0) -> list[float]:
+    """Evenly in sigma**(1 / rho) (arXiv:2206.00364 eq. 5): short steps where little noise is left."""
+    first, last = _ends(schedule)
+    a, b = first ** (1 / rho), last ** (1 / rho)
+    return _times(schedule, [(a + _share(i, steps) * (b - a)) ** rho for i in range(steps)])
+
+
+def exponential(schedule: NoiseSchedule, steps: int) -> list[float]:
+    """Evenly in log(sigma), that is by a constant factor."""
+    first, last = _ends(schedule)
+    return _times(schedule, [first * (last / first) ** _share(i, steps) for i in range(steps)])
+
+
+def beta(schedule: NoiseSchedule, steps: int, a: float = 0.6) -> list[float]:
+    """At quantiles of Beta(a, a) in time (arXiv:2407.12173): with a below 1 short steps at both ends, long between."""
+    return [_beta_quantile(n / steps, a) for n in range(steps, 0, -1)]
+
+
+SPACINGS: dict[str, Spacing] = {"even": even, "karras": karras, "exponential": exponential, "beta": beta}
+
+
+def spaced(schedule: NoiseSchedule, steps: int, shift: float = 1.0, spacing: Spacing = even) -> list[Level]:
+    """The ``steps + 1`` levels from t = 1 down to t = 0: spaced times, then shifted towards the noise.
+
+    The shift is t' = s t / (1 + (s - 1) t) (arXiv:2403.03206 eq. 23). On :class:`RectifiedFlow` it multiplies
+    sigma / alpha by s, which is what a larger picture needs; on other schedules it only warps time.
+
+    Args:
+        schedule: maps times to levels.
+        steps: number of steps, at least 1.
+        shift: s, above 0; 1 leaves the times as they are, 3 is common for a megapixel.
+        spacing: which times.
+
+    Raises:
+        ValueError: steps or shift outside their range.
+    """
+    if steps < 1:
+        raise ValueError(f"steps {steps} is below 1; try 20")
+    if not 0.0 < shift < math.inf:
+        raise ValueError(f"shift {shift} is not a finite number above 0; try 1 for even times or 3 for large pictures")
+    times = [*spacing(schedule, steps), 0.0]
+    # s t / (s t + (1 - t)), eq. 23 multiplied out: exactly 1 at t = 1 and exactly 0 at t = 0 for every s
+    return [schedule.level(shift * t / (shift * t + (1.0 - t))) for t in times]
+
+
+def _ends(schedule: NoiseSchedule) -> tuple[float, float]:
+    """Most and least sigma on the straight path."""
+    path = schedule if is_straight(schedule) else Straightened(schedule)
+    return path.level(1.0).sigma, path.level(CLEANEST).sigma
+
+
+def _times(schedule: NoiseSchedule, sigmas: list[float]) -> list[float]:
+    """The times at which the straight path has these sigmas; the first of them is that of t = 1."""
+    path = schedule if is_straight(schedule) else Straightened(schedule)
+    ends = path.level(0.0), path.level(1.0)
+    slope = (ends[1].alpha - ends[0].alpha) / (ends[1].sigma - ends[0].sigma)
+    alphas = (ends[0].alpha + slope * (sigma - ends[0].sigma) for sigma in sigmas)
+    lams = [math.log(alpha / sigma) for alpha, sigma in list(zip(alphas, sigmas, strict=True))[1:]]
+    return [1.0, *(path.at(lam).t for lam in lams)]
+
+
+def _share(i: int, steps: int) -> float:
+    return i / max(steps - 1, 1)
+
+
+def _beta_quantile(p: float, a: float) -> float:
+    """The x below which Beta(a, a) has probability p, by bisection to fp64."""
+    if p == 1.0:
+        return 1.0
+    if p > 0.5:
+        return 1.0 - _beta_quantile(1.0 - p, a)  # the same from the other end
+    low, high = 0.0, 0.5
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _beta_below(middle, a) < p else (low, middle)
+    return (low + high) / 2
+
+
+def _beta_below(x: float, a: float) -> float:
+    """P(X < x) for Beta(a, a) and x up to 1/2: x**a (1 - x)**a / (a B) times sum_n x**n prod_k (2 a + k) / (a + 1 + k).
+
+    (Abramowitz and Stegun 26.5.4.) All terms are positive, and each is at most about x times the one before.
+    """
+    if x == 0.0:
+        return 0.0
+    term = total = 1.0
+    n = 0
+    while term > 1e-17 * total:
+        term *= x * (2.0 * a + n) / (a + 1.0 + n)
+        total += term
+        n += 1
+    log_beta = 2.0 * math.lgamma(a) - math.lgamma(2.0 * a)
+    return math.exp(a * math.log(x) + a * math.log1p(-x) - log_beta) / a * total
