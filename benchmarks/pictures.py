@@ -64,8 +64,8 @@ def main() -> None:
         found["warm, 8 together"].append(seconds(together) / TOGETHER)
     medians = {name: statistics.median(values) for name, values in found.items()}
     d = model.card.defaults
-    about = f"{d.width}x{d.height}, {d.steps} steps of {d.sampler}, guidance {d.guidance:g}"
-    about = f"{about}, {torch.get_num_threads()} threads"
+    about = f"{d.width}x{d.height}, drawn at {d.drawn[0]}x{d.drawn[1]}, {d.steps} steps of {d.sampler}"
+    about = f"{about}, guidance {d.guidance:g}, {torch.get_num_threads()} threads"
     if asked.json:
         print(json.dumps({"about": about, "median seconds": medians, "runs": found}))
         return

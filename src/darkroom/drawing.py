@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
@@ -18,18 +19,16 @@ import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, reason
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
-from darkroom.contracts.request import Request
+from darkroom.contracts.request import UPSCALES, Request
 from darkroom.engine import Engine
 from darkroom.generate import Moment, OnMoment, picture, run, styled
-from darkroom.model import Model, load
+from darkroom.model import Model, check_names, load
 from darkroom.nn.slots import SLOTS
 from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write_new, write_sheet
-from darkroom.synthesis.combine import METHODS
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
-from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, words_of
 
 AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
@@ -146,8 +145,7 @@ def _plain(error: Exception, recipe: Recipe) -> Exception:
     """An error in words a user can act on."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
         size = f"{recipe.width}x{recipe.height}"
-        fix = "try a smaller --size" + (" or --upscale" if recipe.upscale > 1 else "")
-        return DarkroomError(size, "needs more memory than is free", fix)
+        return DarkroomError(size, "needs more memory than is free", "try a smaller --size")
     return error
 
 
@@ -198,9 +196,7 @@ def _again(model: Model, path: Path) -> Recipe:
         )
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
-    for name, known in ((recipe.spacing, SPACINGS), (recipe.guidance_method, METHODS)):
-        if name not in known:
-            raise BadInput(f"{path}", f"was drawn with {name}, which is not here", "update darkroom")
+    check_names(recipe)
     return recipe
 
 
@@ -231,12 +227,22 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
         notes.append(f"dropped, no room: {brief(dropped)}")
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
-        notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing")
+        fit = _fitting_size(model, recipe)
+        notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing: try --size {fit}")
     text = prompt.text.lower()
     others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
     if recipe.style is not None and others:
         notes.append(f"the prompt says {others[0]} and --style says {recipe.style}; it may draw either")
     return Reading(read[0].length, model.encoder.limit, unknown, dropped, notes)
+
+
+def _fitting_size(model: Model, recipe: Recipe) -> str:
+    """The size nearest to a recipe's that is drawn as large as the model was trained."""
+    width, height = model.card.defaults.drawn
+    factors = UPSCALES if model.upscaler is not None else UPSCALES[:1]
+    wanted = recipe.width * recipe.height / (width * height)
+    factor = min(factors, key=lambda factor: abs(math.log(factor**2 / wanted)))
+    return f"{width * factor}x{height * factor}"
 
 
 class Speaker:

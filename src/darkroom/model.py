@@ -71,16 +71,10 @@ class Model:
 
     def resolve(self, request: Request) -> Recipe:
         """The request with every default decided. Raises BadInput for what the model does not know or have."""
-        named = (
-            ("sampler", request.sampler, SAMPLERS),
-            ("spacing", request.spacing, SPACINGS),
-            ("guidance method", request.guidance_method, METHODS),
-            ("style", request.style, self.card.styles),
-        )
-        for kind, name, known in named:
-            if name is not None and name not in known:
-                raise unknown(kind, name, known)
+        if request.style is not None and request.style not in self.card.styles:
+            raise unknown("style", request.style, self.card.styles)
         recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
+        check_names(recipe)
         passes(recipe.upscale, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
@@ -94,6 +88,18 @@ class Model:
             mode="eager",
             dtype=str(self.dtype).removeprefix("torch."),
         )
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raises BadInput, with the nearest name, for a sampler, a spacing or a guidance method that is not here."""
+    named = (
+        ("sampler", recipe.sampler, SAMPLERS),
+        ("spacing", recipe.spacing, SPACINGS),
+        ("guidance method", recipe.guidance_method, METHODS),
+    )
+    for kind, name, known in named:
+        if name not in known:
+            raise unknown(kind, name, known)
 
 
 def assembled(

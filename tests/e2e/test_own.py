@@ -80,7 +80,7 @@ def test_a_folder_becomes_a_model(pictures: Path, tmp_path: Path, train: Callabl
     assert set(card.words) == {"a", "photo", "of", "mug", "shirt", "lamp"}
     model = darkroom.load(str(tmp_path / out))
     image = model.generate("a photo of a mug", seed=1, steps=2)
-    assert image.pixels.shape == (128, 128, 3)
+    assert image.pixels.shape == (256, 256, 3)
     # The autoencoder and the upscaler are the start's; the denoiser learnt.
     for part in ("autoencoder", "upscaler"):
         theirs, ours = weights_of(start, part), weights_of(tmp_path / out, part)

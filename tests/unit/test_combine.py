@@ -14,11 +14,11 @@ from darkroom.synthesis.combine import (
     combining,
     projected,
     rescaled,
+    standing,
     thresholded,
     zero_star,
 )
-from darkroom.synthesis.guidance import guided, still_at_first
-from darkroom.synthesis.noise import RectifiedFlow
+from darkroom.synthesis.guidance import guided
 from darkroom.synthesis.prediction import KINDS, PredictionKind, from_x0
 from tests.analytic import run
 from tests.unit.test_guidance import evaluate, forbidden, network
@@ -114,9 +114,7 @@ def test_all_of_it_together_is_one_after_the_other() -> None:
     assert torch.equal(made, by_hand(POSITIVE, NEGATIVE, X, LEVEL))
 
 
-def test_pure_noise_is_left_where_it_is_and_nobody_is_asked() -> None:
-    x = X.float()
-    still = still_at_first(network("net", 0.7))
-    assert torch.equal(run(still(x, RectifiedFlow().level(1.0)), lambda calls: []), x)
-    level = RectifiedFlow().level(0.9)
-    assert torch.equal(run(still(x, level), evaluate), run(network("net", 0.7)(x, level), evaluate))
+def test_zero_star_stands_still_for_a_share_of_the_steps() -> None:
+    found = [standing(Guidance(3.0, "zero-star"), steps) for steps in (1, 12, 13, 25, 50, 1000)]
+    assert found == [0, 0, 1, 1, 2, 40]
+    assert standing(Guidance(1.0, "zero-star"), 50) == 0 and standing(Guidance(3.0), 50) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import Field
 
@@ -9,17 +11,20 @@ from darkroom.cli.flags import flags_of, given
 from darkroom.cli.run import main
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.request import Request
+from darkroom.synthesis.combine import METHODS
+from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.synthesis.spacing import SPACINGS
 
 
 class Wish(Contract):
     """Of every kind of field."""
 
-    steps: Whole = Field(4, description="How many.")
-    strength: Number | None = Field(None, description="How much. None: as it is.")
-    named: Name = "plain"
+    steps: Whole = Field(4, ge=0, le=9, description="How many.")
+    strength: Number | None = Field(None, ge=0, le=9, description="How much. None: as it is.")
+    named: Name = Field("plain", description="What it is called.")
     loud: bool = Field(False, description="Whether it is said.")
     between: tuple[float, float] | None = Field(None, description="From where to where.")
-    hidden: Whole = 1
+    hidden: Whole = Field(1, ge=0, le=9, description="What is no flag.")
 
 
 def test_every_field_but_those_left_out_is_a_flag_that_says_nothing_by_itself() -> None:
@@ -36,3 +41,9 @@ def test_the_help_is_the_fields_own(capsys: pytest.CaptureFixture[str]) -> None:
     for name in Request.model_fields:
         assert name in ("width", "height") or f"--{name.replace('_', '-')}" in out
     assert "Without it:" in out and "None:" not in out
+
+
+def test_the_help_names_everything_there_is_by_name() -> None:
+    for field, table in (("sampler", SAMPLERS), ("spacing", SPACINGS), ("guidance_method", METHODS)):
+        words = set(re.findall(r"[\w-]+", Request.model_fields[field].description or ""))
+        assert set(table) <= words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +87,7 @@ def generate(
         return
     if prompt is None:
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
-    for kind in ("sampler", "style"):
+    for kind in ("sampler", "style", "spacing", "guidance_method"):
         if kind in asked and not asked[kind].strip():
             _refuse_blank(kind, asked[kind], model)
     width, height = parse_size(size) if size is not None else (None, None)
@@ -107,9 +108,13 @@ def _draw(*arguments: Any, **options: Any) -> None:
 def _refuse_blank(kind: str, named: str, model: str) -> None:
     """The names there are, where none was given."""
     from darkroom.model import folder_of, read_card
+    from darkroom.synthesis.combine import METHODS
     from darkroom.synthesis.samplers import SAMPLERS
+    from darkroom.synthesis.spacing import SPACINGS
 
-    raise unknown(kind, named, SAMPLERS if kind == "sampler" else read_card(folder_of(model)).styles)
+    tables: dict[str, Iterable[str]] = {"sampler": SAMPLERS, "spacing": SPACINGS, "guidance_method": METHODS}
+    known = tables[kind] if kind in tables else read_card(folder_of(model)).styles
+    raise unknown(kind.replace("_", " "), named, known)
 
 
 def _seeds(seed: str | None, count: int) -> list[int]:

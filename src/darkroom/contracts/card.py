@@ -16,10 +16,8 @@ from darkroom.contracts.request import (
     Guidance,
     Interval,
     Share,
-    Shift,
     Side,
     Steps,
-    Threshold,
     Upscale,
     check_drawn,
 )
@@ -57,9 +55,7 @@ class Defaults(Contract):
     guidance_method: Name = Field("classifier-free", description="How prompt and negative make one estimate.")
     guidance_rescale: Share = Field(0.0, description="Share of the way back to the spread of what is not guided.")
     guidance_interval: Interval = Field(GUIDED_TIMES, description="Between which times guidance acts.")
-    guidance_threshold: Threshold | None = Field(None, description="Quantile estimates are cut at. None: nowhere.")
     spacing: Name = Field("even", description="Where the steps lie.")
-    shift: Shift | None = Field(None, description="How far steps move towards the noise. None: as the size asks.")
     upscale: Upscale = Field(1, description="How many times larger a finished picture is than drawn.")
 
     @model_validator(mode="after")
@@ -75,7 +71,7 @@ class Defaults(Contract):
     def enlarged(self, upscale: int) -> Self:
         """The same drawings, finished at so many times their size."""
         width, height = (side * upscale for side in self.drawn)
-        return type(self)(**{**dict(self), "width": width, "height": height, "upscale": upscale})
+        return type(self).checked({**dict(self), "width": width, "height": height, "upscale": upscale})
 
 
 class DataSource(Contract):

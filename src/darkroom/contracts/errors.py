@@ -184,6 +184,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     "literal_error": lambda c, _: f"is not allowed; give {c['expected']}",
     "model_type": lambda _, value: "is not an object; give its fields by name",
     "dict_type": lambda _, value: "is not an object; give its fields by name",
+    "too_long": lambda c, v: f"holds {c['actual_length']} values; give {c['max_length']}",
     "tuple_type": lambda _, value: "is not a list; give one",
     "bool_type": lambda _, value: "is not true or false; give one of them",
 }

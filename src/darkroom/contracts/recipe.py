@@ -90,7 +90,7 @@ class Recipe(Contract):
                 f"is newer than this darkroom reads ({SCHEMA_VERSION})",
                 "update darkroom",
             )
-        return _from_drawn(data) if version == 1 else data
+        return _from_drawn(data) if type(version) is int and version == 1 else data
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
@@ -123,10 +123,10 @@ def _sizes(request: Request, card: Card) -> dict[str, int]:
     trained at: of doublings, the most that leave half that area or more.
     """
     defaults = card.defaults
+    chosen = defaults if request.upscale is None else defaults.enlarged(request.upscale)
     if request.width is None and request.height is None:
-        chosen = defaults if request.upscale is None else defaults.enlarged(request.upscale)
         return {"width": chosen.width, "height": chosen.height, "upscale": chosen.upscale}
-    width, height = request.width or defaults.width, request.height or defaults.height
+    width, height = request.width or chosen.width, request.height or chosen.height
     if request.upscale is not None or UPSCALER not in card.files:
         return {"width": width, "height": height, "upscale": request.upscale or 1}
     trained_width, trained_height = defaults.drawn

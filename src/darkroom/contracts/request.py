@@ -65,7 +65,7 @@ def check_drawn(width: int, height: int, upscale: int) -> None:
 def _interval(value: tuple[float, float]) -> tuple[float, float]:
     lowest, highest = value
     if lowest > highest:
-        raise BadInput(f"guidance_interval {lowest:g}-{highest:g}", "runs backwards", f"try {highest:g}-{lowest:g}")
+        raise BadInput(f"the guidance interval {lowest:g}-{highest:g}", "runs backwards", f"try {highest:g}-{lowest:g}")
     return value
 
 
@@ -90,8 +90,8 @@ Upscale = Annotated[
     BeforeValidator(_upscale),
 ]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Shift = Annotated[Number, Field(gt=0, le=100)]
-Threshold = Annotated[Number, Field(gt=0, le=1)]
+Shift = Annotated[Number, Field(ge=0.01, le=100)]
+Threshold = Annotated[Number, Field(ge=0.01, le=1)]
 Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
@@ -105,10 +105,14 @@ class Request(Contract):
         None, description="The number the noise is drawn from: the same seed gives the same picture. None: chosen anew."
     )
     width: Side | None = Field(
-        None, description="Width of the finished picture in pixels, a multiple of 16. None: the model card's default."
+        None,
+        description="Width of the finished picture in pixels, a multiple of 16. None: that of the model card's "
+        "drawings, as many times larger as it is upscaled.",
     )
     height: Side | None = Field(
-        None, description="Height of the finished picture in pixels, a multiple of 16. None: the model card's default."
+        None,
+        description="Height of the finished picture in pixels, a multiple of 16. None: that of the model card's "
+        "drawings, as many times larger as it is upscaled.",
     )
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
     sampler: Name | None = Field(

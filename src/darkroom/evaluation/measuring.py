@@ -115,8 +115,8 @@ def _compared(
     composer, config = stock.composer(), stock.everything()
     real = Scenes(composer, config)(0, REAL)
     others = Scenes(composer, config, stream="held-out")(0, len(kept))  # as many: distances depend on how many
-    made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed))) for o in kept])
-    made = F.interpolate(made, real.composed.pixels.shape[-2:], mode="bilinear", antialias=True)  # were upscaled
+    side = real.composed.pixels.shape[-1]
+    made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed)), side) for o in kept])
     detector, codec = judge.detector, model.codec
     spaces: dict[str, Callable[[Tensor], Tensor]] = {
         JUDGED: lambda pixels: seen_features(detector, pixels),
@@ -141,8 +141,10 @@ def _nearest(
     ]
 
 
-def _pixels(rgb: np.ndarray) -> Tensor:
-    return torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
+def _pixels(rgb: np.ndarray, side: int) -> Tensor:
+    """A picture in [0, 1], as large as real scenes are."""
+    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float()[None] / 255
+    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
 
 
 def _png(pixels: Tensor) -> bytes:

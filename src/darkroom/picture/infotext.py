@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from darkroom.contracts.errors import BadInput, explain, shown
 from darkroom.contracts.recipe import Recipe
-from darkroom.contracts.request import UPSCALES, Request, parse_size
+from darkroom.contracts.request import MAX_SIDE, UPSCALES, Request, parse_size
 
 NEGATIVE = "Negative prompt:"
 EXACT_PROMPT, EXACT_NEGATIVE = "Darkroom prompt", "Darkroom negative"
@@ -69,8 +69,8 @@ class Infotext:
         if "Size" in self.settings:
             asked["width"], asked["height"] = parse_size(self.settings["Size"])
             if factor in map(str, UPSCALES):  # other programs have others, such as 1.5
-                asked |= {"upscale": int(factor)}
-                asked |= {side: asked[side] * int(factor) for side in ("width", "height")}
+                asked |= {side: min(asked[side] * int(factor), MAX_SIDE) for side in ("width", "height")}
+                asked |= {"upscale": int(factor)} if ours else {}  # how others drew is not how this model does
         try:
             return Request(**asked)
         except ValidationError as error:
@@ -116,7 +116,7 @@ def _read(name: str, text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

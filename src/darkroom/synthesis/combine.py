@@ -77,7 +77,7 @@ def projected(scale: float, parallel: float = 0.0, momentum: float = -0.5, radiu
         running = positive - negative if running is None else positive - negative + momentum * running
         update = running
         if radius is not None:
-            update = update * min(1.0, radius / update.norm().item())
+            update = update * (radius / max(update.norm().item(), radius))
         along = (update * positive).sum() / (positive * positive).sum() * positive
         return positive + (scale - 1.0) * (update - along + parallel * along)
 
@@ -99,12 +99,21 @@ def thresholded(combine: Combine, share: float) -> Combine:
     return cut
 
 
-ZERO_STAR = "zero-star"  # whose other half is ``guidance.still_at_first``
+ZERO_STAR = "zero-star"
+STANDING = 0.04  # of the steps: arXiv:2503.18886, section 4.2
 METHODS: dict[str, Callable[[float, PredictionKind], Combine]] = {
     "classifier-free": lambda scale, kind: classifier_free(scale),
     ZERO_STAR: zero_star,
     "projected": lambda scale, kind: projected(scale),
 }
+
+
+def standing(guidance: Guidance, steps: int) -> int:
+    """How many first steps of a rectified flow CFG-Zero* takes without moving: what a network says there is too vague.
+
+    A velocity of zero leaves x where it is, so such a step costs nothing; it comes on top of the ``steps`` asked for.
+    """
+    return round(STANDING * steps) if guidance.method == ZERO_STAR and guidance.scale != 1.0 else 0
 
 
 def guidance_of(recipe: Recipe) -> Guidance:

@@ -13,8 +13,8 @@ from darkroom.contracts.request import GUIDED_TIMES
 from darkroom.nn.dit import Denoiser
 from darkroom.nn.slots import column, filled
 from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Latent, Level, SynthesisSpec, Task
-from darkroom.synthesis.combine import ZERO_STAR, combining
-from darkroom.synthesis.guidance import guided, led_away, still_at_first, watched
+from darkroom.synthesis.combine import combining, standing
+from darkroom.synthesis.guidance import guided, led_away, watched
 from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
@@ -53,21 +53,21 @@ class DiffusionSynthesizer:
     def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]:
         """From noise to a latent."""
         shift = shift_for(spec.shape) if spec.shift is None else spec.shift
-        levels = spaced(self.schedule, spec.steps, shift, spec.spacing)
+        still = standing(spec.guidance, spec.steps)
+        levels = spaced(self.schedule, spec.steps + still, shift, spec.spacing)
         x = initial_noise(SeededNoise(seed, "start"), spec.shape, levels[0])
         ask = self._guided if self.network.config.flow_map is None else self._mapped
         denoise = yield from ask(positive, negative, spec)
         if spec.watch is not None:
             denoise = watched(denoise, spec.watch)
-        return (yield from spec.sampler(denoise, x, levels, SeededNoise(seed, "steps")))
+        return (yield from spec.sampler(denoise, x, levels[still:], SeededNoise(seed, "steps")))
 
     def _guided(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec) -> Task[Denoise]:
         """A plain denoiser's estimate with classifier-free guidance around it."""
         wanted, unwanted = yield [self._text(positive), self._text(negative)]
         plus, minus = self._denoiser(positive, wanted), self._denoiser(negative, unwanted)
         how = spec.guidance
-        denoise = guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
-        return still_at_first(denoise) if how.method == ZERO_STAR and how.scale != 1.0 else denoise
+        return guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
 
     def _mapped(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec) -> Task[Denoise]:
         """A flow map's estimate; three evaluations in place of one where something is unwanted."""

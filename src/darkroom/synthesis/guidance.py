@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from darkroom.protocols import Call, Denoise, Level, T, Task
 from darkroom.synthesis.combine import Combine, classifier_free
-from darkroom.synthesis.prediction import to_x0
 
 # Of a negative's strength, over a step instead of at one level: small steps feel what those before did, a long one does
 # not. Measured by eye on steps of a quarter: at 1 things dissolve, at .25 little is to be seen.
@@ -97,20 +95,6 @@ def guided(
         return one(plus, minus, x, level)
 
     return denoise
-
-
-def still_at_first(denoise: Denoise) -> Denoise:
-    """No motion from pure noise (arXiv:2503.18886 section 4.2): at t = 1 the estimate is that of a velocity of zero.
-
-    What a network says of pure noise is little more than the mean of all pictures; the first step goes without it.
-    """
-
-    def waiting(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
-        if level.t == 1.0:
-            return to_x0("flow", torch.zeros_like(x), x, level)
-        return (yield from denoise(x, level, toward))
-
-    return waiting
 
 
 def led_away(

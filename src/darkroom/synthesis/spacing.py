@@ -7,6 +7,7 @@ so in sigma on the straight path of the schedule: sigma / alpha where it preserv
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from darkroom.protocols import Level, NoiseSchedule, Spacing
 from darkroom.synthesis.noise import Straightened, is_straight
@@ -84,6 +85,7 @@ def _share(i: int, steps: int) -> float:
     return i / max(steps - 1, 1)
 
 
+@lru_cache(maxsize=4096)
 def _beta_quantile(p: float, a: float) -> float:
     """The x below which Beta(a, a) has probability p, by bisection to fp64."""
     if p == 1.0:

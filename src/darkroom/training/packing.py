@@ -30,6 +30,7 @@ from darkroom.training.objectives.diffusion import DEFAULTS
 from darkroom.training.objectives.text import WORDS
 from darkroom.wording.parse import words_of
 
+HOW = ("guidance_method", "guidance_rescale", "guidance_interval")  # what a flow map has within, the plain way
 CAPTIONS = 4000  # drawn to learn the words that are no names: the rarest way to say something comes in 1 of 400
 
 
@@ -123,7 +124,8 @@ def fitting(given: Defaults, network: DenoiserConfig) -> Defaults:
     if (given.sampler == FLOW_MAP) == (network.flow_map is not None):
         return given
     own = DEFAULTS if network.flow_map is None else flowmap.DEFAULTS
-    return given.model_copy(update={"steps": own.steps, "sampler": own.sampler})
+    plain = {name: Defaults.model_fields[name].default for name in HOW if network.flow_map is not None}
+    return given.model_copy(update={"steps": own.steps, "sampler": own.sampler, **plain})
 
 
 def plain_card(name: str, upscale: int = 1) -> Card:
