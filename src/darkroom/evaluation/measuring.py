@@ -142,9 +142,13 @@ def _nearest(
 
 
 def _pixels(rgb: np.ndarray, side: int) -> Tensor:
-    """A picture in [0, 1], as large as real scenes are."""
-    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float()[None] / 255
-    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
+    """A picture in [0, 1], made as small as real scenes are where an upscaler has enlarged it."""
+    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
+    share = side / max(pixels.shape[-2:])
+    if share >= 1:
+        return pixels
+    small = [round(length * share) for length in pixels.shape[-2:]]
+    return F.interpolate(pixels[None], small, mode="bilinear", antialias=True)[0]
 
 
 def _png(pixels: Tensor) -> bytes:
