@@ -41,6 +41,16 @@ def test_the_words_and_the_command_line_load_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_drawing_loads_no_compiler() -> None:
+    script = (
+        "import sys, darkroom.cli.run, darkroom.drawing\n"
+        "assert 'darkroom.nn.dit' in sys.modules and 'torch._dynamo' not in sys.modules, 'a second and a half of start'"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_torchvision_is_absent() -> None:
     assert importlib.util.find_spec("torchvision") is None, "beside a CPU torch it breaks every library that finds it"
     names = {(found.metadata["Name"] or "").lower() for found in metadata.distributions()}

@@ -197,7 +197,7 @@ class Denoiser(nn.Module):
             tokens = tokens + self.hints(patches(hints, c.patch))
         registers = self.registers.expand(len(x), -1, -1)
         tokens = torch.cat([tokens, registers], 1)  # (B, N, D)
-        place = _place(height, width, c.registers, c.head, tokens.dtype, tokens.device)
+        place = rotary_places(height, width, c.registers, c.head, tokens.dtype, tokens.device)
         mask = torch.cat([mask.new_ones(len(x), tokens.shape[1]), mask], 1)  # (B, N + M)
         shared, final = condition
         early, late = (shared, shared) if c.flow_map is None else shared.unbind(1)
@@ -212,11 +212,10 @@ class Denoiser(nn.Module):
         return unpatched(self.out(tokens), c.patch, height, width), tapped
 
 
-@torch.compiler.assume_constant_result
-def _place(
+def rotary_places(
     height: int, width: int, registers: int, head: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The rotary table; a constant to the compiler, which would take the sines anew for every row and head."""
+    """The rotary table, kept; :mod:`darkroom.training.compiled` tells the compiler that it is a constant."""
     return _kept_place(height, width, registers, head, dtype, device)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from darkroom.nn.dit import rotary_places
+
 
 def compiled(module: nn.Module, *inputs: Tensor) -> Callable[..., Any]:
     """``module`` compiled for inputs of these shapes, or ``module`` itself, with a warning, where compiling fails.
@@ -17,6 +19,7 @@ def compiled(module: nn.Module, *inputs: Tensor) -> Callable[..., Any]:
     C++ compiler, or on one of inductor's own errors, the run would end at its first step. Leaves no gradients. Too
     little memory is raised: it says nothing of compiling, and uncompiled there is less of it.
     """
+    torch.compiler.assume_constant_result(rotary_places)  # or the sines are taken anew for every row and head
     attempt = torch.compile(module, dynamic=False)
     try:
         outputs = attempt(*inputs)
