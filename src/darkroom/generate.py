@@ -23,6 +23,7 @@ from darkroom.protocols import (
     LatentCodec,
     Level,
     Refiner,
+    Said,
     Sampler,
     SynthesisSpec,
     Synthesizer,
@@ -32,9 +33,11 @@ from darkroom.protocols import (
 )
 from darkroom.refine.upscale import passes
 from darkroom.synthesis.combine import guidance_of
+from darkroom.synthesis.guidance import together
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse
+from darkroom.wording.syntax import Sentence, wordings
 
 
 class Parts(Protocol):
@@ -109,16 +112,23 @@ def asked(request: Request, model: Resolving) -> Task[Image]:
     return (yield from picture(model.resolve(request), model))
 
 
-def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Conditioning, Conditioning, Conditioning | None]]:
+def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Said, Said, Conditioning | None]]:
     """Vectors of what is wanted, of what is not, and of the empty sentence where that is another one.
 
     Where the prompt names nothing unwanted, the empty sentence stands for it.
     """
     words = parse(recipe.prompt.text, recipe.prompt.negative)
-    positive = yield from model.encoder.encode(styled(words.text, recipe.style))
-    negative = yield from model.encoder.encode(words.negative)
-    nothing = (yield from model.encoder.encode("")) if words.negative else None
+    positive = yield from said(styled(words.text, recipe.style), recipe.steps, model)
+    negative = yield from said(words.negative, recipe.steps, model)
+    nothing = (yield from model.encoder.encode([Sentence("")])) if words.negative else None
     return positive, negative, nothing
+
+
+def said(text: str, steps: int, model: Parts) -> Task[Said]:
+    """A prompt over the steps: vectors of what it says, from which step on."""
+    found = wordings(text, steps)
+    encoded = yield from together(*(model.encoder.encode(wording.chunks) for wording in found))
+    return [(wording.since, conditioning) for wording, conditioning in zip(found, encoded, strict=True)]
 
 
 def styled(text: str, style: str | None) -> str:

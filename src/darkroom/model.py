@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import darkroom
 from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.errors import BadFile, DarkroomError, reason, shown, unknown
+from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
 from darkroom.latent.codec import AutoencoderCodec
@@ -35,6 +36,7 @@ from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
+from darkroom.wording.wildcards import expanded
 
 EMBEDDED = Path(__file__).parent / "weights"
 CARD = "card.json"
@@ -69,11 +71,20 @@ class Model:
                 answers.update(zip(some, network.evaluate([calls[i] for i in some]), strict=True))
         return [answers[i] for i in range(len(calls))]
 
-    def resolve(self, request: Request) -> Recipe:
-        """The request with every default decided. Raises BadInput for what the model does not know or have."""
+    def resolve(self, request: Request, wildcards: Path | None = None) -> Recipe:
+        """The request with every default decided, and the choices in its prompt made by its seed.
+
+        ``wildcards`` is the folder of the files that prompts name; None: there are none. Raises BadInput for what the
+        model does not know or have.
+        """
         if request.style is not None and request.style not in self.card.styles:
             raise unknown("style", request.style, self.card.styles)
         recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
+        text, negative = (
+            expanded(part, f"{recipe.seed}/{kind}", wildcards)
+            for part, kind in ((recipe.prompt.text, "text"), (recipe.prompt.negative, "negative"))
+        )
+        recipe = recipe.model_copy(update={"prompt": Prompt.checked({"text": text, "negative": negative})})
         check_names(recipe)
         passes(recipe.upscale, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))

@@ -20,7 +20,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import NamedTuple
@@ -47,6 +47,7 @@ _SPLIT = re.compile(
     r"| ?[^\w ]"  # punctuation, marks, emoji one by one
     r"| "
 )
+_STOPS = frozenset(".,;:!?")
 _QUOTED_SPAN = re.compile(r'(?<!\w)"[^"]*"')
 _QUOTED_WORD = re.compile(rf"[^ ]{{1,{WORD_CHARACTERS}}}| ")
 _CURLY_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))  # telephones type these
@@ -70,12 +71,14 @@ class Tokens:
 
     ``characters`` holds, for each token, the first :data:`SPELLING` bytes, each plus one, of the whole word the token
     is a piece of (0 pads; all zero for start, end and pad). ``dropped`` holds the words that did not fit, in order.
+    ``weights`` says how much each token counts; empty: all the same.
     """
 
     ids: tuple[int, ...]
     length: int
     characters: tuple[tuple[int, ...], ...]
     dropped: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 def normalise(text: str) -> str:
@@ -208,16 +211,24 @@ class Tokenizer:
         """The pieces ``encode`` makes, to read: a piece that is no whole character shows its bytes as \\xNN."""
         return [_readable(self._pieces[token]) for token in self.encode(text)]
 
-    def tokens(self, text: str, buckets: Sequence[int] = BUCKETS, limit: int | None = None) -> Tokens:
+    def tokens(
+        self,
+        text: str,
+        buckets: Sequence[int] = BUCKETS,
+        limit: int | None = None,
+        weigh: Callable[[int], float] | None = None,
+    ) -> Tokens:
         """``text`` between start and end, padded to the smallest of ``buckets`` that holds it.
 
         ``limit`` is the most tokens to use, start and end included; None means the largest bucket. Words go in from
-        the front, whole; from the first that does not fit on, all are listed in ``dropped``.
+        the front, whole; from the first that does not fit on, all are listed in ``dropped``. ``weigh`` tells how much
+        the word at a character of the normal form counts; None: all the same.
         """
         limit = _checked_limit(buckets, limit)
-        ids, spellings = [START], [(0,) * SPELLING]
+        ids, spellings, weights = [START], [(0,) * SPELLING], [1.0]
         dropped: list[str] = []
         words = _words(normalise(text))
+        place = -1  # the first word has a space that the text has not
         for word in words:
             found = self._word_ids(word)
             if len(ids) + len(found) >= limit:  # one place is kept for the end token
@@ -225,6 +236,8 @@ class Tokenizer:
                 break
             ids += found
             spellings += [_spelling(word)] * len(found)
+            weights += [1.0 if weigh is None else weigh(place + word.text.startswith(" "))] * len(found)
+            place += len(word.text)
         ids.append(END)
         length = len(ids)
         padding = next(bucket for bucket in buckets if bucket >= length) - length
@@ -233,7 +246,29 @@ class Tokenizer:
             length=length,
             characters=(*spellings, *[(0,) * SPELLING] * (padding + 1)),
             dropped=tuple(dropped),
+            weights=() if weigh is None else (*weights, *[1.0] * (padding + 1)),
         )
+
+    def cuts(self, text: str, limit: int = BUCKETS[-1]) -> list[int]:
+        """Where a text in normal form ends and begins anew so that no part has more than ``limit`` tokens, the end too.
+
+        After punctuation where there is any in the part, between words else.
+        """
+        found: list[int] = []
+        place, used, soft, since_soft = -1, 2, 0, 0  # start and end token
+        for word in _words(text):
+            count = len(self._word_ids(word))
+            if used + count > limit and soft:
+                found.append(soft)
+                used, soft, since_soft = 2 + since_soft, 0, 0
+            if used + count > limit and used > 2:
+                found.append(max(place, 0))
+                used, since_soft = 2, 0
+            used, since_soft = used + count, since_soft + count
+            place += len(word.text)
+            if word.text.strip() in _STOPS and not word.quoted:
+                soft, since_soft = place, 0
+        return [*found, len(text)]
 
     def _word_ids(self, word: _Word) -> tuple[int, ...]:
         if not word.quoted:
