@@ -59,21 +59,23 @@ class DrawingModel:
             )
         return run(picture(recipe, self.model, on_moment, function), self.model.evaluate)
 
-    def generate_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Image | Exception]]:
+    def generate_many(
+        self, requests: Iterable[Request], *, wildcards: str | PathLike[str] | None = None
+    ) -> Iterator[tuple[int, Image | Exception]]:
         """Draws many pictures together, step by step; yields (position, picture or the error it alone caused).
 
-        Those the judge has a say in come first, one after the other.
+        Those the judge has a say in come first, one after the other. ``wildcards`` is as for :meth:`generate`.
         """
-        requests = list(requests)
+        requests, folder = list(requests), None if wildcards is None else Path(wildcards)
         judged = [i for i, request in enumerate(requests) if request.judged]
         for i in judged:
             try:
-                yield i, self._selected(requests[i], self.model.resolve(requests[i]))
+                yield i, self._selected(requests[i], self.model.resolve(requests[i], folder))
             except Exception as error:  # the others go on
                 yield i, error
         requests = [request for request in requests if not request.judged]
         places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
-        tasks = (asked(request, self.model) for request in requests)
+        tasks = (asked(request, self.model, folder) for request in requests)
         for outcome in Engine[Image](self.model.evaluate).run(tasks):
             yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 

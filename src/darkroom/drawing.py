@@ -218,12 +218,14 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     """How a model reads a recipe's prompt."""
     card, encoder = model.card, model.encoder
     words = parse(recipe.prompt.text, recipe.prompt.negative)
-    said = [*wordings(styled(words.text, recipe.style), recipe.steps), *wordings(words.negative, recipe.steps)]
-    parts = [encoder.parts(wording.chunks) for wording in said]
-    read = [[encoder.tokenizer.tokens(part.text) for part in cut] for cut in parts]
-    plain = " ".join(wording.text for wording in wordings(words.text, recipe.steps))
-    unknown = unknown_words(" ".join([plain, *(wording.text for wording in said[1:])]), card.words)
-    dropped = list(dict.fromkeys(word for cut in read for tokens in cut for word in tokens.dropped))
+    positive, negative = (wordings(text, recipe.steps) for text in (words.text, words.negative))
+    style = styled("", recipe.style)
+    cut = [encoder.parts([chunk.also(style) for chunk in wording.chunks]) for wording in positive]
+    cut += [encoder.parts(wording.chunks) for wording in negative]
+    tokens = [encoder.tokenizer.tokens(part.text).length for part in cut[0][0]]
+    said = [wording.text for wording in (*positive, *negative)]
+    unknown = unknown_words(" ".join(said), card.words)
+    dropped = list(dict.fromkeys(word for _, left in cut for word in left))
     notes = []
     if unknown:
         named = brief(unknown, quoted=True)
@@ -234,13 +236,14 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
         fit = _fitting_size(model, recipe)
         notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing: try --size {fit}")
-    text = plain.lower()
+    text = " ".join(said[: len(positive)]).lower()
     others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
     if recipe.style is not None and others:
         notes.append(f"the prompt says {others[0]} and --style says {recipe.style}; it may draw either")
-    if any(len(cut) > len(wording.chunks) for cut, wording in zip(parts, said, strict=True)):
-        notes.append(f"the prompt is longer than the {encoder.limit} tokens read at once: it is read in parts")
-    return Reading(sum(tokens.length for tokens in read[0]), encoder.limit * len(read[0]), unknown, dropped, notes)
+    longest = max(len(parts) for parts, _ in cut)
+    if longest > max(len(wording.chunks) for wording in (*positive, *negative)):
+        notes.append(f"more than the {encoder.limit} tokens that are read at once: read in {longest} parts")
+    return Reading(sum(tokens), encoder.limit * len(tokens), unknown, dropped, notes)
 
 
 def _fitting_size(model: Model, recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import darkroom
 from darkroom.contracts.card import UPSCALER, Card
-from darkroom.contracts.errors import BadFile, DarkroomError, reason, shown, unknown
+from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
@@ -35,6 +35,8 @@ from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
+from darkroom.wording.parse import parse
+from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 from darkroom.wording.wildcards import expanded
 
@@ -80,11 +82,10 @@ class Model:
         if request.style is not None and request.style not in self.card.styles:
             raise unknown("style", request.style, self.card.styles)
         recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
-        text, negative = (
-            expanded(part, f"{recipe.seed}/{kind}", wildcards)
-            for part, kind in ((recipe.prompt.text, "text"), (recipe.prompt.negative, "negative"))
-        )
-        recipe = recipe.model_copy(update={"prompt": Prompt.checked({"text": text, "negative": negative})})
+        recipe = recipe.model_copy(update={"prompt": chosen(recipe.prompt, recipe.seed, wildcards)})
+        if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
+            raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")
+        wordings(parse(recipe.prompt.negative).text, recipe.steps)  # what cannot be read is refused here
         check_names(recipe)
         passes(recipe.upscale, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
@@ -99,6 +100,12 @@ class Model:
             mode="eager",
             dtype=str(self.dtype).removeprefix("torch."),
         )
+
+
+def chosen(prompt: Prompt, seed: int, wildcards: Path | None) -> Prompt:
+    """A prompt with its choices made; those of the negative prompt are other ones."""
+    text = expanded(prompt.text, f"{seed}/text", wildcards)
+    return Prompt.checked({"text": text, "negative": expanded(prompt.negative, f"{seed}/negative", wildcards)})
 
 
 def check_names(recipe: Recipe) -> None:

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.contracts.errors import BadInput
-from darkroom.wording.syntax import Sentence, escaped, wordings
+from darkroom.contracts.prompt import escaped
+from darkroom.wording.cutting import MOST_PARTS, parts_of
+from darkroom.wording.syntax import Sentence, wordings
 from darkroom.wording.tokenizer import BUCKETS, START, Tokenizer, normalise
 
 STEPS = 8
@@ -28,6 +30,10 @@ READ: list[tuple[str, list[tuple[str, float]]]] = [
     ('a "quoted (text)" fox', [('a "quoted (text)" fox', 1.0)]),
     ("((a fox", [("((a fox", 1.0)]),
     ("a fox)] (red:", [("a fox)] (red:", 1.0)]),
+    ("(a [fox)", [("a [fox", 1.1)]),
+    (r'a sign "\(Hi\)" here', [('a sign "(Hi)" here', 1.0)]),
+    ("a sign \u201c(Hi)\u201d here", [('a sign "(Hi)" here', 1.0)]),
+    (r"a \BREAK in it", [("a break in it", 1.0)]),
     ("(a] fox)", [("a] fox", 1.1)]),
     ("at 12:30", [("at 12:30", 1.0)]),
     ("(at 12:30 sharp)", [("at 12:30 sharp", 1.1)]),
@@ -80,10 +86,12 @@ def test_a_chunk_is_a_sentence_of_its_own() -> None:
     assert [chunk.text for chunk in wording.chunks] == ["a cat", "a dog"]
     assert wording.chunks[1].weight(0) == 1.5 and not wording.chunks[0].runs
     assert wordings("BREAKFAST breaks", STEPS)[0].text == "breakfast breaks"
+    assert [chunk.text for chunk in wordings("a fox :( BREAK a dog", STEPS)[0].chunks] == ["a fox :(", "a dog"]
+    assert wordings("(a BREAK b)", STEPS)[0].text == "a break b"
     assert wordings("", STEPS)[0].chunks == (Sentence(""),)
 
 
-@pytest.mark.parametrize("text", ["(fox:11)", "(" * 30 + "fox" + ")" * 30, "((fox:5):5)"])
+@pytest.mark.parametrize("text", ["(fox:11)", "(fox:-1)", "(fox:1000000)", "(" * 30 + "fox" + ")" * 30, "((fox:5):5)"])
 def test_weights_that_mean_nothing_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match=r"the weight .* of 'fox' is not between 0 and 10; take a number in between"):
         wordings(text, STEPS)
@@ -98,7 +106,7 @@ def test_a_prompt_that_changes_all_the_time_is_refused() -> None:
 @given(st.text(max_size=200))
 def test_any_text_can_be_said_as_it_is(text: str) -> None:
     said = " ".join(wording.text for wording in wordings(escaped(text), STEPS))
-    assert said == normalise(text) or '"' in text or "\0" in text  # quoted text is read as it is; NUL is refused before
+    assert said == normalise(text) or "\0" in text  # NUL is refused before
 
 
 @given(st.text(alphabet='()[]:.5a "\\', max_size=60))
@@ -148,25 +156,48 @@ def test_weights_do_not_change_the_tokens(tokenizer: Tokenizer) -> None:
     assert found.ids[0] == START and found.weights[0] == 1.0 and found.weights[-1] == 1.0
 
 
-@given(st.lists(st.sampled_from(["fox", "red", ",", ".", "tree", "extraordinary", "12"]), max_size=120))
-def test_long_texts_are_cut_so_that_every_part_fits(words: list[str]) -> None:
-    tokenizer = Tokenizer()  # every byte is a token
-    text = normalise(" ".join(words))
-    cuts = tokenizer.cuts(text)
-    assert cuts[-1] == len(text) and cuts == sorted(set(cuts))
-    sentence = Sentence(text)
-    parts = [sentence.cut(a, b) for a, b in zip([0, *cuts], cuts, strict=False)]
-    assert " ".join(part.text for part in parts if part.text).split() == text.split()
+def count(text: str) -> int:
+    return len(Tokenizer().encode(text))  # an untrained one: every byte is a token
+
+
+def cut(text: str) -> tuple[list[Sentence], tuple[str, ...]]:
+    [wording] = wordings(text, STEPS)
+    return parts_of(wording.chunks, count, BUCKETS[-1])
+
+
+@given(st.text(max_size=300))
+def test_every_part_of_a_long_text_fits_and_nothing_is_lost(text: str) -> None:
+    parts, left = cut(escaped(text.replace("\0", "")))
+    said = normalise(text.replace("\0", ""))
+    letters = "".join([*(part.text for part in parts), *left])
+    if '"' not in said:  # long quoted text is quoted in each part
+        assert "".join(letters.split()) == "".join(said.split())
     for part in parts:
-        tokens = tokenizer.tokens(part.text)
+        tokens = Tokenizer().tokens(part.text)
         assert not tokens.dropped and tokens.length <= BUCKETS[-1]
 
 
+def test_words_that_are_too_long_are_read_in_pieces() -> None:
+    parts, left = cut("狐" * 40 + " " + "1" * 100)
+    assert "".join(part.text for part in parts) == "狐" * 40 + "1" * 100 and not left
+    parts, _ = cut('a sign "' + "OPEN NOW! " * 8 + '"')
+    assert parts[0].text == "a sign" and all(part.text[0] == part.text[-1] == '"' for part in parts[1:])
+
+
+def test_quoted_text_that_fits_is_not_cut() -> None:
+    parts, _ = cut('a long sentence about a shop with a sign "OPEN NOW! YES" e')
+    assert '"OPEN NOW! YES"' in parts[-1].text
+
+
+def test_what_is_too_much_is_told() -> None:
+    parts, left = cut(" ".join(f"word{n}" for n in range(400)))
+    assert len(parts) == MOST_PARTS and left[-1] == "word399"
+    assert [*" ".join(part.text for part in parts).split(), *left] == [f"word{n}" for n in range(400)]
+
+
 def test_a_cut_comes_after_punctuation_where_there_is_any() -> None:
-    tokenizer = Tokenizer()
-    text = "a red fox on a hill, a blue cat beside a green tree"
-    first, *_ = tokenizer.cuts(text)
-    assert text[:first] == "a red fox on a hill,"
+    parts, _ = cut("a red fox on a hill, a blue cat beside a green tree")
+    assert [part.text for part in parts] == ["a red fox on a hill,", "a blue cat beside a green tree"]
 
 
 def test_a_cut_keeps_the_weights() -> None:
@@ -175,5 +206,24 @@ def test_a_cut_keeps_the_weights() -> None:
     at = sentence.text.index(",") + 1
     first, second = sentence.cut(0, at), sentence.cut(at, len(sentence.text))
     assert (first.text, second.text) == ("a red fox,", "blue cat")
-    assert [first.weight(i) for i in (0, 2, 6)] == [1.0, 2.0, 1.0]
+    assert [first.weight(i) for i in (0, 2, 6)] == [1.0, 2.0, 1.0] and len(first.runs) == 3
     assert [second.weight(i) for i in (0, 5)] == [3.0, 1.0]
+
+
+def test_more_words_at_the_end_count_as_any() -> None:
+    [wording] = wordings("a (red:2) fox", STEPS)
+    [more] = [chunk.also(", 3d") for chunk in wording.chunks]
+    assert more.text == "a red fox, 3d" and more.weight(2) == 2.0 and more.weight(len(more.text) - 1) == 1.0
+    assert Sentence("a fox").also(", 3d") == Sentence("a fox, 3d")
+
+
+def test_letters_of_two_pieces_keep_their_weights() -> None:
+    [wording] = wordings("cafe(\u0301:1.3) (fox:2)", STEPS)
+    [sentence] = wording.chunks
+    assert sentence.text == normalise(sentence.text) == "caf\u00e9 fox"
+    assert sentence.weight(5) == 2.0
+
+
+def test_words_that_count_nothing_are_not_told() -> None:
+    [wording] = wordings("a (red:0) fox BREAK a cat", STEPS)
+    assert wording.text == "a fox. a cat"

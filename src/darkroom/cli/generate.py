@@ -49,7 +49,7 @@ def generate(
     ----------
     prompt
         What to draw. Left out when --recipe gives it. (word:1.3) counts more and [word] less, {red|blue} is one of
-        them, [cat:dog:0.5] becomes another thing half way.
+        them, [cat:dog:0.5] becomes another thing half way, \\( is a bracket: docs/prompts.md has it all.
     negative
         What not to draw.
     seed

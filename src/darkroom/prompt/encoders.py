@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from darkroom.nn.slots import column
 from darkroom.nn.text import pooled
 from darkroom.protocols import Call, Conditioning, Task
+from darkroom.wording.cutting import parts_of
 from darkroom.wording.syntax import Sentence
 from darkroom.wording.tokenizer import BUCKETS, Tokenizer, Tokens
 
@@ -42,7 +43,7 @@ def tokenised(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> TokenB
 
 
 class SentenceEncoder:
-    """Our text encoder behind the ``TextEncoder`` protocol: one call a sentence, long ones in several."""
+    """Our text encoder behind the ``TextEncoder`` protocol: a call for each chunk, for long ones several."""
 
     NETWORK = "text"
 
@@ -56,7 +57,7 @@ class SentenceEncoder:
 
     def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]:
         """Sentences to vectors, each padded to the smallest text bucket that holds it; what is pooled is their mean."""
-        parts = self.parts(chunks)
+        parts, _ = self.parts(chunks)
         read = [self.tokenizer.tokens(part.text, weigh=part.weight if part.runs else None) for part in parts]
         rows = [batched([tokens]) for tokens in read]
         packed = yield [
@@ -72,15 +73,9 @@ class SentenceEncoder:
         mask = torch.cat([row.mask[0] for row in rows])
         return Conditioning(joined, mask, torch.stack([one[-1] for one in packed]).mean(0), weights)
 
-    def parts(self, chunks: Sequence[Sentence]) -> list[Sentence]:
-        """The chunks, cut where they are longer than the network reads at once."""
-        found: list[Sentence] = []
-        for chunk in chunks:
-            begins = 0
-            for end in self.tokenizer.cuts(chunk.text, self.limit):
-                found.append(chunk.cut(begins, end))
-                begins = end
-        return found
+    def parts(self, chunks: Sequence[Sentence]) -> tuple[list[Sentence], tuple[str, ...]]:
+        """The chunks, cut where they are longer than the network reads at once, and the words that are too many."""
+        return parts_of(chunks, lambda text: len(self.tokenizer.encode(text)), self.limit)
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Each sentence's token vectors with the pooled vector as a last row, (tokens + 1, width)."""

@@ -5,30 +5,33 @@
     [word]            1.1 times less
     [from:to:0.5]     "from" in the first half of the steps, then "to"; from 1 up the number counts steps
     [to:0.5]          nothing, then "to";  [from::0.5] "from", then nothing
-    BREAK             what follows is read as a sentence of its own
-    \\( \\) \\[ \\] \\:    the characters themselves
+    BREAK             what follows is read as a sentence of its own; within closed brackets it is a word
+    \\( \\[ \\{ \\| \\: \\_ \\BREAK  the characters themselves
 
-Weights multiply when they nest. Brackets without a partner are text, and so is everything inside double quotes, which
-is text to draw. One pass, then a walk without recursion: 100,000 brackets deep is no deeper than one.
+Weights multiply when they nest, and a word counts as its first letter does. Brackets without a partner are text, and
+so is everything inside double quotes, which is text to draw. One pass, then a walk without recursion: 100,000 brackets
+deep is no deeper than one.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.wording.tokenizer import normalise
+from darkroom.wording.tokenizer import CURLY_QUOTES, normalise
 
 UP = 1.1  # of plain brackets: A1111's, and everybody's since
 LIGHTEST, HEAVIEST = 0.0, 10.0
 MOST_SWITCHES = 100
 CHUNK = "BREAK"
-_SPECIAL = re.compile(r"[()\[\]{}|:\\]")
-_TOKEN = re.compile(r'\\[()\[\]{}|_$:\\]|(?<!\w)"[^"]*"|[()\[\]:]|\bBREAK\b')
-_NUMBER = re.compile(r"\s*\+?([0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*")
+_END = "\0"  # of a chunk; no prompt holds it
+_ESCAPE = re.compile(r"\\([()\[\]{}|_$:\\]|BREAK\b)")
+_TOKEN = re.compile(_ESCAPE.pattern + r'|(?<!\w)"[^"]*"|[()\[\]:]|\bBREAK\b')
+_NUMBER = re.compile(r"\s*([-+]?(?:[0-9]{1,9}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}))\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,30 @@ class Sentence:
     runs: tuple[tuple[int, float], ...] = ()
 
     def weight(self, place: int) -> float:
-        """How much the word at a character counts."""
-        return next((weight for end, weight in self.runs if place < end), 1.0)
+        """How much the word that begins at a character counts."""
+        at = bisect_right(self.runs, place, key=lambda run: run[0])
+        return self.runs[at][1] if at < len(self.runs) else 1.0
 
     def cut(self, start: int, end: int) -> Sentence:
         """The words from one character to another, without the space around them."""
         text = self.text[start:end]
         start += len(text) - len(text.lstrip())
         text = text.strip()
-        ends = ((min(stop - start, len(text)), weight) for stop, weight in self.runs if stop > start)
-        return Sentence(text, _once(ends))
+        end = start + len(text)
+        first, last = (bisect_right(self.runs, place, key=lambda run: run[0]) for place in (start, end - 1))
+        return Sentence(text, _once((min(stop, end) - start, weight) for stop, weight in self.runs[first : last + 1]))
+
+    def also(self, words: str) -> Sentence:
+        """With more words at its end, which count 1."""
+        text = self.text + normalise(words)
+        return Sentence(text, _once([*self.runs, (len(text), 1.0)]) if self.runs else ())
+
+    @property
+    def counted(self) -> str:
+        """The words that count at all."""
+        starts = [0, *(end for end, _ in self.runs)]
+        parts = (self.text[start:end] for start, (end, weight) in zip(starts, self.runs, strict=False) if weight > 0)
+        return " ".join("".join(parts).split()) if self.runs else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +80,8 @@ class Wording:
 
     @property
     def text(self) -> str:
-        """The words alone."""
-        return " ".join(chunk.text for chunk in self.chunks)
+        """The words that count, its chunks as sentences."""
+        return ". ".join(chunk.counted for chunk in self.chunks)
 
 
 @dataclass(slots=True)
@@ -75,7 +92,7 @@ class _Group:
     children: list[str | _Group] = field(default_factory=list)
     colons: list[int] = field(default_factory=list)
     weight: float = 1.0
-    when: float | None = None  # of a switch; its middle colon parts what is before from what is after
+    when: float | None = None  # of a switch; its first colon parts what is before from what is after
 
 
 def wordings(text: str, steps: int) -> tuple[Wording, ...]:
@@ -83,7 +100,7 @@ def wordings(text: str, steps: int) -> tuple[Wording, ...]:
 
     Raises BadInput for weights beyond what means anything, and for a prompt that is another one too often.
     """
-    root = _tree(text)
+    root = _tree(text.translate(CURLY_QUOTES))
     times = sorted({_step(when, steps) for when in _switches(root)} - {0})
     if len(times) > MOST_SWITCHES:
         raise BadInput(f"a prompt that changes {len(times)} times", f"changes more than {MOST_SWITCHES}", "take fewer")
@@ -95,54 +112,56 @@ def wordings(text: str, steps: int) -> tuple[Wording, ...]:
     return tuple(kept)
 
 
-def escaped(text: str) -> str:
-    """A prompt that says exactly ``text``: none of it is a weight, a choice or a switch."""
-    return _SPECIAL.sub(r"\\\g<0>", text).replace(CHUNK, CHUNK.capitalize())
-
-
 def _step(when: float, steps: int) -> int:
     """Below 1 a share of the steps; from 1 on a number of them."""
-    return int(when * steps) if when < 1.0 else min(int(when), steps)
+    return int(when * steps + 1e-9) if when < 1.0 else min(int(when), steps)
 
 
 def _tree(text: str) -> _Group:
-    open_groups = [_Group()]
+    groups = [_Group()]
+    depth = {"(": 0, "[": 0}
     at = 0
     for token in _TOKEN.finditer(text):
-        open_groups[-1].children.append(text[at : token.start()])
+        groups[-1].children.append(text[at : token.start()])
         at = token.end()
-        _take(token[0], open_groups)
-    open_groups[-1].children.append(text[at:])
-    while len(open_groups) > 1:
-        _give_up(open_groups)
-    return open_groups[0]
+        _take(token[0], groups, depth)
+    groups[-1].children.append(text[at:])
+    while len(groups) > 1:
+        _give_up(groups)
+    return groups[0]
 
 
-def _take(token: str, open_groups: list[_Group]) -> None:
-    group = open_groups[-1]
-    if token[0] == "\\":
-        group.children.append(token[1])
-    elif token in "([":
-        open_groups.append(_Group(token))
+def _take(token: str, groups: list[_Group], depth: dict[str, int]) -> None:
+    group = groups[-1]
+    if token in depth:
+        groups.append(_Group(token))
+        depth[token] += 1
     elif token == ":":
         group.colons.append(len(group.children))
         group.children.append(token)
-    elif token in ")]" and group.bracket == "(["[")]".index(token)]:
-        open_groups.pop()
-        _close(group)
-        open_groups[-1].children.append(group)
-    else:  # a bracket that closes nothing, quoted text, BREAK
-        group.children.append(token if token != CHUNK or group.bracket else "\0")
+    elif token in ")]" and depth[opening := "(["[")]".index(token)]]:
+        while groups[-1].bracket != opening:  # what was opened within and not closed is text
+            depth[groups[-1].bracket] -= 1
+            _give_up(groups)
+        depth[opening] -= 1
+        closed = groups.pop()
+        _close(closed)
+        groups[-1].children.append(closed)
+    elif token == CHUNK:
+        group.children.append(_END)
+    else:  # quoted text, an escaped character, a bracket that closes nothing
+        group.children.append(_ESCAPE.sub(r"\1", token))
 
 
-def _give_up(open_groups: list[_Group]) -> None:
+def _give_up(groups: list[_Group]) -> None:
     """The innermost open bracket is text after all."""
-    group = open_groups.pop()
-    open_groups[-1].children += [group.bracket, group]
+    group = groups.pop()
+    groups[-1].children += [group.bracket, group]
 
 
 def _close(group: _Group) -> None:
     """What a bracket means, from the number after its last colon."""
+    group.children = [CHUNK if child == _END else child for child in group.children]
     number = None
     if group.colons:
         tail = group.children[group.colons[-1] + 1 :]
@@ -152,12 +171,11 @@ def _close(group: _Group) -> None:
         group.weight = UP if number is None else number
         if number is not None:
             del group.children[group.colons[-1] :]
-        return
-    if number is None or len(group.colons) > 2:
+    elif number is None or number < 0 or len(group.colons) > 2:
         group.weight = 1.0 / UP
-        return
-    group.when = number
-    del group.children[group.colons.pop() :]
+    else:
+        group.when = number
+        del group.children[group.colons.pop() :]
 
 
 def _switches(root: _Group) -> set[float]:
@@ -183,9 +201,10 @@ def _chunks(root: _Group, since: int, steps: int) -> tuple[Sentence, ...]:
             waiting += [(piece, weight * child.weight) for piece in reversed(_shown(child, since, steps))]
     chunks: list[list[tuple[str, float]]] = [[]]
     for text, weight in pieces:
-        first, *more = text.split("\0")
-        chunks[-1].append((first, weight))
-        chunks += [[(part, weight)] for part in more]
+        if text == _END:
+            chunks.append([])
+        else:
+            chunks[-1].append((text, weight))
     return tuple(said for chunk in chunks if (said := _sentence(chunk)).text) or (Sentence(""),)
 
 
@@ -198,8 +217,10 @@ def _shown(group: _Group, since: int, steps: int) -> Sequence[str | _Group]:
 
 
 def _sentence(pieces: Sequence[tuple[str, float]]) -> Sentence:
-    """Pieces of one weight joined, single-spaced, each in normal form."""
-    text, runs, apart = "", [], False
+    """Pieces of one weight joined, single-spaced, in normal form."""
+    parts: list[str] = []
+    runs: list[tuple[int, float]] = []
+    length, apart = 0, False
     for weight, group in groupby(pieces, key=lambda piece: piece[1]):
         raw = "".join(part for part, _ in group)
         words = normalise(raw)
@@ -208,9 +229,15 @@ def _sentence(pieces: Sequence[tuple[str, float]]) -> Sentence:
                 rule = f"is not between {LIGHTEST:g} and {HEAVIEST:g}"
                 fix = "take a number in between, or write \\( for a bracket that is text"
                 raise BadInput(f"the weight {weight:g} of {shown(words)}", rule, fix)
-            text += " " * (bool(text) and (apart or raw[0].isspace())) + words
-            runs.append((len(text), weight))
-        apart = (apart if not words else False) or raw[-1:].isspace()
+            spaced = " " + words if length and (apart or raw[0].isspace()) else words
+            parts.append(spaced)
+            length += len(spaced)
+            runs.append((length, weight))
+        apart = (apart and not words) or raw[-1:].isspace()
+    text = "".join(parts)
+    if len(runs) > 1 and (whole := normalise(text)) != text:  # letters of two pieces that make one, a quote of three
+        runs = [(len(normalise(text[:end])), weight) for end, weight in runs[:-1]] + [(len(whole), runs[-1][1])]
+        text = whole
     return Sentence(text, _once(runs))
 
 

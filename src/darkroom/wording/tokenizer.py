@@ -47,10 +47,9 @@ _SPLIT = re.compile(
     r"| ?[^\w ]"  # punctuation, marks, emoji one by one
     r"| "
 )
-_STOPS = frozenset(".,;:!?")
 _QUOTED_SPAN = re.compile(r'(?<!\w)"[^"]*"')
 _QUOTED_WORD = re.compile(rf"[^ ]{{1,{WORD_CHARACTERS}}}| ")
-_CURLY_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))  # telephones type these
+CURLY_QUOTES = str.maketrans(dict.fromkeys("“”„‟＂", '"'))  # telephones type these
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # has no UTF-8 form; JSON and command lines can deliver one
 
 
@@ -84,7 +83,7 @@ class Tokens:
 def normalise(text: str) -> str:
     """NFKC, straight double quotes, single spaces, and lower case outside double quotes. Idempotent."""
     if not text.isascii():
-        text = _compose(_SURROGATE.sub("\ufffd", text)).translate(_CURLY_QUOTES)
+        text = _compose(_SURROGATE.sub("\ufffd", text)).translate(CURLY_QUOTES)
     text = " ".join(text.split())
     out: list[str] = []
     at = 0
@@ -198,7 +197,6 @@ class Tokenizer:
         return cls(_learn(units, size - FIRST_MERGE))
 
     # Text to ids and back
-
     def encode(self, text: str) -> list[int]:
         """The ids of ``text``, without start and end."""
         return [token for word in _words(normalise(text)) for token in self._word_ids(word)]
@@ -221,8 +219,8 @@ class Tokenizer:
         """``text`` between start and end, padded to the smallest of ``buckets`` that holds it.
 
         ``limit`` is the most tokens to use, start and end included; None means the largest bucket. Words go in from
-        the front, whole; from the first that does not fit on, all are listed in ``dropped``. ``weigh`` tells how much
-        the word at a character of the normal form counts; None: all the same.
+        the front, whole; from the first that does not fit on, all are in ``dropped``. ``weigh``: how much the word at a
+        character of the normal form counts; None: all the same.
         """
         limit = _checked_limit(buckets, limit)
         ids, spellings, weights = [START], [(0,) * SPELLING], [1.0]
@@ -248,27 +246,6 @@ class Tokenizer:
             dropped=tuple(dropped),
             weights=() if weigh is None else (*weights, *[1.0] * (padding + 1)),
         )
-
-    def cuts(self, text: str, limit: int = BUCKETS[-1]) -> list[int]:
-        """Where a text in normal form ends and begins anew so that no part has more than ``limit`` tokens, the end too.
-
-        After punctuation where there is any in the part, between words else.
-        """
-        found: list[int] = []
-        place, used, soft, since_soft = -1, 2, 0, 0  # start and end token
-        for word in _words(text):
-            count = len(self._word_ids(word))
-            if used + count > limit and soft:
-                found.append(soft)
-                used, soft, since_soft = 2 + since_soft, 0, 0
-            if used + count > limit and used > 2:
-                found.append(max(place, 0))
-                used, since_soft = 2, 0
-            used, since_soft = used + count, since_soft + count
-            place += len(word.text)
-            if word.text.strip() in _STOPS and not word.quoted:
-                soft, since_soft = place, 0
-        return [*found, len(text)]
 
     def _word_ids(self, word: _Word) -> tuple[int, ...]:
         if not word.quoted:
