@@ -6,7 +6,9 @@ This module is imported before any test, so the import hook comes before every m
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -23,7 +25,17 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Where tensors are. The words (contracts) are checked by pydantic, and beartype does not take its ``Self``.
-ROOMS = ("protocols", "nn", "latent", "prompt", "synthesis", "data", "training.objectives")
+ROOMS = ("protocols", "nn", "latent", "prompt", "synthesis", "data", "judge", "training.objectives")
+
+
+def of_tensors() -> list[str]:
+    """The modules of these rooms that hold tensors; to check every call of captions and layout too takes minutes."""
+    [root] = map(Path, importlib.util.find_spec("darkroom").submodule_search_locations)
+    names = {path: ".".join(path.relative_to(root).with_suffix("").parts) for path in sorted(root.rglob("*.py"))}
+    inside = {path: name for path, name in names.items() if name.startswith(ROOMS)}
+    tensors = re.compile(r"^(import torch|from torch|from jaxtyping)\b", re.MULTILINE)
+    return [f"darkroom.{name}" for path, name in inside.items() if tensors.search(path.read_text(encoding="utf-8"))]
+
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # the promises are about two cores
 settings.register_profile("darkroom", deadline=None)  # a busy machine is no failure; pytest-timeout catches a hang
@@ -31,7 +43,7 @@ settings.load_profile("darkroom")
 
 if not os.environ.get("DARKROOM_UNCHECKED"):
     assert "darkroom" not in sys.modules, "the package was imported before the hook that checks it"
-    install_import_hook([f"darkroom.{room}" for room in ROOMS], "beartype.beartype")
+    install_import_hook(of_tensors(), "beartype.beartype")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from darkroom.contracts.errors import BadInput
+from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
 from darkroom.generate import Moment, asked, picture, run
@@ -32,10 +35,12 @@ class DrawingModel:
         negative: str = "",
         sampler: str | Sampler | None = None,
         on_moment: Callable[[Moment], None] = lambda _: None,
+        wildcards: str | PathLike[str] | None = None,
         **asked: Any,
     ) -> Image:
-        """Draws one picture. ``asked`` are further fields of Request (seed, width, height, steps, guidance, style).
+        """Draws one picture. ``asked`` are further fields of Request (seed, width, height, steps, guidance, style ...).
 
+        ``wildcards`` is the folder of the files that the prompt names; None: there are none.
         ``on_moment`` watches it, unless the judge has a say (verify, best_of, retry).
         ``sampler`` is a name, or a function ``(denoise, x, levels, noise)``; None takes the card's default.
         Raises BadInput (a ValueError) for anything out of bounds.
@@ -43,40 +48,41 @@ class DrawingModel:
         named = sampler if isinstance(sampler, str) else None
         function = None if sampler is None or isinstance(sampler, str) else sampler
         request = Request.checked({"prompt": {"text": prompt, "negative": negative}, "sampler": named, **asked})
-        recipe = self.model.resolve(request)
+        recipe = self.model.resolve(request, None if wildcards is None else Path(wildcards))
         if request.judged:
             if function is not None:
                 raise BadInput("a sampler as a function", "cannot be tried again by the judge", "name a sampler")
-            return self._selected(request)
+            return self._selected(request, recipe)
         if function is not None:  # said in the recipe, so that nobody draws it again with another sampler
             recipe = recipe.model_copy(
                 update={"sampler": f"function {getattr(function, '__name__', 'without a name')}"}
             )
         return run(picture(recipe, self.model, on_moment, function), self.model.evaluate)
 
-    def generate_many(self, requests: Iterable[Request]) -> Iterator[tuple[int, Image | Exception]]:
+    def generate_many(
+        self, requests: Iterable[Request], *, wildcards: str | PathLike[str] | None = None
+    ) -> Iterator[tuple[int, Image | Exception]]:
         """Draws many pictures together, step by step; yields (position, picture or the error it alone caused).
 
-        Those the judge has a say in come first, one after the other.
+        Those the judge has a say in come first, one after the other. ``wildcards`` is as for :meth:`generate`.
         """
-        requests = list(requests)
+        requests, folder = list(requests), None if wildcards is None else Path(wildcards)
         judged = [i for i, request in enumerate(requests) if request.judged]
         for i in judged:
             try:
-                yield i, self._selected(requests[i])
+                yield i, self._selected(requests[i], self.model.resolve(requests[i], folder))
             except Exception as error:  # the others go on
                 yield i, error
         requests = [request for request in requests if not request.judged]
         places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
-        tasks = (asked(request, self.model) for request in requests)
+        tasks = (asked(request, self.model, folder) for request in requests)
         for outcome in Engine[Image](self.model.evaluate).run(tasks):
             yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 
-    def _selected(self, request: Request) -> Image:
+    def _selected(self, request: Request, recipe: Recipe) -> Image:
         """A picture the judge has a say in."""
         from darkroom.selection import embedded_judge, selected  # the judge is opened only when it is asked
 
-        recipe = self.model.resolve(request)
         return selected(self.model, embedded_judge(), recipe, best_of=request.best_of, retry=request.retry)
 
 

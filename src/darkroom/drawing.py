@@ -30,6 +30,7 @@ from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write_new, write_sheet
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.wording.parse import parse, words_of
+from darkroom.wording.syntax import wordings
 
 AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
 
@@ -71,13 +72,15 @@ def draw(
     *,
     model: str = "default",
     judge: Path | None = None,
+    wildcards: Path | None = None,
     sheet: bool = False,
     as_json: bool = False,
     dry_run: bool = False,
 ) -> list[Drawn]:
     """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
 
-    ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package.
+    ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``wildcards``
+    is that of the files that prompts name; None: there are none.
     Raises DarkroomError; once drawing has begun it is Unfinished, which says what was saved before.
     """
     if not dry_run:
@@ -88,7 +91,7 @@ def draw(
     if again is not None:
         recipes = [say.moved(_again(opened, again), opened)]
     else:
-        recipes = [opened.resolve(request) for request in requests]
+        recipes = [opened.resolve(request, wildcards) for request in requests]
     reading = read_prompt(opened, recipes[0])
     say.notes(reading.notes)
     say.sized(recipes[0])
@@ -213,27 +216,34 @@ class Reading:
 
 def read_prompt(model: Model, recipe: Recipe) -> Reading:
     """How a model reads a recipe's prompt."""
-    prompt, card = recipe.prompt, model.card
-    words = parse(prompt.text, prompt.negative)
-    read = [model.encoder.tokenizer.tokens(styled(words.text, recipe.style))]
-    read += [model.encoder.tokenizer.tokens(words.negative)] if prompt.negative else []
-    unknown = unknown_words(f"{prompt.text} {prompt.negative}", card.words)
-    dropped = list(dict.fromkeys(word for tokens in read for word in tokens.dropped))
+    card, encoder = model.card, model.encoder
+    words = parse(recipe.prompt.text, recipe.prompt.negative)
+    positive, negative = (wordings(text, recipe.steps) for text in (words.text, words.negative))
+    style = styled("", recipe.style)
+    cut = [encoder.parts([chunk.also(style) for chunk in wording.chunks]) for wording in positive]
+    cut += [encoder.parts(wording.chunks) for wording in negative]
+    tokens = [encoder.tokenizer.tokens(part.text).length for part in cut[0][0]]
+    said = [wording.text for wording in (*positive, *negative)]
+    unknown = unknown_words(" ".join(said), card.words)
+    dropped = list(dict.fromkeys(word for _, left in cut for word in left))
     notes = []
     if unknown:
-        said = brief(unknown, quoted=True)
-        notes.append(f"it was never taught {said}; `darkroom models show` lists what it knows")
+        named = brief(unknown, quoted=True)
+        notes.append(f"it was never taught {named}; `darkroom models show` lists what it knows")
     if dropped:
         notes.append(f"dropped, no room: {brief(dropped)}")
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
         fit = _fitting_size(model, recipe)
         notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing: try --size {fit}")
-    text = prompt.text.lower()
+    text = " ".join(said[: len(positive)]).lower()
     others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
     if recipe.style is not None and others:
         notes.append(f"the prompt says {others[0]} and --style says {recipe.style}; it may draw either")
-    return Reading(read[0].length, model.encoder.limit, unknown, dropped, notes)
+    longest = max(len(parts) for parts, _ in cut)
+    if longest > max(len(wording.chunks) for wording in (*positive, *negative)):
+        notes.append(f"more than the {encoder.limit} tokens that are read at once: read in {longest} parts")
+    return Reading(sum(tokens), encoder.limit * len(tokens), unknown, dropped, notes)
 
 
 def _fitting_size(model: Model, recipe: Recipe) -> str:

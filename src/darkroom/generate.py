@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -23,6 +24,7 @@ from darkroom.protocols import (
     LatentCodec,
     Level,
     Refiner,
+    Said,
     Sampler,
     SynthesisSpec,
     Synthesizer,
@@ -32,9 +34,11 @@ from darkroom.protocols import (
 )
 from darkroom.refine.upscale import passes
 from darkroom.synthesis.combine import guidance_of
+from darkroom.synthesis.guidance import together
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse
+from darkroom.wording.syntax import Sentence, Wording, wordings
 
 
 class Parts(Protocol):
@@ -101,24 +105,31 @@ def picture(
 class Resolving(Parts, Protocol):
     """A model that knows its defaults."""
 
-    def resolve(self, request: Request) -> Recipe: ...
+    def resolve(self, request: Request, wildcards: Path | None = None) -> Recipe: ...
 
 
-def asked(request: Request, model: Resolving) -> Task[Image]:
+def asked(request: Request, model: Resolving, wildcards: Path | None = None) -> Task[Image]:
     """The way of one picture from a request; what cannot be resolved is this task's error alone."""
-    return (yield from picture(model.resolve(request), model))
+    return (yield from picture(model.resolve(request, wildcards), model))
 
 
-def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Conditioning, Conditioning, Conditioning | None]]:
+def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Said, Said, Conditioning | None]]:
     """Vectors of what is wanted, of what is not, and of the empty sentence where that is another one.
 
     Where the prompt names nothing unwanted, the empty sentence stands for it.
     """
     words = parse(recipe.prompt.text, recipe.prompt.negative)
-    positive = yield from model.encoder.encode(styled(words.text, recipe.style))
-    negative = yield from model.encoder.encode(words.negative)
-    nothing = (yield from model.encoder.encode("")) if words.negative else None
+    positive = yield from said(wordings(words.text, recipe.steps), model, recipe.style)
+    negative = yield from said(wordings(words.negative, recipe.steps), model)
+    nothing = (yield from model.encoder.encode([Sentence("")])) if words.negative else None
     return positive, negative, nothing
+
+
+def said(found: Sequence[Wording], model: Parts, style: str | None = None) -> Task[Said]:
+    """A prompt over the steps: vectors of what it says, from which step on. Each chunk is in the style."""
+    chunks = [[chunk.also(styled("", style)) for chunk in wording.chunks] for wording in found]
+    encoded = yield from together(*(model.encoder.encode(some) for some in chunks))
+    return [(wording.since, conditioning) for wording, conditioning in zip(found, encoded, strict=True)]
 
 
 def styled(text: str, style: str | None) -> str:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 import darkroom
 from darkroom.contracts.card import UPSCALER, Card
-from darkroom.contracts.errors import BadFile, DarkroomError, reason, shown, unknown
+from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, shown, unknown
+from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
 from darkroom.latent.codec import AutoencoderCodec
@@ -34,7 +35,10 @@ from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
+from darkroom.wording.parse import parse
+from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
+from darkroom.wording.wildcards import expanded
 
 EMBEDDED = Path(__file__).parent / "weights"
 CARD = "card.json"
@@ -69,11 +73,19 @@ class Model:
                 answers.update(zip(some, network.evaluate([calls[i] for i in some]), strict=True))
         return [answers[i] for i in range(len(calls))]
 
-    def resolve(self, request: Request) -> Recipe:
-        """The request with every default decided. Raises BadInput for what the model does not know or have."""
+    def resolve(self, request: Request, wildcards: Path | None = None) -> Recipe:
+        """The request with every default decided, and the choices in its prompt made by its seed.
+
+        ``wildcards`` is the folder of the files that prompts name; None: there are none. Raises BadInput for what the
+        model does not know or have.
+        """
         if request.style is not None and request.style not in self.card.styles:
             raise unknown("style", request.style, self.card.styles)
         recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
+        recipe = recipe.model_copy(update={"prompt": chosen(recipe.prompt, recipe.seed, wildcards)})
+        if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
+            raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")
+        wordings(parse(recipe.prompt.negative).text, recipe.steps)  # what cannot be read is refused here
         check_names(recipe)
         passes(recipe.upscale, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
@@ -88,6 +100,12 @@ class Model:
             mode="eager",
             dtype=str(self.dtype).removeprefix("torch."),
         )
+
+
+def chosen(prompt: Prompt, seed: int, wildcards: Path | None) -> Prompt:
+    """A prompt with its choices made; those of the negative prompt are other ones."""
+    text = expanded(prompt.text, f"{seed}/text", wildcards)
+    return Prompt.checked({"text": text, "negative": expanded(prompt.negative, f"{seed}/negative", wildcards)})
 
 
 def check_names(recipe: Recipe) -> None:

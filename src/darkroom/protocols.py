@@ -21,6 +21,8 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from darkroom.wording.syntax import Sentence
+
 # Shape aliases: one picture, no batch axis; batches are made where calls are evaluated.
 Latent = Float[Tensor, "channels height width"]
 Pixels = Float[Tensor, "3 height width"]  # RGB in [0, 1]
@@ -124,11 +126,19 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """What a synthesizer is told: one sentence as vectors. Stacks with others of the same padded length."""
+    """What a synthesizer is told: a prompt as vectors, its chunks one after the other.
+
+    ``weights`` says how much each token counts; None: all as much.
+    """
 
     tokens: Float[Tensor, "tokens width"]
     mask: Bool[Tensor, " tokens"]  # true on real tokens
     pooled: Float[Tensor, " width"]
+    weights: Float[Tensor, " tokens"] | None = None
+
+
+# What is said over the steps of a picture: conditionings, each with the first step it holds in; the first is 0.
+Said = Sequence[tuple[int, Conditioning]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +176,9 @@ class SynthesisSpec:
 
 
 class TextEncoder(Network, Protocol):
-    """Sentences to vectors."""
+    """Sentences to vectors: the chunks of a prompt, each read by itself."""
 
-    def encode(self, sentence: str) -> Task[Conditioning]: ...
+    def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]: ...
 
 
 class LatentCodec(Network, Protocol):
@@ -193,4 +203,4 @@ class Synthesizer(Network, Protocol):
     def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for what this network cannot be drawn with."""
 
-    def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...
+    def task(self, positive: Said, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...

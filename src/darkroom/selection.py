@@ -19,6 +19,7 @@ from darkroom.judge.judge import Judge, load_judge
 from darkroom.model import EMBEDDED, Model
 from darkroom.picture.image import Image
 from darkroom.wording.parse import parse
+from darkroom.wording.syntax import wordings
 
 MOST_FACTS = 1000  # that a recipe holds
 
@@ -54,7 +55,7 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
     than ``best_of`` are drawn. Candidates that hold equally many facts are ranked by how well the sentence fits them.
     An error is raised only if all failed.
     """
-    sentence = styled(parse(recipe.prompt.text).text, recipe.style)
+    sentence = styled(wordings(parse(recipe.prompt.text).text, recipe.steps)[-1].text, recipe.style)
     expected = asked(sentence)
     best: tuple[_Rank, Image, Verdict] | None = None
     failure: Exception | None = None

@@ -45,6 +45,11 @@ def mixed(count: int) -> list[Request]:
     """Requests that differ in everything a request can differ in."""
     random = Random(1)
     words = ["a red fox", "two blue cats in the snow", "a green tree", "one fox and a cat on a white background"]
+    words += [
+        "a (red:1.4) fox in [the snow]",
+        "[fox:two blue cats:0.5] in the snow",
+        "a red fox BREAK two {blue|red} cats",
+    ]
     return [
         Request(
             prompt={"text": random.choice(words), "negative": random.choice(["", "snow", "a blue tree in the snow"])},
@@ -76,6 +81,30 @@ def test_another_seed_or_word_gives_other_pixels(model: Model) -> None:
     base = alone(model, model.resolve(Request(prompt="a red fox", seed=3)))
     for other in (Request(prompt="a red fox", seed=4), Request(prompt="a blue fox", seed=3)):
         assert not np.array_equal(base, alone(model, model.resolve(other)))
+
+
+def test_weight_one_is_none_and_another_is_not(model: Model) -> None:
+    plain, one, half, nothing = (
+        alone(model, model.resolve(Request(prompt=text, seed=3)))
+        for text in ("a red fox", "a (red:1) (fox:1.0)", "a (red:0.5) fox", "a red fox BREAK")
+    )
+    assert np.array_equal(plain, one) and np.array_equal(plain, nothing) and not np.array_equal(plain, half)
+
+
+def test_a_switch_at_the_ends_is_none_and_in_the_middle_is_neither(model: Model) -> None:
+    def drawn(text: str) -> np.ndarray:
+        return alone(model, model.resolve(Request(prompt=text, seed=3, steps=6)))
+
+    assert np.array_equal(drawn("a [fox:cat:0]"), drawn("a cat"))
+    assert np.array_equal(drawn("a [fox:cat:6]"), drawn("a fox"))
+    half = drawn("a [fox:cat:0.5]")
+    assert not np.array_equal(half, drawn("a cat")) and not np.array_equal(half, drawn("a fox"))
+
+
+def test_long_prompts_are_read_to_the_end(model: Model) -> None:
+    long = "a red fox in the snow, " * 12
+    pictures = [alone(model, model.resolve(Request(prompt=long + end, seed=3))) for end in ("two cats", "a tree")]
+    assert not np.array_equal(*pictures)
 
 
 def test_seed_seven_is_picture_seven_of_a_range(model: Model) -> None:

@@ -82,7 +82,7 @@ def test_json_loses_nothing() -> None:
 
 def test_a_newer_recipe_says_so() -> None:
     data = {**json.loads(resolved().to_json()), "schema_version": SCHEMA_VERSION + 1, "invented_later": 1}
-    said = "recipe schema version 3 is newer than this darkroom reads (2); update darkroom"
+    said = "recipe schema version 4 is newer than this darkroom reads (3); update darkroom"
     with pytest.raises(BadInput) as caught:
         Recipe.from_json(json.dumps(data))
     assert str(caught.value) == said
@@ -172,6 +172,8 @@ def test_a_recipe_of_the_first_version_told_the_size_of_the_drawing() -> None:
     recipe = Recipe.from_json(json.dumps(first))
     assert (recipe.width, recipe.height, recipe.drawn) == (512, 384, (128, 96))
     assert Recipe.from_json(recipe.to_json()) == recipe
+    told = {**first, "prompt": {"text": "a (red:2) fox", "negative": "{b}"}}  # brackets were brackets then
+    assert Recipe.from_json(json.dumps(told)).prompt == Prompt(text=r"a \(red\:2\) fox", negative=r"\{b\}")
     del first["upscale"]
     assert Recipe.from_json(json.dumps(first)).drawn == (128, 96)
     with pytest.raises(BadInput, match="width"):

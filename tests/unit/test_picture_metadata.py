@@ -191,7 +191,7 @@ def test_a_recipe_that_cannot_be_used_is_said() -> None:
         ("{}", "prompt is missing"),
         ("{", "not valid JSON"),
         (recipe().to_json().replace('"steps":12', '"steps":100000'), "steps 100000 is above 1000"),
-        (recipe().to_json().replace('"schema_version":2', '"schema_version":99'), "newer than this darkroom reads"),
+        (recipe().to_json().replace('"schema_version":3', '"schema_version":99'), "newer than this darkroom reads"),
     ):
         with pytest.raises(BadFile, match=said) as caught:
             read_recipe(png(darkroom=text))

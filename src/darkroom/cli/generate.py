@@ -29,6 +29,7 @@ def generate(
     size: str | None = None,
     flags: Annotated[Flags, Parameter(name="*")] = NOTHING_ASKED,
     judge: Folder | None = None,
+    wildcards: Folder | None = None,
     recipe: Path | None = None,
     out: Folder = Path("pictures"),
     sheet: bool = False,
@@ -47,7 +48,8 @@ def generate(
     Parameters
     ----------
     prompt
-        What to draw. Left out when --recipe gives it.
+        What to draw. Left out when --recipe gives it. (word:1.3) counts more and [word] less, {red|blue} is one of
+        them, [cat:dog:0.5] becomes another thing half way, \\( is a bracket: docs/prompts.md has it all.
     negative
         What not to draw.
     seed
@@ -59,6 +61,8 @@ def generate(
     judge
         Folder of the judge for --verify, --best-of and --retry. This version ships none yet: train one with
         `darkroom train judge`.
+    wildcards
+        Folder of the files that the prompt names: __colours__ is a line of its colours.txt.
     recipe
         A picture made by darkroom: draw it again, bit for bit.
     out
@@ -79,6 +83,7 @@ def generate(
             "seed": seed,
             "size": size,
             "judge": judge,
+            "wildcards": wildcards,
         }
         others |= {"count": count if count != 1 else None, **asked, "model": None}
         if clash := [name.replace("_", "-") for name, value in others.items() if value is not None]:
@@ -96,7 +101,9 @@ def generate(
     if judge is not None and not request.judged:
         raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
     requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]
-    _draw(requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge)
+    _draw(
+        requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge, wildcards=wildcards
+    )
 
 
 def _draw(*arguments: Any, **options: Any) -> None:

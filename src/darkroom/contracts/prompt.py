@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
@@ -9,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from darkroom.contracts.contract import Contract, Text
 from darkroom.contracts.errors import BadInput
 
-MAX_TEXT = 32_000  # characters; a guard against abuse: the model reads far fewer and says so
+MAX_TEXT = 32_000  # characters; a guard against abuse: the model reads fewer and says so
 
 
 def _readable(value: Any, info: ValidationInfo) -> Any:
@@ -22,6 +23,14 @@ def _readable(value: Any, info: ValidationInfo) -> Any:
     if info.field_name == "text" and not value.strip():
         raise BadInput(name, "is blank", "say what the picture shows")
     return value
+
+
+_SPECIAL = re.compile(r"[()\[\]{}|:_\\]|\bBREAK\b")
+
+
+def escaped(text: str) -> str:
+    """The prompt that says exactly ``text``: none of it is a weight, a switch, a choice or the end of a chunk."""
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 class Prompt(Contract):

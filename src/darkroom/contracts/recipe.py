@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
+from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
 from darkroom.contracts.request import (
     GUIDED_TIMES,
     UPSCALES,
@@ -29,7 +30,7 @@ from darkroom.contracts.request import (
 )
 from darkroom.contracts.verdict import Verdict
 
-SCHEMA_VERSION = 2  # raised when an older darkroom could misread a recipe
+SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
 CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
 
 
@@ -90,7 +91,9 @@ class Recipe(Contract):
                 f"is newer than this darkroom reads ({SCHEMA_VERSION})",
                 "update darkroom",
             )
-        return _from_drawn(data) if type(version) is int and version == 1 else data
+        if type(version) is int and version == 1:
+            data = _from_drawn(data)
+        return _from_plain(data) if type(version) is int and version in (1, 2) else data
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:
@@ -140,7 +143,22 @@ def _sizes(request: Request, card: Card) -> dict[str, int]:
 def _from_drawn(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe of version 1, whose sides were those of the drawing."""
     factor, width, height = data.get("upscale", 1), data.get("width"), data.get("height")
-    finished = {"schema_version": SCHEMA_VERSION}
+    finished: dict[str, Any] = {}
     if factor in UPSCALES and isinstance(width, int) and isinstance(height, int):  # what else it holds is refused later
         finished |= {"width": width * factor, "height": height * factor}
     return {**data, **finished}
+
+
+def _from_plain(data: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of version 1 or 2, in whose prompt a bracket was a bracket."""
+    prompt = data.get("prompt")
+    if isinstance(prompt, Prompt):
+        prompt = dict(prompt)
+    if isinstance(prompt, dict):
+        prompt = {name: _said(text) for name, text in prompt.items()}
+    return {**data, "prompt": _said(prompt), "schema_version": SCHEMA_VERSION}
+
+
+def _said(text: Any) -> Any:
+    """Escaped, where it is text and stays short enough to be a prompt."""
+    return plain if isinstance(text, str) and len(plain := escaped(text)) <= MAX_TEXT else text

@@ -12,7 +12,7 @@ import torch
 
 from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.contracts.files import publish
-from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.prompt import Prompt, escaped
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
 from darkroom.evaluation.prompts import PromptRow
@@ -109,7 +109,9 @@ def _judged(
     model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]], steps: int | None, out: Path | None
 ) -> Iterator[Outcome]:
     vocabulary = set(model.card.vocabulary)
-    images = drawn(model, [Request(prompt=Prompt(text=row.prompt), seed=seed, steps=steps) for row, seed in lot])
+    images = drawn(
+        model, [Request(prompt=Prompt(text=escaped(row.prompt)), seed=seed, steps=steps) for row, seed in lot]
+    )
     pixels = torch.stack([torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) for image in images])
     for i, ((row, seed), sight) in enumerate(zip(lot, judge.look(pixels.float() / 255), strict=True)):
         if out is not None:

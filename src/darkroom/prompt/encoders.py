@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from darkroom.nn.slots import column
 from darkroom.nn.text import pooled
 from darkroom.protocols import Call, Conditioning, Task
+from darkroom.wording.cutting import parts_of
+from darkroom.wording.syntax import Sentence
 from darkroom.wording.tokenizer import BUCKETS, Tokenizer, Tokens
 
 
@@ -41,7 +43,7 @@ def tokenised(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> TokenB
 
 
 class SentenceEncoder:
-    """Our text encoder behind the ``TextEncoder`` protocol: one call a sentence."""
+    """Our text encoder behind the ``TextEncoder`` protocol: a call for each chunk, for long ones several."""
 
     NETWORK = "text"
 
@@ -53,13 +55,27 @@ class SentenceEncoder:
         """Tokens a sentence may have, start and end included."""
         return BUCKETS[-1]
 
-    def encode(self, sentence: str) -> Task[Conditioning]:
-        """One sentence to vectors, padded to the smallest text bucket that holds it."""
-        batch = batched([self.tokenizer.tokens(sentence)])
-        [packed] = yield [
-            Call(self.NETWORK, {"ids": batch.ids[0], "characters": batch.characters[0], "mask": batch.mask[0]})
+    def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]:
+        """Sentences to vectors, each padded to the smallest text bucket that holds it; what is pooled is their mean."""
+        parts, _ = self.parts(chunks)
+        read = [self.tokenizer.tokens(part.text, weigh=part.weight if part.runs else None) for part in parts]
+        rows = [batched([tokens]) for tokens in read]
+        packed = yield [
+            Call(self.NETWORK, {"ids": ids[0], "characters": spelling[0], "mask": mask[0]})
+            for ids, spelling, mask in rows
         ]
-        return Conditioning(tokens=packed[:-1], mask=batch.mask[0], pooled=packed[-1])
+        weights = None
+        if any(tokens.weights for tokens in read):
+            weights = torch.tensor([w for tokens in read for w in tokens.weights or [1.0] * len(tokens.ids)])
+        if len(packed) == 1:
+            return Conditioning(packed[0][:-1], rows[0].mask[0], packed[0][-1], weights)
+        joined = torch.cat([one[:-1] for one in packed])
+        mask = torch.cat([row.mask[0] for row in rows])
+        return Conditioning(joined, mask, torch.stack([one[-1] for one in packed]).mean(0), weights)
+
+    def parts(self, chunks: Sequence[Sentence]) -> tuple[list[Sentence], tuple[str, ...]]:
+        """The chunks, cut where they are longer than the network reads at once, and the words that are too many."""
+        return parts_of(chunks, lambda text: len(self.tokenizer.encode(text)), self.limit)
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Each sentence's token vectors with the pooled vector as a last row, (tokens + 1, width)."""

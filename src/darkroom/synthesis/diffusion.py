@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import GUIDED_TIMES
 from darkroom.nn.dit import Denoiser
 from darkroom.nn.slots import column, filled
-from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Latent, Level, SynthesisSpec, Task
+from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Latent, Level, Said, SynthesisSpec, Task
 from darkroom.synthesis.combine import combining, standing
-from darkroom.synthesis.guidance import guided, led_away, watched
+from darkroom.synthesis.guidance import guided, led_away, switched, together, watched
 from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
@@ -50,40 +51,52 @@ class DiffusionSynthesizer:
             rule = "is within the network, and this one has it the plain way"
             raise BadInput("the guidance of a flow map", rule, "leave all but its strength out")
 
-    def task(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec, seed: int) -> Task[Latent]:
+    def task(self, positive: Said, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]:
         """From noise to a latent."""
         shift = shift_for(spec.shape) if spec.shift is None else spec.shift
         still = standing(spec.guidance, spec.steps)
         levels = spaced(self.schedule, spec.steps + still, shift, spec.spacing)
         x = initial_noise(SeededNoise(seed, "start"), spec.shape, levels[0])
         ask = self._guided if self.network.config.flow_map is None else self._mapped
-        denoise = yield from ask(positive, negative, spec)
+        denoise = yield from ask(positive, negative, spec, levels[still:])
         if spec.watch is not None:
             denoise = watched(denoise, spec.watch)
         return (yield from spec.sampler(denoise, x, levels[still:], SeededNoise(seed, "steps")))
 
-    def _guided(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec) -> Task[Denoise]:
+    def _guided(self, positive: Said, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
         """A plain denoiser's estimate with classifier-free guidance around it."""
-        wanted, unwanted = yield [self._text(positive), self._text(negative)]
-        plus, minus = self._denoiser(positive, wanted), self._denoiser(negative, unwanted)
+        plus, minus = yield from together(self._said(positive, levels), self._said(negative, levels))
         how = spec.guidance
         return guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
 
-    def _mapped(self, positive: Conditioning, negative: Conditioning, spec: SynthesisSpec) -> Task[Denoise]:
+    def _mapped(self, positive: Said, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
         """A flow map's estimate; three evaluations in place of one where something is unwanted."""
+        scale = spec.guidance.scale
         if spec.nothing is None:
-            [wanted] = yield [self._text(positive)]
-            return self._denoiser(positive, wanted, spec.guidance.scale)
-        wanted, empty, unwanted = yield [self._text(said) for said in (positive, spec.nothing, negative)]
-        led = self._denoiser(positive, wanted, spec.guidance.scale)
-        nothing, minus = self._denoiser(spec.nothing, empty, 1.0), self._denoiser(negative, unwanted, 1.0)
-        return led_away(led, nothing, minus, spec.guidance.scale, GUIDED_TIMES)
+            return (yield from self._said(positive, levels, scale))
+        led, nothing, minus = yield from together(
+            self._said(positive, levels, scale),
+            self._said([(0, spec.nothing)], levels, 1.0),
+            self._said(negative, levels, 1.0),
+        )
+        return led_away(led, nothing, minus, scale, GUIDED_TIMES)
+
+    def _said(self, said: Said, levels: Sequence[Level], guidance: float | None = None) -> Task[Denoise]:
+        """The estimate given what is said, which may be another thing from a step on."""
+        texts = yield [self._text(conditioning) for _, conditioning in said]
+        found = [
+            (levels[min(since, len(levels) - 1)].t, self._denoiser(conditioning, keys, guidance))
+            for (since, conditioning), keys in zip(said, texts, strict=True)
+        ]
+        return switched(found)
 
     def _text(self, conditioning: Conditioning) -> Call:
         return Call(self.TEXT, {"tokens": conditioning.tokens})
 
     def _denoiser(self, conditioning: Conditioning, keys: Tensor, guidance: float | None = None) -> Denoise:
         """One network evaluation, turned into the clean estimate; ``guidance`` is for a flow map, None: it is none."""
+
+        keys = weighed(keys, conditioning)
 
         def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
             inputs: dict[str, Tensor | float] = {
@@ -121,6 +134,17 @@ class DiffusionSynthesizer:
         t, *more = (torch.tensor([call.inputs[name]], device=device) for name in ("t", *named))
         shared, final = self.network.condition(t, pooled[None].to(device, dtype), *more)
         return shared[0], final[0]
+
+
+def weighed(keys: Float[Tensor, "depth 2 tokens width"], said: Conditioning) -> Float[Tensor, "depth 2 tokens width"]:
+    """Keys and values of a text whose values count as said: what an image token takes from a word is so much of it.
+
+    (Re-weighting of arXiv:2208.01626, section 3.2, on values in place of attention maps, which is the same sum.)
+    """
+    if said.weights is None:
+        return keys
+    share = torch.stack([torch.ones_like(said.weights), said.weights])
+    return keys * share[None, :, :, None].to(keys)
 
 
 def shift_for(shape: tuple[int, int, int]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -127,6 +127,21 @@ def led_away(
         answers = yield from together(led(x, level, toward), nothing(x, level, toward), negative(x, level, toward))
         wanted, empty, unwanted = answers
         return wanted + strength * (empty - unwanted)
+
+    return denoise
+
+
+def switched(parts: Sequence[tuple[float, Denoise]]) -> Denoise:
+    """The last of the denoisers whose time has come: each has a time t from which on, towards 0, it is asked.
+
+    ``parts`` are in the order of falling times; before the first time the first is asked.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+
+    def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
+        now = [one for since, one in parts if level.t <= since] or [parts[0][1]]
+        return (yield from now[-1](x, level, toward))
 
     return denoise
 

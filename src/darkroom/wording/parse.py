@@ -1,6 +1,7 @@
 """From what the user typed to a prompt the model can read.
 
-Brackets, colons and commas stay literal text: weights, wildcards and regions are not read yet, and are not half read.
+Only what no reader of text should ever see is taken out here; ``syntax`` reads weights, switches and chunks of what is
+left, ``wildcards`` has made the choices before.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import NamedTuple
@@ -49,7 +49,7 @@ _SPLIT = re.compile(
 )
 _QUOTED_SPAN = re.compile(r'(?<!\w)"[^"]*"')
 _QUOTED_WORD = re.compile(rf"[^ ]{{1,{WORD_CHARACTERS}}}| ")
-_CURLY_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))  # telephones type these
+CURLY_QUOTES = str.maketrans(dict.fromkeys("“”„‟＂", '"'))  # telephones type these
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # has no UTF-8 form; JSON and command lines can deliver one
 
 
@@ -70,18 +70,20 @@ class Tokens:
 
     ``characters`` holds, for each token, the first :data:`SPELLING` bytes, each plus one, of the whole word the token
     is a piece of (0 pads; all zero for start, end and pad). ``dropped`` holds the words that did not fit, in order.
+    ``weights`` says how much each token counts; empty: all the same.
     """
 
     ids: tuple[int, ...]
     length: int
     characters: tuple[tuple[int, ...], ...]
     dropped: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 def normalise(text: str) -> str:
     """NFKC, straight double quotes, single spaces, and lower case outside double quotes. Idempotent."""
     if not text.isascii():
-        text = _compose(_SURROGATE.sub("\ufffd", text)).translate(_CURLY_QUOTES)
+        text = _compose(_SURROGATE.sub("\ufffd", text)).translate(CURLY_QUOTES)
     text = " ".join(text.split())
     out: list[str] = []
     at = 0
@@ -195,7 +197,6 @@ class Tokenizer:
         return cls(_learn(units, size - FIRST_MERGE))
 
     # Text to ids and back
-
     def encode(self, text: str) -> list[int]:
         """The ids of ``text``, without start and end."""
         return [token for word in _words(normalise(text)) for token in self._word_ids(word)]
@@ -208,16 +209,24 @@ class Tokenizer:
         """The pieces ``encode`` makes, to read: a piece that is no whole character shows its bytes as \\xNN."""
         return [_readable(self._pieces[token]) for token in self.encode(text)]
 
-    def tokens(self, text: str, buckets: Sequence[int] = BUCKETS, limit: int | None = None) -> Tokens:
+    def tokens(
+        self,
+        text: str,
+        buckets: Sequence[int] = BUCKETS,
+        limit: int | None = None,
+        weigh: Callable[[int], float] | None = None,
+    ) -> Tokens:
         """``text`` between start and end, padded to the smallest of ``buckets`` that holds it.
 
         ``limit`` is the most tokens to use, start and end included; None means the largest bucket. Words go in from
-        the front, whole; from the first that does not fit on, all are listed in ``dropped``.
+        the front, whole; from the first that does not fit on, all are in ``dropped``. ``weigh``: how much the word at a
+        character of the normal form counts; None: all the same.
         """
         limit = _checked_limit(buckets, limit)
-        ids, spellings = [START], [(0,) * SPELLING]
+        ids, spellings, weights = [START], [(0,) * SPELLING], [1.0]
         dropped: list[str] = []
         words = _words(normalise(text))
+        place = -1  # the first word has a space that the text has not
         for word in words:
             found = self._word_ids(word)
             if len(ids) + len(found) >= limit:  # one place is kept for the end token
@@ -225,6 +234,8 @@ class Tokenizer:
                 break
             ids += found
             spellings += [_spelling(word)] * len(found)
+            weights += [1.0 if weigh is None else weigh(place + word.text.startswith(" "))] * len(found)
+            place += len(word.text)
         ids.append(END)
         length = len(ids)
         padding = next(bucket for bucket in buckets if bucket >= length) - length
@@ -233,6 +244,7 @@ class Tokenizer:
             length=length,
             characters=(*spellings, *[(0,) * SPELLING] * (padding + 1)),
             dropped=tuple(dropped),
+            weights=() if weigh is None else (*weights, *[1.0] * (padding + 1)),
         )
 
     def _word_ids(self, word: _Word) -> tuple[int, ...]:

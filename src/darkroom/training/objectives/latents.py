@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from darkroom.contracts.card import Card, Defaults
-from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.prompt import Prompt, escaped
 from darkroom.contracts.request import Request
 from darkroom.data.ahead import Ahead, mapped
 from darkroom.data.imported import ImportedPictures
@@ -149,7 +149,9 @@ class LatentObjective(Objective):
         text, autoencoder = copy.deepcopy(self.text).cpu(), copy.deepcopy(self.autoencoder).cpu()
         denoiser = copy.deepcopy(self.denoiser).cpu()  # drawing is on the CPU
         model = assembled(card, self.teaching.tokenizer, text, autoencoder, denoiser)
-        tasks = (asked(Request(prompt=Prompt(text=said), seed=i), model) for i, said in enumerate(captions))
+        tasks = (
+            asked(Request(prompt=Prompt(text=escaped(said[:1000])), seed=i), model) for i, said in enumerate(captions)
+        )
         drawn = Engine[Image](model.evaluate).ended(tasks)
         grey = np.full((self.DEFAULTS.height, self.DEFAULTS.width, 3), 128, np.uint8)  # numbers that overflowed
         pictures = [image.pixels if isinstance(image, Image) else grey for image in drawn]
