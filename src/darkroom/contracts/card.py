@@ -7,20 +7,11 @@ import hashlib
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue
 
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.request import (
-    GUIDED_TIMES,
-    Guidance,
-    Interval,
-    Share,
-    Side,
-    Steps,
-    Upscale,
-    check_drawn,
-)
+from darkroom.contracts.request import Settings
 
 UPSCALER = "upscaler"  # the file, and the settings, of the one part a model may lack
 
@@ -44,29 +35,8 @@ class FileEntry(Contract):
     bytes: Annotated[Whole, Field(ge=0, le=2**50, description="Size of the file in bytes.")]
 
 
-class Defaults(Contract):
-    """What a request gets where it says nothing."""
-
-    width: Side = Field(description="Width of the finished picture in pixels.")
-    height: Side = Field(description="Height of the finished picture in pixels.")
-    steps: Steps = Field(description="Steps from noise to picture.")
-    sampler: Name = Field(description="The sampler, by name.")
-    guidance: Guidance = Field(description="How strongly the prompt steers.")
-    guidance_method: Name = Field("classifier-free", description="How prompt and negative make one estimate.")
-    guidance_rescale: Share = Field(0.0, description="Share of the way back to the spread of what is not guided.")
-    guidance_interval: Interval = Field(GUIDED_TIMES, description="Between which times guidance acts.")
-    spacing: Name = Field("even", description="Where the steps lie.")
-    upscale: Upscale = Field(1, description="How many times larger a finished picture is than drawn.")
-
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> Self:
-        check_drawn(self.width, self.height, self.upscale)
-        return self
-
-    @property
-    def drawn(self) -> tuple[int, int]:
-        """Width and height of the drawings: the size that the model was trained at."""
-        return self.width // self.upscale, self.height // self.upscale
+class Defaults(Settings):
+    """What a request gets where it says nothing; ``drawn`` is the size that the model was trained at."""
 
     def enlarged(self, upscale: int) -> Self:
         """The same drawings, finished at so many times their size."""

@@ -11,23 +11,7 @@ from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
-from darkroom.contracts.request import (
-    GUIDED_TIMES,
-    UPSCALES,
-    AnyPrompt,
-    Guidance,
-    Interval,
-    Request,
-    Seed,
-    Share,
-    Shift,
-    Side,
-    Steps,
-    Threshold,
-    Upscale,
-    can_be_drawn,
-    check_drawn,
-)
+from darkroom.contracts.request import UPSCALES, AnyPrompt, Request, Seed, Settings, Shift, Threshold, can_be_drawn
 from darkroom.contracts.verdict import Verdict
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
@@ -53,24 +37,19 @@ class AdapterUse(Contract):
     scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
 
 
-class Recipe(Contract):
-    """A request with every default resolved, and what it ran on."""
+class Subject(Contract):
+    """What was drawn; comes first in a recipe."""
 
     prompt: AnyPrompt = Field(description="What was drawn.")
     seed: Seed = Field(description="The number the noise was drawn from.")
-    width: Side = Field(description="Width of the finished picture in pixels.")
-    height: Side = Field(description="Height of the finished picture in pixels.")
-    steps: Steps = Field(description="Steps from noise to picture.")
-    sampler: Name = Field(description="The sampler.")
-    guidance: Guidance = Field(description="How strongly the prompt steered.")
-    guidance_method: Name = Field("classifier-free", description="How prompt and negative made one estimate.")
-    guidance_rescale: Share = Field(0.0, description="Share of the way back to the spread of what is not guided.")
-    guidance_interval: Interval = Field(GUIDED_TIMES, description="Between which times guidance acted.")
+
+
+class Recipe(Settings, Subject):
+    """A request with every default resolved, and what it ran on."""
+
     guidance_threshold: Threshold | None = Field(None, description="Quantile estimates were cut at. None: nowhere.")
-    spacing: Name = Field("even", description="Where the steps lay.")
     shift: Shift | None = Field(None, description="How far steps moved towards the noise. None: as the size asks.")
     style: Name | None = Field(None, description="The style. None: none was added.")
-    upscale: Upscale = Field(1, description="How many times larger the finished picture is than drawn.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
@@ -94,16 +73,6 @@ class Recipe(Contract):
         if type(version) is int and version == 1:
             data = _from_drawn(data)
         return _from_plain(data) if type(version) is int and version in (1, 2) else data
-
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> Self:
-        check_drawn(self.width, self.height, self.upscale)
-        return self
-
-    @property
-    def drawn(self) -> tuple[int, int]:
-        """Width and height as drawn, before the upscaler."""
-        return self.width // self.upscale, self.height // self.upscale
 
     @classmethod
     def resolve(cls, request: Request, card: Card, *, darkroom: str, environment: Environment) -> Self:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.errors import BadInput, shown
@@ -95,6 +95,31 @@ Threshold = Annotated[Number, Field(ge=0.01, le=1)]
 Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
+
+
+class Settings(Contract):
+    """How a picture is made, but for its words and its seed: what a card has defaults of, and a recipe the values."""
+
+    width: Side = Field(description="Width of the finished picture in pixels.")
+    height: Side = Field(description="Height of the finished picture in pixels.")
+    steps: Steps = Field(description="Steps from noise to picture.")
+    sampler: Name = Field(description="The sampler, by name.")
+    guidance: Guidance = Field(description="How strongly the prompt steers.")
+    guidance_method: Name = Field("classifier-free", description="How prompt and negative make one estimate.")
+    guidance_rescale: Share = Field(0.0, description="Share of the way back to the spread of what is not guided.")
+    guidance_interval: Interval = Field(GUIDED_TIMES, description="Between which times guidance acts.")
+    spacing: Name = Field("even", description="Where the steps lie.")
+    upscale: Upscale = Field(1, description="How many times larger the finished picture is than drawn.")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        check_drawn(self.width, self.height, self.upscale)
+        return self
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """Width and height as drawn, before the upscaler."""
+        return self.width // self.upscale, self.height // self.upscale
 
 
 class Request(Contract):
