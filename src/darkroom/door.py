@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
@@ -15,7 +17,10 @@ from darkroom.engine import Engine
 from darkroom.generate import Moment, asked, picture, run
 from darkroom.model import Model, load
 from darkroom.picture.image import Image
+from darkroom.picture.inputs import Inputs, named
 from darkroom.protocols import Sampler
+
+Picture = str | PathLike[str] | Image | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -36,28 +41,34 @@ class DrawingModel:
         sampler: str | Sampler | None = None,
         on_moment: Callable[[Moment], None] = lambda _: None,
         wildcards: str | PathLike[str] | None = None,
+        init_image: Picture | None = None,
+        mask: Picture | None = None,
         **asked: Any,
     ) -> Image:
         """Draws one picture. ``asked`` are further fields of Request (seed, width, height, steps, guidance, style ...).
 
         ``wildcards`` is the folder of the files that the prompt names; None: there are none.
+        ``init_image`` and ``mask`` are a file, a picture, or its pixels: (height, width, 3 or 4) uint8 sRGB.
         ``on_moment`` watches it, unless the judge has a say (verify, best_of, retry).
         ``sampler`` is a name, or a function ``(denoise, x, levels, noise)``; None takes the card's default.
         Raises BadInput (a ValueError) for anything out of bounds.
         """
-        named = sampler if isinstance(sampler, str) else None
+        name = sampler if isinstance(sampler, str) else None
         function = None if sampler is None or isinstance(sampler, str) else sampler
-        request = Request.checked({"prompt": {"text": prompt, "negative": negative}, "sampler": named, **asked})
-        recipe = self.model.resolve(request, None if wildcards is None else Path(wildcards))
+        inputs = Inputs(None if wildcards is None else Path(wildcards))
+        brought = {"init_image": init_image, "mask": mask}
+        asked |= {field: named(inputs, source) for field, source in brought.items() if source is not None}
+        request = Request.checked({"prompt": {"text": prompt, "negative": negative}, "sampler": name, **asked})
+        recipe = self.model.resolve(request, inputs)
         if request.judged:
             if function is not None:
                 raise BadInput("a sampler as a function", "cannot be tried again by the judge", "name a sampler")
-            return self._selected(request, recipe)
+            return self._selected(request, recipe, inputs)
         if function is not None:  # said in the recipe, so that nobody draws it again with another sampler
             recipe = recipe.model_copy(
                 update={"sampler": f"function {getattr(function, '__name__', 'without a name')}"}
             )
-        return run(picture(recipe, self.model, on_moment, function), self.model.evaluate)
+        return run(picture(recipe, self.model, on_moment, function, inputs), self.model.evaluate)
 
     def generate_many(
         self, requests: Iterable[Request], *, wildcards: str | PathLike[str] | None = None
@@ -66,24 +77,25 @@ class DrawingModel:
 
         Those the judge has a say in come first, one after the other. ``wildcards`` is as for :meth:`generate`.
         """
-        requests, folder = list(requests), None if wildcards is None else Path(wildcards)
+        requests, inputs = list(requests), Inputs(None if wildcards is None else Path(wildcards))
         judged = [i for i, request in enumerate(requests) if request.judged]
         for i in judged:
             try:
-                yield i, self._selected(requests[i], self.model.resolve(requests[i], folder))
+                yield i, self._selected(requests[i], self.model.resolve(requests[i], inputs), inputs)
             except Exception as error:  # the others go on
                 yield i, error
         requests = [request for request in requests if not request.judged]
         places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
-        tasks = (asked(request, self.model, folder) for request in requests)
+        tasks = (asked(request, self.model, inputs) for request in requests)
         for outcome in Engine[Image](self.model.evaluate).run(tasks):
             yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 
-    def _selected(self, request: Request, recipe: Recipe) -> Image:
+    def _selected(self, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
         """A picture the judge has a say in."""
         from darkroom.selection import embedded_judge, selected  # the judge is opened only when it is asked
 
-        return selected(self.model, embedded_judge(), recipe, best_of=request.best_of, retry=request.retry)
+        best_of, retry = request.best_of, request.retry
+        return selected(self.model, embedded_judge(), recipe, best_of=best_of, retry=retry, inputs=inputs)
 
 
 def open_model(name: str = "default") -> DrawingModel:

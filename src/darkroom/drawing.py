@@ -19,16 +19,17 @@ import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, reason
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
-from darkroom.contracts.request import UPSCALES, Request
+from darkroom.contracts.request import UPSCALES, Margins, Request
 from darkroom.engine import Engine
-from darkroom.generate import Moment, OnMoment, picture, run, styled
+from darkroom.generate import Moment, OnMoment, evaluations_of, picture, run, styled
 from darkroom.model import Model, check_names, load
 from darkroom.nn.slots import SLOTS
 from darkroom.picture.image import Image
+from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write_new, write_sheet
-from darkroom.synthesis.samplers import SAMPLERS, evaluations
+from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.wording.parse import parse, words_of
 from darkroom.wording.syntax import wordings
 
@@ -72,15 +73,16 @@ def draw(
     *,
     model: str = "default",
     judge: Path | None = None,
-    wildcards: Path | None = None,
+    inputs: Inputs | None = None,
+    given: dict[str, str] | None = None,
     sheet: bool = False,
     as_json: bool = False,
     dry_run: bool = False,
 ) -> list[Drawn]:
     """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
 
-    ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``wildcards``
-    is that of the files that prompts name; None: there are none.
+    ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``inputs`` are
+    the files that requests name, ``given`` the names of those that ``again`` was made from; None: as they are found.
     Raises DarkroomError; once drawing has begun it is Unfinished, which says what was saved before.
     """
     if not dry_run:
@@ -88,10 +90,12 @@ def draw(
     chooser = _chooser(judge) if any(request.judged for request in requests) else None
     opened = load(model)
     say = Speaker(quiet=as_json)
+    inputs = inputs or Inputs()
     if again is not None:
         recipes = [say.moved(_again(opened, again), opened)]
+        inputs.looked_for(recipes[0], again.parent, given or {})
     else:
-        recipes = [opened.resolve(request, wildcards) for request in requests]
+        recipes = [opened.resolve(request, inputs) for request in requests]
     reading = read_prompt(opened, recipes[0])
     say.notes(reading.notes)
     say.sized(recipes[0])
@@ -100,7 +104,7 @@ def draw(
         return []
     say.interpreted(reading)
     say.begins(recipes)
-    results = chooser(opened, requests, recipes) if chooser else _results(opened, recipes, say.moment)
+    results = chooser(opened, requests, recipes, inputs) if chooser else _results(opened, recipes, say.moment, inputs)
     done = _Done()
     try:
         _save(results, out, done, say, sheet=sheet)
@@ -153,23 +157,23 @@ def _plain(error: Exception, recipe: Recipe) -> Exception:
 
 
 def _results(
-    model: Model, recipes: Sequence[Recipe], on_moment: OnMoment
+    model: Model, recipes: Sequence[Recipe], on_moment: OnMoment, inputs: Inputs
 ) -> Iterator[tuple[Recipe, Image | Exception]]:
     """Pictures as they end. Few run at once: what is stopped early has kept most of what it computed."""
     if len(recipes) == 1:
         try:
-            yield recipes[0], run(picture(recipes[0], model, on_moment), model.evaluate)
+            yield recipes[0], run(picture(recipes[0], model, on_moment, inputs=inputs), model.evaluate)
         except Exception as error:
             yield recipes[0], error
         return
-    tasks = (picture(recipe, model, on_moment) for recipe in recipes)
+    tasks = (picture(recipe, model, on_moment, inputs=inputs) for recipe in recipes)
     for outcome in Engine[Image](model.evaluate, width=AT_ONCE).run(tasks):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         yield recipes[outcome.index], ended
 
 
-_Chooser = Callable[[Model, Sequence[Request], Sequence[Recipe]], Iterator[tuple[Recipe, Image | Exception]]]
+_Chooser = Callable[[Model, Sequence[Request], Sequence[Recipe], Inputs], Iterator[tuple[Recipe, Image | Exception]]]
 
 
 def _chooser(judge: Path | None) -> _Chooser:
@@ -180,9 +184,10 @@ def _chooser(judge: Path | None) -> _Chooser:
     opened = embedded_judge() if judge is None else load_judge(judge)
 
     def choose(
-        model: Model, requests: Sequence[Request], recipes: Sequence[Recipe]
+        model: Model, requests: Sequence[Request], recipes: Sequence[Recipe], inputs: Inputs
     ) -> Iterator[tuple[Recipe, Image | Exception]]:
-        yield from zip(recipes, chosen(model, opened, zip(requests, recipes, strict=True)), strict=True)
+        wanted = zip(requests, recipes, strict=True)
+        yield from zip(recipes, chosen(model, opened, wanted, inputs), strict=True)
 
     return choose
 
@@ -232,6 +237,8 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
         notes.append(f"it was never taught {named}; `darkroom models show` lists what it knows")
     if dropped:
         notes.append(f"dropped, no room: {brief(dropped)}")
+    if (moved := began(recipe)) is not None:
+        notes.append(moved)
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
         fit = _fitting_size(model, recipe)
@@ -244,6 +251,19 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     if longest > max(len(wording.chunks) for wording in (*positive, *negative)):
         notes.append(f"more than the {encoder.limit} tokens that are read at once: read in {longest} parts")
     return Reading(sum(tokens), encoder.limit * len(tokens), unknown, dropped, notes)
+
+
+def began(recipe: Recipe) -> str | None:
+    """What was done to the start picture so that it is as large as the finished one; None: nothing."""
+    start, margins = recipe.init_image, recipe.outpaint or Margins()
+    if start is None:
+        return None
+    width, height = start.width + margins.left + margins.right, start.height + margins.top + margins.bottom
+    if (width, height) == (recipe.width, recipe.height):
+        return None
+    around = " with its margins" if recipe.outpaint else ""
+    cut = ", and cut to it" if width * recipe.height != height * recipe.width else ""
+    return f"{start.name}{around}, {width}x{height}, is scaled to {recipe.width}x{recipe.height}{cut}"
 
 
 def _fitting_size(model: Model, recipe: Recipe) -> str:
@@ -291,7 +311,7 @@ class Speaker:
     def begins(self, recipes: Sequence[Recipe]) -> None:
         """What will be drawn."""
         self.pictures = len(recipes)
-        self.evaluations = sum(evaluations(recipe.sampler, recipe.steps) for recipe in recipes)
+        self.evaluations = sum(map(evaluations_of, recipes))
 
     def moment(self, moment: Moment) -> None:
         """One moment of a picture, of all that are drawn together."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -17,7 +16,10 @@ from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
+from darkroom.control.start import begin
+from darkroom.picture.canvas import canvas_of
 from darkroom.picture.image import Image
+from darkroom.picture.inputs import Inputs
 from darkroom.protocols import (
     Call,
     Conditioning,
@@ -36,7 +38,7 @@ from darkroom.refine.upscale import passes
 from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.guidance import together
 from darkroom.synthesis.samplers import SAMPLERS, evaluations
-from darkroom.synthesis.spacing import SPACINGS
+from darkroom.synthesis.spacing import SPACINGS, steps_of
 from darkroom.wording.parse import parse
 from darkroom.wording.syntax import Sentence, Wording, wordings
 
@@ -68,15 +70,24 @@ OnMoment = Callable[[Moment], None]
 
 
 def picture(
-    recipe: Recipe, model: Parts, on_moment: OnMoment = lambda _: None, sampler: Sampler | None = None
+    recipe: Recipe,
+    model: Parts,
+    on_moment: OnMoment = lambda _: None,
+    sampler: Sampler | None = None,
+    inputs: Inputs | None = None,
 ) -> Task[Image]:
-    """The way of one picture. ``sampler`` None takes the recipe's by name; a function is used as it is."""
+    """The way of one picture. ``sampler`` None takes the recipe's by name; a function is used as it is.
+
+    ``inputs`` holds the pictures that the recipe names; None: it names none.
+    """
     # 1. Interpret: the sentences become tokens, the tokens become vectors.
     on_moment(Moment("interpret", 0, 1))
     positive, negative, nothing = yield from interpret(recipe, model)
 
-    # 2. Latent: how large it is and where in it to start (noise, drawn from the seed).
+    # 2. Latent: how large it is and where to begin: with noise, drawn from the seed, or between it and a picture.
     on_moment(Moment("latent", 0, 1))
+    canvas = canvas_of(recipe, inputs or Inputs())
+    start = yield from begin(canvas, recipe, model.codec)
     spec = SynthesisSpec(
         shape=model.codec.shape(*recipe.drawn),
         steps=recipe.steps,
@@ -85,32 +96,42 @@ def picture(
         spacing=SPACINGS[recipe.spacing],
         shift=recipe.shift,
         nothing=nothing,
-        watch=_counted(on_moment, 0 if sampler else evaluations(recipe.sampler, recipe.steps)),
+        start=start,
+        variation=None if recipe.variation_seed is None else (recipe.variation_seed, recipe.variation),
+        watch=_counted(on_moment, 0 if sampler else evaluations_of(recipe)),
     )
 
     # 3. Synthesise: noise is removed step by step toward the sentence.
     latent = yield from model.synthesizer.task(positive, negative, spec, recipe.seed)
     check_finite(latent, recipe)
 
-    # 4. Refine: decode and enlarge; repair and grading come here.
+    # 4. Refine: decode and enlarge, put back what is kept; repair and grading come here.
     doublings = passes(recipe.upscale, model.upscaler)
     on_moment(Moment("refine", 0, 1 + len(doublings)))
     pixels = yield from model.codec.decode(latent)
     for done, upscaler in enumerate(doublings, 1):
         on_moment(Moment("refine", done, 1 + len(doublings)))
         pixels = yield from upscaler.refine(pixels)
-    return Image((pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy(), recipe)
+    finished = (pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+    return Image(finished if canvas is None else canvas.kept(finished), recipe)
 
 
 class Resolving(Parts, Protocol):
     """A model that knows its defaults."""
 
-    def resolve(self, request: Request, wildcards: Path | None = None) -> Recipe: ...
+    def resolve(self, request: Request, inputs: Inputs | None = None) -> Recipe: ...
 
 
-def asked(request: Request, model: Resolving, wildcards: Path | None = None) -> Task[Image]:
+def asked(request: Request, model: Resolving, inputs: Inputs | None = None) -> Task[Image]:
     """The way of one picture from a request; what cannot be resolved is this task's error alone."""
-    return (yield from picture(model.resolve(request, wildcards), model))
+    inputs = inputs or Inputs()
+    return (yield from picture(model.resolve(request, inputs), model, inputs=inputs))
+
+
+def evaluations_of(recipe: Recipe) -> int:
+    """How often a recipe's sampler asks for an estimate."""
+    steps = steps_of(recipe.steps, recipe.strength)
+    return evaluations(recipe.sampler, steps) if steps else 0
 
 
 def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Said, Said, Conditioning | None]]:

@@ -28,6 +28,7 @@ from darkroom.nn.slots import SLOTS
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.nn.upscaler import Upscaler, UpscalerConfig
+from darkroom.picture.inputs import Inputs
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
 from darkroom.refine.upscale import NetworkUpscaler, passes
@@ -73,16 +74,24 @@ class Model:
                 answers.update(zip(some, network.evaluate([calls[i] for i in some]), strict=True))
         return [answers[i] for i in range(len(calls))]
 
-    def resolve(self, request: Request, wildcards: Path | None = None) -> Recipe:
+    def resolve(self, request: Request, inputs: Inputs | None = None) -> Recipe:
         """The request with every default decided, and the choices in its prompt made by its seed.
 
-        ``wildcards`` is the folder of the files that prompts name; None: there are none. Raises BadInput for what the
+        ``inputs`` are the files it names; None: those that can be read by their names. Raises BadInput for what the
         model does not know or have.
         """
+        inputs = inputs or Inputs()
         if request.style is not None and request.style not in self.card.styles:
             raise unknown("style", request.style, self.card.styles)
-        recipe = Recipe.resolve(request, self.card, darkroom=darkroom.__version__, environment=self.environment())
-        recipe = recipe.model_copy(update={"prompt": chosen(recipe.prompt, recipe.seed, wildcards)})
+        recipe = Recipe.resolve(
+            request,
+            self.card,
+            darkroom=darkroom.__version__,
+            environment=self.environment(),
+            init_image=None if request.init_image is None else inputs.found(request.init_image),
+            mask=None if request.mask is None else inputs.found(request.mask),
+        )
+        recipe = recipe.model_copy(update={"prompt": chosen(recipe.prompt, recipe.seed, inputs.wildcards)})
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
             raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")
         wordings(parse(recipe.prompt.negative).text, recipe.steps)  # what cannot be read is refused here

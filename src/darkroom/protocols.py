@@ -152,6 +152,16 @@ class Guidance:
     threshold: float | None = None  # quantile at which the estimate is cut; None: nowhere
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A latent to begin from. ``strength`` of it is drawn anew, from 0 (it stays) to 1 (noise alone); ``drawn`` says
+    in which cells, and elsewhere it is kept; None: in all."""
+
+    latent: Latent
+    strength: float
+    drawn: Bool[Tensor, "1 height width"] | None = None
+
+
 # watch(level, x0) sees each clean estimate as it is made.
 Watch = Callable[[Level, Tensor], None]
 
@@ -162,7 +172,8 @@ class SynthesisSpec:
 
     ``spacing`` says at which times of the schedule so many steps begin, ``shift`` moves them towards the noise; None:
     as the picture's size asks. ``nothing`` is the empty sentence where the negative one is another; None: nothing is
-    unwanted. ``watch`` None: nobody looks.
+    unwanted. ``start`` None: it begins with noise. ``variation`` is another seed, and how far the noise lies to that
+    one's; None: it is the seed's own. ``watch`` None: nobody looks.
     """
 
     shape: tuple[int, int, int]  # channels, height, width of the latent
@@ -172,6 +183,8 @@ class SynthesisSpec:
     spacing: Spacing
     shift: float | None = None
     nothing: Conditioning | None = None
+    start: Start | None = None
+    variation: tuple[int, float] | None = None
     watch: Watch | None = None
 
 

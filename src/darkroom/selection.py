@@ -18,6 +18,7 @@ from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, load_judge
 from darkroom.model import EMBEDDED, Model
 from darkroom.picture.image import Image
+from darkroom.picture.inputs import Inputs
 from darkroom.wording.parse import parse
 from darkroom.wording.syntax import wordings
 
@@ -37,17 +38,29 @@ def candidate_seed(seed: int, number: int) -> int:
     return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest(), "big") % CHOSEN_SEEDS
 
 
-def chosen(model: Model, judge: Judge, wanted: Iterable[tuple[Request, Recipe]]) -> Iterator[Image | Exception]:
+def chosen(
+    model: Model, judge: Judge, wanted: Iterable[tuple[Request, Recipe]], inputs: Inputs | None = None
+) -> Iterator[Image | Exception]:
     """The pictures of requests the judge has a say in, one after the other; an error ends only its own."""
     for request, recipe in wanted:
         try:
-            ended: Image | Exception = selected(model, judge, recipe, best_of=request.best_of, retry=request.retry)
+            ended: Image | Exception = selected(
+                model, judge, recipe, best_of=request.best_of, retry=request.retry, inputs=inputs
+            )
         except Exception as error:  # the others go on
             ended = error
         yield ended
 
 
-def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, retry: int = 0) -> Image:
+def selected(
+    model: Model,
+    judge: Judge,
+    recipe: Recipe,
+    *,
+    best_of: int = 1,
+    retry: int = 0,
+    inputs: Inputs | None = None,
+) -> Image:
     """Draws ``best_of`` candidates together, then one by one up to ``retry`` more until one holds; returns the best.
 
     One holds when no fact is missing of those the judge can tell. Its recipe carries the candidate's own seed, so it
@@ -63,7 +76,7 @@ def selected(model: Model, judge: Judge, recipe: Recipe, *, best_of: int = 1, re
     for lot in (best_of, *[1] * retry):
         seeds = [candidate_seed(recipe.seed, number) for number in range(tried, tried + lot)]
         tried += lot
-        tasks = (picture(recipe.model_copy(update={"seed": seed}), model) for seed in seeds)
+        tasks = (picture(recipe.model_copy(update={"seed": seed}), model, inputs=inputs) for seed in seeds)
         for image in Engine[Image](model.evaluate).ended(tasks):
             if isinstance(image, Exception):
                 failure = image

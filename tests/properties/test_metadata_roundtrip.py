@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import AdapterUse, Environment, Recipe
-from darkroom.contracts.request import MAX_SEED, MAX_SIDE
+from darkroom.contracts.recipe import AdapterUse, Environment, PictureFile, Recipe
+from darkroom.contracts.request import MAX_SEED, MAX_SIDE, Margins, Request
 from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.picture.infotext import infotext, parse_infotext
 from darkroom.picture.metadata import read_infotext, read_recipe
@@ -58,6 +58,8 @@ DRAWN = st.builds(
     guidance_threshold=st.none() | st.floats(0.1, 1),
     spacing=NAMES,
     shift=st.none() | st.floats(0.1, 100),
+    variation=st.floats(0, 1),
+    variation_seed=st.none() | st.integers(0, MAX_SEED),
     model=NAMES,
     model_hash=HASHES,
     adapters=st.lists(ADAPTERS, max_size=2).map(tuple),
@@ -83,7 +85,18 @@ def enlarged(recipe: Recipe, upscale: int) -> Recipe:
     return recipe.model_copy(update={**larger, "upscale": upscale})
 
 
-RECIPES = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]))
+def begun(recipe: Recipe, start: PictureFile, mask: PictureFile | None, strength: float, margins: Margins) -> Recipe:
+    """The recipe of a picture that began with another."""
+    fitting = None if mask is None else mask.model_copy(update={"width": start.width, "height": start.height})
+    told = {"init_image": start, "mask": fitting, "strength": strength, "outpaint": margins, "mask_blur": 9}
+    return Recipe.checked({**dict(recipe), **told})
+
+
+FILES = st.builds(PictureFile, name=NAMES, sha256=HASHES, width=st.integers(1, 9999), height=st.integers(1, 9999))
+MARGINS = st.builds(Margins, left=st.integers(0, 2048), bottom=st.integers(0, 2048))
+ALONE = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]))
+RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0, 1), st.none() | MARGINS)
+BROUGHT = ("init_image", "mask")
 
 
 @given(RECIPES)
@@ -92,8 +105,11 @@ def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> N
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(recipe.to_json(ascii_only=True)) == recipe
     assert json.loads(recipe.to_json()) == json.loads(recipe.to_json(ascii_only=True))
-    again = {name: value for name, value in recipe.request() if name in Recipe.model_fields}
+    request = recipe.request()
+    again = {name: value for name, value in request if name in Recipe.model_fields and name not in BROUGHT}
     assert {name: getattr(recipe, name) for name in again} == again
+    for name in BROUGHT:
+        assert getattr(request, name) == getattr(getattr(recipe, name), "name", None)
     assert not recipe.request().judged  # the picture is drawn again, not judged again
 
 
@@ -115,7 +131,9 @@ def test_an_infotext_comes_back(recipe: Recipe) -> None:
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
     assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
     assert read.settings.get("Style") == recipe.style
-    assert read.request() == recipe.request().model_copy(update={"model": "default"})
+    begun = ("init_image", "mask", "strength", "outpaint", "mask_blur")  # an infotext holds no picture
+    left_out = {name: Request.model_fields[name].default for name in begun}
+    assert read.request() == recipe.request().model_copy(update={"model": "default", **left_out})
 
 
 @given(TEXT)

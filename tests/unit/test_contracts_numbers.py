@@ -14,14 +14,15 @@ from darkroom.contracts.card import Card, Defaults, FileEntry, Leg
 from darkroom.contracts.contract import Contract
 from darkroom.contracts.errors import BadInput, explain
 from darkroom.contracts.job import Event, Job
-from darkroom.contracts.recipe import AdapterUse, Environment, Recipe
-from darkroom.contracts.request import Request
+from darkroom.contracts.recipe import AdapterUse, Environment, PictureFile, Recipe
+from darkroom.contracts.request import Margins, Request
 
 HASH = "0" * 64
 DEFAULTS = {"width": 256, "height": 256, "steps": 8, "sampler": "heun", "guidance": 3.5}
 ENVIRONMENT = {"torch": "2.13.0", "threads": 2, "instruction_set": "AVX512", "mode": "eager", "dtype": "bfloat16"}
+FILE = {"name": "start.png", "sha256": HASH, "width": 64, "height": 64}
 VALID: dict[type[Contract], dict[str, Any]] = {
-    Request: {"prompt": "a fox"},
+    Request: {"prompt": "a fox", "init_image": "start.png"},
     Recipe: {
         **DEFAULTS,
         "prompt": "a fox",
@@ -29,9 +30,12 @@ VALID: dict[type[Contract], dict[str, Any]] = {
         "model": "default",
         "model_hash": HASH,
         "darkroom": "0.1.0",
+        "init_image": FILE,
         "environment": ENVIRONMENT,
     },
     Environment: ENVIRONMENT,
+    Margins: {},
+    PictureFile: FILE,
     AdapterUse: {"name": "line", "sha256": HASH},
     FileEntry: {"path": "denoiser.safetensors", "sha256": HASH, "bytes": 1},
     Defaults: DEFAULTS,

@@ -16,6 +16,7 @@ from darkroom.contracts.errors import BadFile, BadInput, CannotWrite, Unfinished
 from darkroom.contracts.request import Request, expand
 from darkroom.door import DrawingModel
 from darkroom.model import Model, damaged, folder_of, load, read_card, write_card
+from darkroom.picture.inputs import Inputs
 from tests.tiny import saved, tiny_model
 
 
@@ -79,7 +80,7 @@ def test_pictures_of_a_long_range_are_written_before_all_are_begun(folder: Path)
     model = load(str(folder))
     begun = []
     recipes = [model.resolve(request) for request in requests(20)]
-    results = drawing._results(model, recipes, lambda moment: begun.append(moment.stage))
+    results = drawing._results(model, recipes, lambda moment: begun.append(moment.stage), Inputs())
     next(results)
     assert begun.count("interpret") <= drawing.AT_ONCE + 1
 

@@ -19,6 +19,7 @@ import darkroom.synthesis.noise
 from darkroom.protocols import Level, NoiseSchedule
 from darkroom.synthesis.noise import (
     LARGEST_SEED,
+    Between,
     CosineVP,
     LinearBetaVP,
     RectifiedFlow,
@@ -183,3 +184,18 @@ def test_times_outside_the_unit_interval_are_refused(schedule: NoiseSchedule, t:
 def test_impossible_tables_are_refused(bad: tuple[float, float, int]) -> None:
     with pytest.raises(ValueError, match="try"):
         LinearBetaVP(*bad)
+
+
+def test_noise_between_two_sources_is_noise() -> None:
+    shape = (4, 64, 64)
+
+    def between(share: float) -> torch.Tensor:
+        return Between(SeededNoise(1), SeededNoise(2), share).draw(shape)
+
+    one, other = SeededNoise(1).draw(shape), SeededNoise(2).draw(shape)
+    assert torch.equal(between(0.0), one) and torch.equal(between(1.0), other)
+    for share in (0.1, 0.5, 0.9):  # a straight line would leave .71 of it in the middle
+        assert between(share).std().item() == pytest.approx(1.0, abs=0.02)
+    near = [torch.dot(between(share).flatten(), one.flatten()).item() for share in (0.0, 0.3, 0.6, 1.0)]
+    assert near == sorted(near, reverse=True)
+    assert torch.equal(Between(SeededNoise(1), SeededNoise(1), 0.4).draw(shape), one)  # between one and itself

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from darkroom.protocols import NoiseSchedule
 from darkroom.synthesis.noise import CosineVP, LinearBetaVP, RectifiedFlow
-from darkroom.synthesis.spacing import CLEANEST, SPACINGS, beta, exponential, karras, spaced
+from darkroom.synthesis.spacing import CLEANEST, SPACINGS, begun, beta, exponential, karras, spaced, steps_of
 
 SCHEDULES: list[NoiseSchedule] = [RectifiedFlow(), CosineVP(), LinearBetaVP(), LinearBetaVP(1e-4, 0.02, 1000, False)]
 
@@ -82,3 +82,26 @@ def test_beta_times_are_quantiles() -> None:
         assert below == pytest.approx(1 - i / 16, abs=1e-8)
     steps = [now - after for now, after in pairwise(times)]
     assert steps[0] < steps[7] / 2 and steps[-1] < steps[8] / 2
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.2, 0.25, 0.31, 0.5, 0.99, 1.0])
+def test_a_start_goes_the_last_part_of_the_way(strength: float) -> None:
+    levels = spaced(RectifiedFlow(), 4)
+    path = begun(levels, strength)
+    assert path[0].t == pytest.approx(strength)  # even steps: time is the share of the way
+    assert path[-1] == levels[-1] and len(path) - 1 == steps_of(4, strength)
+    assert all(level in levels for level in path[1:])
+
+
+def test_a_start_at_a_step_begins_with_that_very_step() -> None:
+    levels = spaced(RectifiedFlow(), 12, 3.0, SPACINGS["karras"])
+    assert [begun(levels, n / 12)[0] for n in range(13)] == levels[::-1]
+    assert steps_of(12, None) == 12
+
+
+def test_stronger_is_noisier_whatever_the_spacing() -> None:
+    for schedule in (RectifiedFlow(), CosineVP(), LinearBetaVP()):
+        for spacing in SPACINGS.values():
+            levels = spaced(schedule, 7, 2.0, spacing)
+            sigmas = [begun(levels, n / 50)[0].sigma for n in range(51)]
+            assert sigmas == sorted(sigmas) and len(set(sigmas)) == len(sigmas)

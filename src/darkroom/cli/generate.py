@@ -11,12 +11,12 @@ from cyclopts import Parameter
 from darkroom.cli.flags import flags_of, given
 from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, unknown
-from darkroom.contracts.request import Request, expand, parse_seeds, parse_size
+from darkroom.contracts.request import Request, expand, parse_margins, parse_seeds, parse_size
 
 if TYPE_CHECKING:
     Flags = Any
 else:
-    Flags = flags_of(Request, leaving_out={"prompt", "seed", "width", "height"})
+    Flags = flags_of(Request, leaving_out={"prompt", "seed", "width", "height", "outpaint"})
 NOTHING_ASKED: Any = Flags()
 
 
@@ -27,6 +27,7 @@ def generate(
     seed: str | None = None,
     count: Whole = 1,
     size: str | None = None,
+    outpaint: str | None = None,
     flags: Annotated[Flags, Parameter(name="*")] = NOTHING_ASKED,
     judge: Folder | None = None,
     wildcards: Folder | None = None,
@@ -43,6 +44,8 @@ def generate(
         darkroom generate "a red fox, 3d" --seed 7
         darkroom generate "three yellow tulips" --seed 0-7 --style cartoon --sheet
         darkroom generate "a castle" --size 512
+        darkroom generate "a castle, watercolour" --init-image sketch.png --strength 0.7
+        darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
 
     Parameters
@@ -58,13 +61,16 @@ def generate(
         Pictures to draw, from the seed upwards.
     size
         Of the finished picture: "256x192", or one side; multiples of 16. Without it the model's own.
+    outpaint
+        Pixels to draw around the start picture: "left=64,right=64", or "64" for all sides.
     judge
         Folder of the judge for --verify, --best-of and --retry. This version ships none yet: train one with
         `darkroom train judge`.
     wildcards
         Folder of the files that the prompt names: __colours__ is a line of its colours.txt.
     recipe
-        A picture made by darkroom: draw it again, bit for bit.
+        A picture made by darkroom: draw it again, bit for bit. What it began with is looked for beside it, or given
+        with --init-image and --mask.
     out
         Folder for the pictures.
     sheet
@@ -82,13 +88,16 @@ def generate(
             "negative": negative or None,
             "seed": seed,
             "size": size,
+            "outpaint": outpaint,
             "judge": judge,
             "wildcards": wildcards,
         }
+        files = {name: asked[name] for name in ("init_image", "mask") if name in asked}
         others |= {"count": count if count != 1 else None, **asked, "model": None}
+        others = {name: value for name, value in others.items() if name not in files}
         if clash := [name.replace("_", "-") for name, value in others.items() if value is not None]:
             raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
-        _draw([], recipe, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+        _draw([], recipe, out, given=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
     if prompt is None:
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
@@ -97,19 +106,22 @@ def generate(
             _refuse_blank(kind, asked[kind], model)
     width, height = parse_size(size) if size is not None else (None, None)
     fields = {"prompt": {"text": prompt, "negative": negative}, "width": width, "height": height, **asked}
+    if outpaint is not None:
+        fields["outpaint"] = parse_margins(outpaint)
     request = Request.checked(fields, flags=True)
     if judge is not None and not request.judged:
         raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
     requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]
     _draw(
-        requests, None, out, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge, wildcards=wildcards
+        requests, None, out, wildcards=wildcards, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge
     )
 
 
-def _draw(*arguments: Any, **options: Any) -> None:
+def _draw(*arguments: Any, wildcards: Path | None = None, **options: Any) -> None:
     from darkroom.drawing import draw  # torch is imported here: not for --help, not for a request that is refused
+    from darkroom.picture.inputs import Inputs
 
-    draw(*arguments, **options)
+    draw(*arguments, inputs=Inputs(wildcards), **options)
 
 
 def _refuse_blank(kind: str, named: str, model: str) -> None:

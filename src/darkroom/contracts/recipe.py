@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import Annotated, Any, Literal, Self
 
@@ -11,10 +12,31 @@ from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
-from darkroom.contracts.request import UPSCALES, AnyPrompt, Request, Seed, Settings, Shift, Threshold, can_be_drawn
+from darkroom.contracts.request import (
+    MAX_SIDE,
+    MIN_SIDE,
+    SIDE_STEP,
+    SOFT,
+    UPSCALES,
+    AnyPrompt,
+    Margins,
+    Request,
+    Seed,
+    Settings,
+    Share,
+    Shift,
+    Softness,
+    Threshold,
+    can_be_drawn,
+    check_start,
+)
 from darkroom.contracts.verdict import Verdict
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
+REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its composition stays, its things change
+CONTINUED = (
+    0.9  # of the margins around one, which begin with its colours carried on: at 1 they have grounds of their own
+)
 CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
 
 
@@ -37,6 +59,20 @@ class AdapterUse(Contract):
     scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
 
 
+class PictureFile(Contract):
+    """A picture that was brought along. The recipe tells which it was; its pixels are not in it."""
+
+    name: Name = Field(description="The file's name, without its folder.")
+    sha256: Sha256 = Field(description="SHA-256 over its pixels, so that it may be stored as another file.")
+    width: Annotated[Whole, Field(ge=1, le=2**31, description="Width in pixels.")]
+    height: Annotated[Whole, Field(ge=1, le=2**31, description="Height in pixels.")]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.width, self.height
+
+
 class Subject(Contract):
     """What was drawn; comes first in a recipe."""
 
@@ -50,6 +86,13 @@ class Recipe(Settings, Subject):
     guidance_threshold: Threshold | None = Field(None, description="Quantile estimates were cut at. None: nowhere.")
     shift: Shift | None = Field(None, description="How far steps moved towards the noise. None: as the size asks.")
     style: Name | None = Field(None, description="The style. None: none was added.")
+    init_image: PictureFile | None = Field(None, description="The picture it started from. None: noise alone.")
+    strength: Share | None = Field(None, description="How much of that was drawn anew. None: there was none.")
+    mask: PictureFile | None = Field(None, description="Where it was drawn: white. None: everywhere.")
+    mask_blur: Softness = Field(SOFT, description="Pixels over which what was drawn passes into what was kept.")
+    outpaint: Margins | None = Field(None, description="Pixels added around that picture. None: none.")
+    variation: Share = Field(0.0, description="How far its noise lies from the seed's to that of another seed.")
+    variation_seed: Seed | None = Field(None, description="That other seed. None: there was none.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
@@ -74,28 +117,57 @@ class Recipe(Settings, Subject):
             data = _from_drawn(data)
         return _from_plain(data) if type(version) is int and version in (1, 2) else data
 
+    @model_validator(mode="after")
+    def _can_begin(self) -> Self:
+        check_start(self)
+        if self.init_image is not None and self.mask is not None and self.mask.size != self.init_image.size:
+            (wide, high), (width, height) = self.mask.size, self.init_image.size
+            rule = f"is not as large as {self.init_image.name}, {width}x{height}"
+            raise BadInput(f"the mask {self.mask.name}, {wide}x{high}", rule, "scale it to that")
+        return self
+
     @classmethod
-    def resolve(cls, request: Request, card: Card, *, darkroom: str, environment: Environment) -> Self:
-        """Put the card's defaults where the request says nothing, and draw a seed if it names none."""
+    def resolve(
+        cls,
+        request: Request,
+        card: Card,
+        *,
+        darkroom: str,
+        environment: Environment,
+        init_image: PictureFile | None = None,
+        mask: PictureFile | None = None,
+    ) -> Self:
+        """Put the card's defaults where the request says nothing, and draw a seed if it names none.
+
+        ``init_image`` and ``mask`` are what was found under the names that the request has for them.
+        """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
-        asked |= _sizes(request, card)
+        asked |= {"init_image": init_image, "mask": mask, **_sizes(request, card, init_image)}
+        if init_image is not None and request.strength is None:
+            asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
         chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
+        if request.variation > 0 and request.variation_seed is None:
+            chosen["variation_seed"] = secrets.randbelow(CHOSEN_SEEDS)
         drawn = {"model": card.name, "model_hash": card.model_hash, "darkroom": darkroom, "environment": environment}
         return cls.checked({**dict(card.defaults), **asked, **chosen, **drawn})
 
     def request(self) -> Request:
-        """The request that makes this picture again."""
-        return Request(**{name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields})
+        """The request that makes this picture again, given the pictures it names."""
+        told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
+        return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
 
 
-def _sizes(request: Request, card: Card) -> dict[str, int]:
+def _sizes(request: Request, card: Card, start: PictureFile | None) -> dict[str, int]:
     """How large the finished picture is, and how much of that the upscaler makes.
 
     Where the request names no upscaling, as much of it as leaves the drawing nearest to the size that the model was
-    trained at: of doublings, the most that leave half that area or more.
+    trained at: of doublings, the most that leave half that area or more. Where it names no size, that of the picture it
+    starts from, or the card's.
     """
     defaults = card.defaults
     chosen = defaults if request.upscale is None else defaults.enlarged(request.upscale)
+    if start is not None and request.width is None and request.height is None:
+        return _size_of(start, request, card)
     if request.width is None and request.height is None:
         return {"width": chosen.width, "height": chosen.height, "upscale": chosen.upscale}
     width, height = request.width or chosen.width, request.height or chosen.height
@@ -107,6 +179,23 @@ def _sizes(request: Request, card: Card) -> dict[str, int]:
         if upscale == 1 or (enough and can_be_drawn(width, height, upscale)):
             break
     return {"width": width, "height": height, "upscale": upscale}
+
+
+def _size_of(start: PictureFile, request: Request, card: Card) -> dict[str, int]:
+    """The size nearest to a picture's own, with its margins, that can be drawn; no larger than upscaling reaches from
+    twice the area that the model was trained at."""
+    margins = request.outpaint or Margins()
+    width = start.width + margins.left + margins.right
+    height = start.height + margins.top + margins.bottom
+    trained = card.defaults.drawn[0] * card.defaults.drawn[1]
+    factors = UPSCALES if UPSCALER in card.files else UPSCALES[:1]
+    if request.upscale is not None:
+        factors = (request.upscale,)
+    upscale = max((f for f in factors if 2 * width * height >= f**2 * trained), default=min(factors))
+    scale = min(1.0, math.sqrt(2 * trained * upscale**2 / (width * height)))
+    step, least = SIDE_STEP * upscale, -(-MIN_SIDE // SIDE_STEP) * SIDE_STEP * upscale
+    near = [min(max(least, round(side * scale / step) * step), MAX_SIDE) for side in (width, height)]
+    return {"width": near[0], "height": near[1], "upscale": upscale}
 
 
 def _from_drawn(data: dict[str, Any]) -> dict[str, Any]:

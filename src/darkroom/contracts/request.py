@@ -21,6 +21,7 @@ MAX_SEED = 2**63 - 1
 UPSCALES = (1, 2, 4)
 GUIDED_TIMES = (0.1, 0.95)  # guidance outside them costs quality: arXiv:2404.07724, section 4
 MAX_SEEDS = 10_000  # pictures one command or call may ask for
+SOFT = 4  # pixels over which what is drawn passes into what is kept, where nobody says otherwise
 
 
 def _side(value: Any, info: ValidationInfo) -> Any:
@@ -93,8 +94,20 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Shift = Annotated[Number, Field(ge=0.01, le=100)]
 Threshold = Annotated[Number, Field(ge=0.01, le=1)]
 Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
+FileName = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
+Softness = Annotated[Whole, Field(ge=0, le=256)]
+Edge = Annotated[Whole, Field(ge=0, le=MAX_SIDE)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
+
+
+class Margins(Contract):
+    """Pixels added around a picture."""
+
+    left: Edge = Field(0, description="To its left.")
+    top: Edge = Field(0, description="Above it.")
+    right: Edge = Field(0, description="To its right.")
+    bottom: Edge = Field(0, description="Below it.")
 
 
 class Settings(Contract):
@@ -178,15 +191,53 @@ class Request(Contract):
         description="How many times larger the finished picture is than drawn: 1, 2 or 4. None: what brings the "
         "drawing nearest to the size that the model was trained at.",
     )
+    init_image: FileName | None = Field(
+        None, description="The picture to start from: a PNG, JPEG or WebP. None: noise alone."
+    )
+    strength: Share | None = Field(
+        None,
+        description="How much of the start picture is drawn anew: 0 leaves it, 1 forgets it. None: 0.7; within a mask "
+        "1; in margins alone 0.9.",
+    )
+    mask: FileName | None = Field(
+        None,
+        description="Where to draw: a picture as large as the start picture, white where it is drawn anew, black where "
+        "it is kept. None: everywhere.",
+    )
+    mask_blur: Softness = Field(
+        SOFT, description="Pixels, within the mask, over which what is drawn passes into what is kept; 4 by itself."
+    )
+    outpaint: Margins | None = Field(
+        None, description="Pixels to draw around the start picture: left, top, right and bottom. None: none."
+    )
+    variation: Share = Field(
+        0.0, description="How far to go from the seed's noise to that of another seed: 0.1 is a picture much like it."
+    )
+    variation_seed: Seed | None = Field(None, description="That other seed. None: chosen anew.")
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
     best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")
     retry: Retries = Field(0, description="Further candidates to draw until the judge finds every fact right.")
 
+    @model_validator(mode="after")
+    def _can_begin(self) -> Self:
+        check_start(self)
+        return self
+
     @property
     def judged(self) -> bool:
         """Whether the judge has a part in it."""
         return self.verify or self.best_of > 1 or self.retry > 0
+
+
+def check_start(asked: Contract) -> None:
+    """Raises BadInput for what only a picture to start from gives a meaning, where there is none."""
+    if getattr(asked, "init_image", None) is not None:
+        return
+    for name in ("strength", "mask", "outpaint"):
+        if (value := getattr(asked, name, None)) is not None:
+            said = f"{name} {shown(value)}" if isinstance(value, str | float | int) else f"{name}"
+            raise BadInput(said, "needs a picture to start from", "give one as init_image")
 
 
 def expand(request: Request, seeds: Iterable[int]) -> list[Request]:
@@ -230,5 +281,21 @@ def parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
+def parse_margins(text: str) -> dict[str, int]:
+    """The margins of "left=64,top=32", or of the same on all sides, "64"."""
+    sides = list(Margins.model_fields)
+    if text.strip().isdecimal():
+        return dict.fromkeys(sides, int(text))
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        match = _MARGIN.fullmatch(part)
+        if not match or match[1] not in sides or match[1] in found:
+            rule = "is not sides with a number of pixels, each once"
+            raise BadInput(f"outpaint {shown(text)}", rule, 'write "left=64", "left=64,right=64" or "64" for all sides')
+        found[match[1]] = int(match[2])
+    return found
+
+
+_MARGIN = re.compile(r"\s*([a-z]+)\s*=\s*([0-9]{1,6})\s*")
 _SEEDS = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")
 _SIZE = re.compile(r"\s*([0-9]{1,6})\s*(?:[xX×]\s*([0-9]{1,6})\s*)?")

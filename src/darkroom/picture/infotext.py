@@ -39,7 +39,10 @@ _OPTIONAL = {
     "CFG Rescale": "guidance_rescale",
     "Guidance interval": "guidance_interval",
     "Guidance threshold": "guidance_threshold",
+    "Variation seed strength": "variation",
+    "Variation seed": "variation_seed",
 }
+_BEGUN = {"Denoising strength": "strength", "Mask blur": "mask_blur"}  # told, not read: the picture is not in the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def infotext(recipe: Recipe) -> str:
         **({UPSCALE: str(recipe.upscale)} if recipe.upscale > 1 else {}),
         **({"Style": recipe.style} if recipe.style is not None else {}),
         **{key: _told(told[name]) for key, name in _OPTIONAL.items() if told[name] != _plain(name)},
+        **({key: _told(told[name]) for key, name in _BEGUN.items()} if recipe.init_image is not None else {}),
         "Version": f"{OURS}{recipe.darkroom}",
     }
     text = _written(prompt, negative, settings)

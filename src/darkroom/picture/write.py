@@ -133,14 +133,15 @@ def encode(
     """A picture as a file's bytes.
 
     ``pixels`` are (height, width, 3 or 4) uint8 sRGB. ``quality`` is 1-100, for JPEG and WebP; None takes
-    ``QUALITY``. ``edited``: parts come from a real photo.
+    ``QUALITY``. ``edited``: parts come from a real photo, as they may in any that began with a picture.
     """
     # 1. pixels
     kind = _format(format)
     image = _checked(pixels, kind)
     # 2. the watermark goes into the pixels here, before anything is encoded
     # 3. encode, with recipe, infotext and XMP
-    source_type = xmp.EDITED if edited else xmp.MADE
+    begun = recipe is not None and recipe.init_image is not None
+    source_type = xmp.EDITED if edited or begun else xmp.MADE
     data = _encoded(image, kind, recipe, source_type, _quality(quality, kind))
     # 4. the signature (C2PA) comes last: whatever touches the bytes after it breaks it
     return data

@@ -13,13 +13,24 @@ from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import GUIDED_TIMES
 from darkroom.nn.dit import Denoiser
 from darkroom.nn.slots import column, filled
-from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Latent, Level, Said, SynthesisSpec, Task
+from darkroom.protocols import (
+    Call,
+    Conditioning,
+    Denoise,
+    Guidance,
+    Latent,
+    Level,
+    NoiseSource,
+    Said,
+    SynthesisSpec,
+    Task,
+)
 from darkroom.synthesis.combine import combining, standing
-from darkroom.synthesis.guidance import guided, led_away, switched, together, watched
-from darkroom.synthesis.noise import RectifiedFlow, SeededNoise, initial_noise
+from darkroom.synthesis.guidance import guided, kept, led_away, switched, together, watched
+from darkroom.synthesis.noise import Between, RectifiedFlow, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
-from darkroom.synthesis.spacing import spaced
+from darkroom.synthesis.spacing import begun, spaced
 
 TRAINED_SIDE = 16  # latent cells a side of the training pictures; larger ones need more noise
 
@@ -52,16 +63,18 @@ class DiffusionSynthesizer:
             raise BadInput("the guidance of a flow map", rule, "leave all but its strength out")
 
     def task(self, positive: Said, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]:
-        """From noise to a latent."""
+        """From noise, or from a start between noise and a latent, to a latent."""
         shift = shift_for(spec.shape) if spec.shift is None else spec.shift
         still = standing(spec.guidance, spec.steps)
         levels = spaced(self.schedule, spec.steps + still, shift, spec.spacing)
-        x = initial_noise(SeededNoise(seed, "start"), spec.shape, levels[0])
+        x, path = started(spec, seed, levels, still)
         ask = self._guided if self.network.config.flow_map is None else self._mapped
         denoise = yield from ask(positive, negative, spec, levels[still:])
+        if spec.start is not None and spec.start.drawn is not None:
+            denoise = kept(denoise, spec.start.latent, spec.start.drawn)
         if spec.watch is not None:
             denoise = watched(denoise, spec.watch)
-        return (yield from spec.sampler(denoise, x, levels[still:], SeededNoise(seed, "steps")))
+        return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, "steps")))
 
     def _guided(self, positive: Said, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
         """A plain denoiser's estimate with classifier-free guidance around it."""
@@ -134,6 +147,28 @@ class DiffusionSynthesizer:
         t, *more = (torch.tensor([call.inputs[name]], device=device) for name in ("t", *named))
         shared, final = self.network.condition(t, pooled[None].to(device, dtype), *more)
         return shared[0], final[0]
+
+
+def started(spec: SynthesisSpec, seed: int, levels: Sequence[Level], still: int) -> tuple[Latent, Sequence[Level]]:
+    """The x to begin with, and the levels from there on.
+
+    At full strength what is drawn begins with noise alone, as without a start, and what is kept with the latent under
+    it; below that everything does, and on the way. ``still`` steps of the levels nothing moves, at full strength.
+    """
+    noise: NoiseSource = SeededNoise(seed, "start")
+    if spec.variation is not None:
+        other, share = spec.variation
+        noise = Between(noise, SeededNoise(other, "start"), share)
+    start = spec.start
+    if start is None:
+        return initial_noise(noise, spec.shape, levels[0]), levels[still:]
+    if start.strength < 1.0:
+        path = begun(levels[still:], start.strength)
+        return path[0].alpha * start.latent + initial_noise(noise, spec.shape, path[0]), path
+    x = initial_noise(noise, spec.shape, levels[0])
+    if start.drawn is not None:
+        x = torch.where(start.drawn, x, levels[0].alpha * start.latent + x)
+    return x, levels[still:]
 
 
 def weighed(keys: Float[Tensor, "depth 2 tokens width"], said: Conditioning) -> Float[Tensor, "depth 2 tokens width"]:

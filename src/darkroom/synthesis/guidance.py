@@ -1,13 +1,15 @@
-"""Wrappers ``denoise -> denoise``: guidance and watching. Networks and samplers know nothing of either."""
+"""Wrappers ``denoise -> denoise``: guidance, what is kept, watching. Networks and samplers know nothing of either."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from darkroom.protocols import Call, Denoise, Level, T, Task
+from darkroom.protocols import Call, Denoise, Latent, Level, T, Task
 from darkroom.synthesis.combine import Combine, classifier_free
 
 # Of a negative's strength, over a step instead of at one level: small steps feel what those before did, a long one does
@@ -144,6 +146,20 @@ def switched(parts: Sequence[tuple[float, Denoise]]) -> Denoise:
         return (yield from now[-1](x, level, toward))
 
     return denoise
+
+
+def kept(denoise: Denoise, known: Latent, drawn: Bool[Tensor, "1 height width"]) -> Denoise:
+    """The estimate where something is drawn, and what is ``known`` elsewhere, bit for bit.
+
+    x follows: from alpha * known + sigma * noise a sampler that is told x0 = known goes on to known, by the same path
+    as a picture that was noised so (the replacement of arXiv:2011.13456, appendix I.2, on estimates).
+    """
+
+    def denoise_(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
+        x0 = yield from denoise(x, level, toward)
+        return torch.where(drawn, x0, known.to(x0))
+
+    return denoise_
 
 
 def watched(denoise: Denoise, on_x0: Callable[[Level, Tensor], None]) -> Denoise:

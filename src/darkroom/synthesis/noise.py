@@ -54,6 +54,29 @@ class SeededNoise:
         return torch.randn(tuple(shape), generator=self._generator, dtype=torch.float64).float()
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Noise between that of two sources: ``share`` of the way along the great circle (Shoemake 1985), which keeps it
+    standard normal. 0 is the first of them, bit for bit, and 1 the second."""
+
+    first: NoiseSource
+    second: NoiseSource
+    share: float
+
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        """The next draws of both, and the one between."""
+        a, b = self.first.draw(shape), self.second.draw(shape)
+        if self.share in (0.0, 1.0):
+            return b if self.share else a
+        x, y = a.double(), b.double()
+        cosine = float((x * y).sum() / (x.norm() * y.norm()))
+        angle = math.acos(max(-1.0, min(1.0, cosine)))
+        if angle < 1e-6:  # one and the same
+            return a
+        weights = math.sin((1.0 - self.share) * angle), math.sin(self.share * angle)
+        return ((weights[0] * x + weights[1] * y) / math.sin(angle)).float()
+
+
 def initial_noise(noise: NoiseSource, shape: Sequence[int], level: Level) -> Tensor:
     """The x a sampler starts from at ``level`` (usually ``levels[0]``): sigma * noise, fp32 of ``shape``, on the CPU.
 

@@ -7,6 +7,7 @@ so in sigma on the straight path of the schedule: sigma / alpha where it preserv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 from darkroom.protocols import Level, NoiseSchedule, Spacing
@@ -63,6 +64,27 @@ def spaced(schedule: NoiseSchedule, steps: int, shift: float = 1.0, spacing: Spa
     times = [*spacing(schedule, steps), 0.0]
     # s t / (s t + (1 - t)), eq. 23 multiplied out: exactly 1 at t = 1 and exactly 0 at t = 0 for every s
     return [schedule.level(shift * t / (shift * t + (1.0 - t))) for t in times]
+
+
+def begun(levels: Sequence[Level], strength: float) -> Sequence[Level]:
+    """The last ``strength`` of the way along levels: 1 is all of them, 0 the last alone.
+
+    Where it begins between two of them it begins at the time in between, so that every strength is another one.
+    (SDEdit, arXiv:2108.01073, which begins at any time.)
+    """
+    place = (len(levels) - 1) * (1.0 - strength)
+    whole = min(int(place + 1e-9), len(levels) - 1)
+    share = place - whole
+    if share < 1e-9:
+        return levels[whole:]
+    first, second = levels[whole : whole + 2]
+    assert first.schedule is not None
+    return [first.schedule.level(first.t + share * (second.t - first.t)), *levels[whole + 1 :]]
+
+
+def steps_of(steps: int, strength: float | None) -> int:
+    """How many steps of so many are left to a start of this strength; None: it begins with noise."""
+    return steps if strength is None else steps - min(int(steps * (1.0 - strength) + 1e-9), steps)
 
 
 def _ends(schedule: NoiseSchedule) -> tuple[float, float]:
