@@ -16,8 +16,8 @@ from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
+from darkroom.control.canvas import canvas_of
 from darkroom.control.start import begin
-from darkroom.picture.canvas import canvas_of
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import (

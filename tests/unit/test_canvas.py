@@ -11,7 +11,7 @@ from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Environment, PictureFile, Recipe
 from darkroom.contracts.request import Request, parse_margins
-from darkroom.picture.canvas import canvas_of, continued, softened
+from darkroom.control.canvas import canvas_of, continued, softened
 from darkroom.picture.inputs import Inputs, named
 
 CARD = Card(

@@ -141,7 +141,7 @@ def test_pictures_of_other_programs() -> None:
     read = read_infotext(foreign)
     assert read is not None and (read.prompt, read.negative) == ("fox, (snow:1.2)", "a\nb")
     request = read.request()
-    assert (request.steps, request.sampler, request.guidance, request.seed) == (20, "Euler a", 7.0, 5)
+    assert (request.steps, request.sampler, request.guidance, request.seed) == (20, "euler-a", 7.0, 5)
     assert (request.width, request.height, request.model) == (512, 768, "default")
     with pytest.raises(NoRecipe, match="settings of another program but no darkroom recipe"):
         read_recipe(foreign)

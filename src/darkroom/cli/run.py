@@ -17,6 +17,7 @@ from darkroom.cli.data import data_app
 from darkroom.cli.evaluate import evaluate
 from darkroom.cli.generate import generate
 from darkroom.cli.models import models_app
+from darkroom.cli.recipe import recipe_app
 from darkroom.cli.train import train_app
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, explain, reason, shown
 from darkroom.threads import share_cores
@@ -29,7 +30,7 @@ app = App(
 )
 for verb in (generate, evaluate):
     app.command(verb)
-for group in (data_app, train_app, models_app):
+for group in (recipe_app, data_app, train_app, models_app):
     app.command(group)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from darkroom.contracts.recipe import Recipe
-from darkroom.picture.canvas import Canvas
+from darkroom.control.canvas import Canvas
 from darkroom.protocols import LatentCodec, Start, Task
 
 

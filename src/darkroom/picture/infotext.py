@@ -45,6 +45,24 @@ _OPTIONAL = {
 _BEGUN = {"Denoising strength": "strength", "Mask blur": "mask_blur"}  # told, not read: the picture is not in the text
 
 
+# Other programs' names, without case, signs and what says on which processor; the last words of an older A1111 sampler
+# name are its schedule.
+_SAMPLERS = {
+    **{
+        name.replace("-", ""): name for name in ("euler", "heun", "dpm2", "lms", "dpmpp-2m", "unipc", "euler-a", "ddim")
+    },
+    **{name.replace("-", ""): name for name in ("dpmpp-2s-a", "dpmpp-sde", "dpmpp-2m-sde", "dpmpp-3m-sde", "lcm")},
+    "eulerancestral": "euler-a",
+    "dpmpp2sancestral": "dpmpp-2s-a",
+    "unipcbh2": "unipc",
+}
+_SPACINGS = {
+    **{name: name for name in ("karras", "exponential", "beta")},
+    **dict.fromkeys(("automatic", "uniform", "normal", "simple", "sgmuniform", "ddimuniform"), "even"),
+}
+_ADAPTER = re.compile(r"<(?:lora|lyco|hypernet):[^<>]{1,300}>")
+
+
 @dataclass(frozen=True, slots=True)
 class Infotext:
     """What an infotext says, unchecked: it may come from any program."""
@@ -56,16 +74,19 @@ class Infotext:
     def request(self) -> Request:
         """The request it amounts to, within the same bounds as any other; settings darkroom has no word for are left
         out, and so is the model, which is another program's."""
-        asked: dict[str, Any] = {"prompt": {"text": self.prompt, "negative": self.negative}}
+        ours = self.settings.get("Version", "").startswith(OURS)
+        said = {"text": self.prompt, "negative": self.negative}
+        asked: dict[str, Any] = {"prompt": said if ours else {name: _bare(text) for name, text in said.items()}}
         for key, (name, number) in _NUMBERS.items():
             if (value := self.settings.get(key)) is not None:
                 try:
                     asked[name] = number(value)
                 except ValueError:
                     raise BadInput(f"{key} {shown(value)}", "is not a number", "correct it in the text") from None
-        asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
-        ours = self.settings.get("Version", "").startswith(OURS)
-        if ours:
+        if not ours:
+            asked |= _steered(self.settings)
+        else:
+            asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
             asked |= {name: _plain(name) for name in _OPTIONAL.values()}
             asked |= {name: _read(name, self.settings[key]) for key, name in _OPTIONAL.items() if key in self.settings}
         factor = self.settings.get(UPSCALE, "1" if ours else "")  # others do not know a model's size
@@ -78,6 +99,37 @@ class Infotext:
             return Request(**asked)
         except ValidationError as error:
             raise BadInput(explain(error)) from error
+
+    def left_out(self) -> dict[str, str]:
+        """The settings that the request does not hold, and what it leaves out of the prompt."""
+        ours = self.settings.get("Version", "").startswith(OURS)
+        read = {*_NUMBERS, "Size", *(_NAMES if ours else ()), *(_OPTIONAL if ours else ())}
+        steered = {} if ours else _steered(self.settings)
+        read |= {key for key, name in (("Sampler", "sampler"), ("Schedule type", "spacing")) if name in steered}
+        adapters = [] if ours else _ADAPTER.findall(f"{self.prompt} {self.negative}")
+        left = {key: text for key, text in self.settings.items() if key not in {*read, UPSCALE, "Version"}}
+        return {**left, **({"Adapters": ", ".join(adapters)} if adapters else {})}
+
+
+def _steered(settings: dict[str, str]) -> dict[str, str]:
+    """Sampler and spacing by our names, where another program's are known."""
+    sampler, spacing = (_key(settings.get(name, "")) for name in ("Sampler", "Schedule type"))
+    for name in _SPACINGS:
+        if sampler.endswith(name) and sampler not in _SAMPLERS:  # DPM++ 2M Karras
+            sampler, spacing = sampler.removesuffix(name), name
+    found = {"sampler": _SAMPLERS.get(sampler), "spacing": _SPACINGS.get(spacing)}
+    return {name: known for name, known in found.items() if known is not None}
+
+
+def _key(name: str) -> str:
+    """A name without case, signs and processor."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
+    return re.sub(r"^k(?=dpm|euler|heun|lms)", "", plain).removesuffix("gpu")
+
+
+def _bare(text: str) -> str:
+    """Another program's prompt: its adapters are not words, and braces are no choices of ours."""
+    return re.sub(r"(?<!\\)[{}]", r"\\\g<0>", _ADAPTER.sub("", text)).strip()
 
 
 def infotext(recipe: Recipe) -> str:

@@ -32,10 +32,12 @@ from darkroom.picture.containers import (
     sniff,
     webp_chunks,
 )
+from darkroom.picture.graph import parse_graph
 from darkroom.picture.infotext import Infotext, infotext, parse_infotext
 
 RECIPE_KEY = "darkroom"
 INFOTEXT_KEY = "parameters"
+GRAPH_KEY = "prompt"  # where ComfyUI keeps what it ran
 XMP_KEY = "XML:com.adobe.xmp"
 MAX_TEXT_BYTES = 4_000_000  # of one text, unpacked
 
@@ -101,6 +103,21 @@ def read_infotext(source: str | os.PathLike[str] | bytes) -> Infotext | None:
     except (ValueError, IndexError, struct.error):
         raise damaged(name) from None
     return None if text is None else parse_infotext(text)
+
+
+def read_settings(source: str | os.PathLike[str] | bytes) -> Infotext | None:
+    """The settings of another program inside a picture: A1111's text, or a ComfyUI graph; None when it has neither."""
+    found = read_infotext(source)
+    if found is not None:
+        return found
+    data, name = load(source)
+    if sniff(data, name) != "PNG":
+        return None
+    try:
+        graph = _png_text(data, GRAPH_KEY)
+    except (ValueError, IndexError, struct.error):
+        raise damaged(name) from None
+    return None if graph is None else parse_graph(graph)
 
 
 def _recipe_json(data: bytes, kind: Format) -> str | None:
