@@ -20,6 +20,7 @@ from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinish
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import UPSCALES, Margins, Request
+from darkroom.control.canvas import canvas_of
 from darkroom.engine import Engine
 from darkroom.generate import Moment, OnMoment, evaluations_of, picture, run, styled
 from darkroom.model import Model, check_names, load
@@ -96,6 +97,7 @@ def draw(
         inputs.looked_for(recipes[0], again.parent, given or {})
     else:
         recipes = [opened.resolve(request, inputs) for request in requests]
+    canvas_of(recipes[0], inputs)  # a picture or mask that cannot be drawn from is refused before anything is drawn
     reading = read_prompt(opened, recipes[0])
     say.notes(reading.notes)
     say.sized(recipes[0])
@@ -140,7 +142,11 @@ def _save(
         say.counted(len(done.drawn))
     if sheet and done.drawn:
         captions = [f"{d.recipe.prompt.text}  {d.recipe.seed}" for d in done.drawn]
-        done.sheet = write_sheet(contact_sheet(done.pixels, captions, columns=min(4, len(captions))), out)
+        done.sheet = write_sheet(
+            contact_sheet(done.pixels, captions, columns=min(4, len(captions))),
+            out,
+            edited=any(d.recipe.init_image is not None for d in done.drawn),
+        )
         say.saved(done.sheet)
 
 

@@ -97,7 +97,7 @@ def picture(
         shift=recipe.shift,
         nothing=nothing,
         start=start,
-        variation=None if recipe.variation_seed is None else (recipe.variation_seed, recipe.variation),
+        variation=variation_of(recipe),
         watch=_counted(on_moment, 0 if sampler else evaluations_of(recipe)),
     )
 
@@ -126,6 +126,13 @@ def asked(request: Request, model: Resolving, inputs: Inputs | None = None) -> T
     """The way of one picture from a request; what cannot be resolved is this task's error alone."""
     inputs = inputs or Inputs()
     return (yield from picture(model.resolve(request, inputs), model, inputs=inputs))
+
+
+def variation_of(recipe: Recipe) -> tuple[int, float] | None:
+    """Another seed, and how far a recipe's noise lies towards that one's; None: it is its own seed's."""
+    if recipe.variation is None or recipe.variation_seed is None:
+        return None
+    return recipe.variation_seed, recipe.variation
 
 
 def evaluations_of(recipe: Recipe) -> int:

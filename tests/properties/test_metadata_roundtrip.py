@@ -58,8 +58,6 @@ DRAWN = st.builds(
     guidance_threshold=st.none() | st.floats(0.1, 1),
     spacing=NAMES,
     shift=st.none() | st.floats(0.1, 100),
-    variation=st.floats(0, 1),
-    variation_seed=st.none() | st.integers(0, MAX_SEED),
     model=NAMES,
     model_hash=HASHES,
     adapters=st.lists(ADAPTERS, max_size=2).map(tuple),
@@ -85,16 +83,24 @@ def enlarged(recipe: Recipe, upscale: int) -> Recipe:
     return recipe.model_copy(update={**larger, "upscale": upscale})
 
 
+def varied(recipe: Recipe, share: float, seed: int) -> Recipe:
+    """The recipe with the noise between its seed's and another's."""
+    return recipe.model_copy(update={"variation": share, "variation_seed": seed})
+
+
 def begun(recipe: Recipe, start: PictureFile, mask: PictureFile | None, strength: float, margins: Margins) -> Recipe:
     """The recipe of a picture that began with another."""
     fitting = None if mask is None else mask.model_copy(update={"width": start.width, "height": start.height})
-    told = {"init_image": start, "mask": fitting, "strength": strength, "outpaint": margins, "mask_blur": 9}
+    told = {"init_image": start, "mask": fitting, "strength": strength, "outpaint": margins}
+    told |= {"mask_blur": 9} if mask or margins else {}
     return Recipe.checked({**dict(recipe), **told})
 
 
-FILES = st.builds(PictureFile, name=NAMES, sha256=HASHES, width=st.integers(1, 9999), height=st.integers(1, 9999))
-MARGINS = st.builds(Margins, left=st.integers(0, 2048), bottom=st.integers(0, 2048))
-ALONE = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]))
+FILE_NAMES = NAMES.map(lambda name: name.replace("/", "").replace("\\", "")).filter(lambda name: name not in ("", ".."))
+FILES = st.builds(PictureFile, name=FILE_NAMES, sha256=HASHES, width=st.integers(1, 9999), height=st.integers(1, 9999))
+MARGINS = st.builds(Margins, left=st.integers(1, 2048), bottom=st.integers(0, 2048))
+PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]))
+ALONE = PLAIN | st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
 RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0, 1), st.none() | MARGINS)
 BROUGHT = ("init_image", "mask")
 

@@ -97,6 +97,20 @@ def test_every_strength_is_another_and_further_from_the_picture(model: Model) ->
 
 
 @pytest.mark.parametrize("sampler", EVERY)
+def test_a_little_more_strength_is_a_little_other_picture(model: Model, sampler: str) -> None:
+    inputs = Inputs()
+    start, steps = inputs.put(noisy(*SIZE)), 8
+
+    def drawn(strength: float) -> np.ndarray:
+        found = pixels(model, inputs, init_image=start, strength=strength, steps=steps, sampler=sampler, guidance=1.0)
+        return found.astype(int)
+
+    a_step = np.abs(drawn(4 / steps) - drawn(5 / steps)).mean()
+    for strength in (4.001 / steps, 4.02 / steps):  # a first step of a thousandth, a fiftieth: none is taken
+        assert np.abs(drawn(strength) - drawn(4 / steps)).mean() < 0.5 * a_step
+
+
+@pytest.mark.parametrize("sampler", EVERY)
 @pytest.mark.parametrize("strength", [0.4, 1.0])
 def test_what_is_outside_the_mask_stays(model: Model, sampler: str, strength: float) -> None:
     inputs = Inputs()
@@ -142,7 +156,7 @@ def test_margins_and_a_mask_are_drawn_together(model: Model) -> None:
 def test_a_variation_of_nothing_is_the_picture_and_a_whole_one_the_other(model: Model) -> None:
     inputs = Inputs()
     one, other = pixels(model, inputs), pixels(model, inputs, seed=9)
-    assert np.array_equal(one, pixels(model, inputs, variation_seed=9))
+    assert np.array_equal(one, pixels(model, inputs, variation_seed=9, variation=0.0))
     assert np.array_equal(other, pixels(model, inputs, variation_seed=9, variation=1.0))
     near, far = (pixels(model, inputs, variation_seed=9, variation=share).astype(int) for share in (0.1, 0.6))
     assert 0 < np.abs(near - one).mean() < np.abs(far - one).mean()
@@ -198,8 +212,10 @@ def test_a_start_costs_what_its_evaluations_do(model: Model) -> None:
 
     assert asked() == 10
     assert asked(init_image=start, strength=0.5) == 5
-    assert asked(init_image=start, strength=0.31) == 4  # the first of them is a shorter step
+    assert asked(init_image=start, strength=0.36) == 4  # the first of them is a shorter step
+    assert asked(init_image=start, strength=0.31) == 3  # the first of them is a longer one
     assert asked(init_image=start, strength=0.3) == 3
+    assert asked(init_image=start, strength=0.01) == 1
 
 
 def test_a_recipe_finds_its_pictures_beside_it(model: Model, tmp_path: Path) -> None:

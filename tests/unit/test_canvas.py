@@ -74,7 +74,10 @@ def test_how_much_is_drawn_anew_where_nobody_says() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"strength": 0.5}, "strength 0.5 needs a picture to start from; give one as init_image"),
+        ({"strength": 0.5}, r"strength 0.5 needs a picture to start from; give one \(init image\)"),
+        ({"init_image": "a", "outpaint": {"left": 0}}, "outpaint adds nothing on any side"),
+        ({"init_image": "a", "mask_blur": 3}, "mask_blur 3 has no edge to soften"),
+        ({"variation_seed": 3}, "variation_seed 3 needs to know how far to go there; give a variation such as 0.2"),
         ({"mask": "m.png"}, "mask 'm.png' needs a picture to start from"),
         ({"outpaint": {"left": 8}}, "outpaint needs a picture to start from"),
         ({"init_image": "a", "strength": 1.5}, "strength 1.5 is above 1"),
@@ -103,7 +106,7 @@ def test_a_mask_of_another_size_and_a_black_one_are_refused() -> None:
 
 
 def test_pictures_that_are_none_are_refused() -> None:
-    for wrong in (np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), "no array"):
+    for wrong in (np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8), "no array"):
         with pytest.raises(BadInput, match="is not a uint8 array"):
             Inputs().put(wrong)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="is not a uint8 array"):
@@ -128,16 +131,45 @@ def test_margins_that_are_none_are_refused(text: str) -> None:
         parse_margins(text)
 
 
-def test_a_soft_edge_lies_within_the_mask() -> None:
+def test_a_soft_edge_lies_within_the_mask_and_loses_nothing_of_it() -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[:, 32:] = 255
     soft = softened(mask, 8)
-    assert not soft[:, :32].any() and (soft[:, 48:] == 255).all()
-    edge = soft[20, 32:44].astype(int)
-    assert (np.diff(edge) >= 0).all() and 0 < edge[1] < edge[4] < 255
-    assert np.array_equal(softened(mask, 0), mask)
-    whole = np.full((64, 64), 255, np.uint8)
-    assert np.array_equal(softened(whole, 20), whole)  # the picture's own edge is none
+    assert not soft[:, :32].any() and (soft[:, 40:] == 255).all()
+    assert (np.diff(soft[20, 31:40].astype(int)) > 0).all()
+    assert np.array_equal(softened(mask, 0), mask) and np.array_equal(softened(mask, 1), mask)
+    for whole in (np.full((64, 64), 255, np.uint8), np.full((64, 64), 100, np.uint8)):
+        assert np.array_equal(softened(whole, 20), whole)  # the picture's own edge is none, and grey is grey
+    line = np.zeros((64, 64), np.uint8)
+    line[10, 5:60] = 255
+    assert np.array_equal(softened(line, 256) > 0, line > 0)
+
+
+def test_names_of_folders_are_no_names_of_pictures() -> None:
+    for name in ("../x.png", "a/b.png", "..", "a\\b.png"):
+        with pytest.raises(BadInput, match="names a folder; give the file's own name"):
+            PictureFile.checked({"name": name, "sha256": "0" * 64, "width": 1, "height": 1})
+
+
+def test_what_is_drawn_and_cut_away_is_refused() -> None:
+    inputs = Inputs()
+    asked = {"init_image": inputs.put(np.zeros((64, 64, 3), np.uint8)), "outpaint": {"left": 64, "right": 64}}
+    with pytest.raises(BadInput, match="the parts to be drawn lie outside of 64x64, to which the picture is cut"):
+        canvas_of(resolved(inputs, **asked, width=64, height=64), inputs)
+
+
+def test_a_picture_like_a_thread_is_cut_before_it_is_scaled() -> None:
+    inputs = Inputs()
+    thread = inputs.put(np.full((3, 30_000, 3), 80, np.uint8))  # scaled first it would be 20 million pixels wide
+    canvas = canvas_of(resolved(inputs, init_image=thread, width=2048, height=2048), inputs)
+    assert canvas is not None and canvas.pixels.shape == (2048, 2048, 3)
+
+
+def test_a_grey_mask_of_numpy_will_do() -> None:
+    inputs = Inputs()
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:, :] = 255
+    assert inputs.found(inputs.put(mask)).size == (64, 64)
 
 
 def test_the_cells_of_a_latent_that_hold_any_drawn_pixel() -> None:

@@ -22,7 +22,7 @@ DEFAULTS = {"width": 256, "height": 256, "steps": 8, "sampler": "heun", "guidanc
 ENVIRONMENT = {"torch": "2.13.0", "threads": 2, "instruction_set": "AVX512", "mode": "eager", "dtype": "bfloat16"}
 FILE = {"name": "start.png", "sha256": HASH, "width": 64, "height": 64}
 VALID: dict[type[Contract], dict[str, Any]] = {
-    Request: {"prompt": "a fox", "init_image": "start.png"},
+    Request: {"prompt": "a fox", "init_image": "start.png", "mask": "mask.png", "variation": 0.5, "variation_seed": 1},
     Recipe: {
         **DEFAULTS,
         "prompt": "a fox",
@@ -31,6 +31,9 @@ VALID: dict[type[Contract], dict[str, Any]] = {
         "model_hash": HASH,
         "darkroom": "0.1.0",
         "init_image": FILE,
+        "strength": 0.5,
+        "variation": 0.5,
+        "variation_seed": 1,
         "environment": ENVIRONMENT,
     },
     Environment: ENVIRONMENT,

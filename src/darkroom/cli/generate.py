@@ -60,7 +60,8 @@ def generate(
     count
         Pictures to draw, from the seed upwards.
     size
-        Of the finished picture: "256x192", or one side; multiples of 16. Without it the model's own.
+        Of the finished picture: "256x192", or one side; multiples of 16. Without it the model's own, or about
+        that of the picture it begins with.
     outpaint
         Pixels to draw around the start picture: "left=64,right=64", or "64" for all sides.
     judge

@@ -6,7 +6,7 @@ import math
 import secrets
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
@@ -16,7 +16,6 @@ from darkroom.contracts.request import (
     MAX_SIDE,
     MIN_SIDE,
     SIDE_STEP,
-    SOFT,
     UPSCALES,
     AnyPrompt,
     Margins,
@@ -37,6 +36,7 @@ REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its com
 CONTINUED = (
     0.9  # of the margins around one, which begin with its colours carried on: at 1 they have grounds of their own
 )
+SOFT = 4  # pixels over which what is drawn passes into what is kept, where nobody says otherwise
 CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
 
 
@@ -59,10 +59,16 @@ class AdapterUse(Contract):
     scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
 
 
+def _no_folder(name: str) -> str:
+    if set(name) & set("/\\") or name == "..":
+        raise BadInput(f"the picture {shown(name)}", "names a folder", "give the file's own name")
+    return name
+
+
 class PictureFile(Contract):
     """A picture that was brought along. The recipe tells which it was; its pixels are not in it."""
 
-    name: Name = Field(description="The file's name, without its folder.")
+    name: Annotated[Name, AfterValidator(_no_folder)] = Field(description="The file's name, without its folder.")
     sha256: Sha256 = Field(description="SHA-256 over its pixels, so that it may be stored as another file.")
     width: Annotated[Whole, Field(ge=1, le=2**31, description="Width in pixels.")]
     height: Annotated[Whole, Field(ge=1, le=2**31, description="Height in pixels.")]
@@ -89,9 +95,13 @@ class Recipe(Settings, Subject):
     init_image: PictureFile | None = Field(None, description="The picture it started from. None: noise alone.")
     strength: Share | None = Field(None, description="How much of that was drawn anew. None: there was none.")
     mask: PictureFile | None = Field(None, description="Where it was drawn: white. None: everywhere.")
-    mask_blur: Softness = Field(SOFT, description="Pixels over which what was drawn passes into what was kept.")
+    mask_blur: Softness | None = Field(
+        None, description="Pixels over which what was drawn passes into what was kept. None: nothing was kept so."
+    )
     outpaint: Margins | None = Field(None, description="Pixels added around that picture. None: none.")
-    variation: Share = Field(0.0, description="How far its noise lies from the seed's to that of another seed.")
+    variation: Share | None = Field(
+        None, description="How far its noise lies from the seed's to that of another seed. None: it is the seed's."
+    )
     variation_seed: Seed | None = Field(None, description="That other seed. None: there was none.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
@@ -120,6 +130,10 @@ class Recipe(Settings, Subject):
     @model_validator(mode="after")
     def _can_begin(self) -> Self:
         check_start(self)
+        if self.init_image is not None and self.strength is None:
+            raise BadInput("init_image without strength", "does not say how much was drawn anew", "give it")
+        if (self.variation is None) != (self.variation_seed is None):
+            raise BadInput("variation and variation_seed", "say something together only", "give both, or neither")
         if self.init_image is not None and self.mask is not None and self.mask.size != self.init_image.size:
             (wide, high), (width, height) = self.mask.size, self.init_image.size
             rule = f"is not as large as {self.init_image.name}, {width}x{height}"
@@ -145,14 +159,16 @@ class Recipe(Settings, Subject):
         asked |= {"init_image": init_image, "mask": mask, **_sizes(request, card, init_image)}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
+        if (mask is not None or request.outpaint is not None) and request.mask_blur is None:
+            asked["mask_blur"] = SOFT
         chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
-        if request.variation > 0 and request.variation_seed is None:
+        if request.variation is not None and request.variation_seed is None:
             chosen["variation_seed"] = secrets.randbelow(CHOSEN_SEEDS)
         drawn = {"model": card.name, "model_hash": card.model_hash, "darkroom": darkroom, "environment": environment}
         return cls.checked({**dict(card.defaults), **asked, **chosen, **drawn})
 
     def request(self) -> Request:
-        """The request that makes this picture again, given the pictures it names."""
+        """The request that makes this picture again. Of pictures it has but names: who opens them compares hashes."""
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
         return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
 
@@ -193,7 +209,7 @@ def _size_of(start: PictureFile, request: Request, card: Card) -> dict[str, int]
         factors = (request.upscale,)
     upscale = max((f for f in factors if 2 * width * height >= f**2 * trained), default=min(factors))
     scale = min(1.0, math.sqrt(2 * trained * upscale**2 / (width * height)))
-    step, least = SIDE_STEP * upscale, -(-MIN_SIDE // SIDE_STEP) * SIDE_STEP * upscale
+    step, least = SIDE_STEP * upscale, MIN_SIDE * upscale
     near = [min(max(least, round(side * scale / step) * step), MAX_SIDE) for side in (width, height)]
     return {"width": near[0], "height": near[1], "upscale": upscale}
 

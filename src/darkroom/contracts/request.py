@@ -21,7 +21,6 @@ MAX_SEED = 2**63 - 1
 UPSCALES = (1, 2, 4)
 GUIDED_TIMES = (0.1, 0.95)  # guidance outside them costs quality: arXiv:2404.07724, section 4
 MAX_SEEDS = 10_000  # pictures one command or call may ask for
-SOFT = 4  # pixels over which what is drawn passes into what is kept, where nobody says otherwise
 
 
 def _side(value: Any, info: ValidationInfo) -> Any:
@@ -144,13 +143,13 @@ class Request(Contract):
     )
     width: Side | None = Field(
         None,
-        description="Width of the finished picture in pixels, a multiple of 16. None: that of the model card's "
-        "drawings, as many times larger as it is upscaled.",
+        description="Width of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
+        "starts from, or that of the model card's drawings, as many times larger as it is upscaled.",
     )
     height: Side | None = Field(
         None,
-        description="Height of the finished picture in pixels, a multiple of 16. None: that of the model card's "
-        "drawings, as many times larger as it is upscaled.",
+        description="Height of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
+        "starts from, or that of the model card's drawings, as many times larger as it is upscaled.",
     )
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
     sampler: Name | None = Field(
@@ -204,14 +203,14 @@ class Request(Contract):
         description="Where to draw: a picture as large as the start picture, white where it is drawn anew, black where "
         "it is kept. None: everywhere.",
     )
-    mask_blur: Softness = Field(
-        SOFT, description="Pixels, within the mask, over which what is drawn passes into what is kept; 4 by itself."
+    mask_blur: Softness | None = Field(
+        None, description="Pixels, within the mask, over which what is drawn passes into what is kept. None: 4."
     )
     outpaint: Margins | None = Field(
         None, description="Pixels to draw around the start picture: left, top, right and bottom. None: none."
     )
-    variation: Share = Field(
-        0.0, description="How far to go from the seed's noise to that of another seed: 0.1 is a picture much like it."
+    variation: Share | None = Field(
+        None, description="How far to go from the seed's noise to that of another seed, 0 to 1. None: nowhere."
     )
     variation_seed: Seed | None = Field(None, description="That other seed. None: chosen anew.")
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
@@ -222,6 +221,11 @@ class Request(Contract):
     @model_validator(mode="after")
     def _can_begin(self) -> Self:
         check_start(self)
+        if self.mask_blur is not None and self.mask is None and self.outpaint is None:
+            raise BadInput(f"mask_blur {self.mask_blur}", "has no edge to soften", "give a mask, or leave it out")
+        if self.variation_seed is not None and self.variation is None:
+            said = f"variation_seed {self.variation_seed}"
+            raise BadInput(said, "needs to know how far to go there", "give a variation such as 0.2")
         return self
 
     @property
@@ -230,14 +234,16 @@ class Request(Contract):
         return self.verify or self.best_of > 1 or self.retry > 0
 
 
-def check_start(asked: Contract) -> None:
+def check_start(asked: Any) -> None:
     """Raises BadInput for what only a picture to start from gives a meaning, where there is none."""
-    if getattr(asked, "init_image", None) is not None:
+    if asked.outpaint is not None and not any(dict(asked.outpaint).values()):
+        raise BadInput("outpaint", "adds nothing on any side", "give a side and its pixels, or leave it out")
+    if asked.init_image is not None:
         return
     for name in ("strength", "mask", "outpaint"):
-        if (value := getattr(asked, name, None)) is not None:
-            said = f"{name} {shown(value)}" if isinstance(value, str | float | int) else f"{name}"
-            raise BadInput(said, "needs a picture to start from", "give one as init_image")
+        if (value := getattr(asked, name)) is not None:
+            said = f"{name} {shown(value)}" if isinstance(value, str | float | int) else name
+            raise BadInput(said, "needs a picture to start from", "give one (init image)")
 
 
 def expand(request: Request, seeds: Iterable[int]) -> list[Request]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
@@ -26,7 +26,7 @@ class Canvas:
 
     def scaled(self, width: int, height: int) -> np.ndarray:
         """The pixels at another size."""
-        return _resized(self.pixels, width, height)
+        return _resized(self.pixels, (width, height))
 
     def touched(self, width: int, height: int) -> np.ndarray | None:
         """(height, width) bool, of a size that divides this one: which cells hold any pixel that is drawn."""
@@ -46,36 +46,66 @@ class Canvas:
 
 
 def canvas_of(recipe: Recipe, inputs: Inputs) -> Canvas | None:
-    """The canvas that a recipe begins from; None: noise alone. Raises BadInput where its pictures are not at hand."""
+    """The canvas that a recipe begins from; None: noise alone. Raises BadInput where its pictures are not at hand, and
+    where nothing of it is drawn."""
     if recipe.init_image is None:
         return None
-    pixels = _on_white(inputs.pixels(recipe.init_image))
-    drawn = None
-    if recipe.mask is not None:
-        drawn = np.asarray(Image.fromarray(_on_white(inputs.pixels(recipe.mask), 0)).convert("L"))
-        if not drawn.any():
-            raise BadInput(f"the mask {recipe.mask.name}", "is black everywhere", "paint white what is to be drawn")
+    pixels = _flat(inputs.pixels(recipe.init_image), ground=255)
+    mask = None if recipe.mask is None else _grey(_flat(inputs.pixels(recipe.mask), ground=0))
+    if mask is not None and not mask.any():
+        raise BadInput(f"the mask {recipe.mask.name}", "is black everywhere", "paint white what is to be drawn")  # type: ignore[union-attr]
     if recipe.outpaint is not None:
-        kept = np.zeros(pixels.shape[:2], np.uint8) if drawn is None else drawn
-        around = _around(recipe.outpaint)
-        pixels = continued(np.pad(pixels, (*around, (0, 0))), np.pad(np.ones_like(kept), around).astype(bool))
-        drawn = np.pad(kept, around, constant_values=255)
+        pixels, mask = _widened(pixels, mask, recipe.outpaint, (recipe.width, recipe.height))
     pixels = _covering(pixels, recipe.width, recipe.height)
-    if drawn is not None:
-        drawn = softened(_covering(drawn, recipe.width, recipe.height), recipe.mask_blur)
+    if mask is None:
+        return Canvas(pixels, None)
+    drawn = softened(_covering(mask, recipe.width, recipe.height), recipe.mask_blur or 0)
+    if not drawn.any():
+        rule = f"lie outside of {recipe.width}x{recipe.height}, to which the picture is cut"
+        raise BadInput("the parts to be drawn", rule, "leave the size out, or give one of their shape")
     return Canvas(pixels, drawn)
 
 
 def softened(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """A mask, (height, width) uint8, that rises from its edge inward over about so many pixels; no larger than it was.
+    """A mask, (height, width) uint8, that rises from its edges inward over so many pixels; nothing of it is lost.
 
-    Twice what a blur leaves of it above one half: at a straight edge it begins there with 0.
+    The mean of what is left of it after 0, 1, 2 ... erosions, by crosses and squares in turn: its own pixels at the
+    edge keep a share, those ``pixels`` within are as they were, and those outside stay black.
     """
-    if not pixels:
-        return mask
-    blurred = np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(pixels / 2)))
-    inward = np.clip(2 * blurred.astype(np.int32) - 255, 0, 255).astype(np.uint8)
-    return np.minimum(inward, mask)
+    total, eroded = mask.astype(np.uint32), mask
+    for n in range(1, pixels):
+        eroded = _eroded(eroded, square=bool(n % 2))
+        total += eroded
+    mean: np.ndarray = (total + max(pixels, 1) // 2) // max(pixels, 1)
+    return np.maximum(mean, mask > 0).astype(np.uint8)
+
+
+def _eroded(mask: np.ndarray, *, square: bool) -> np.ndarray:
+    """The least of each pixel and its neighbours; the picture's own edge is none."""
+    rows = np.pad(mask, ((1, 1), (0, 0)), "edge")
+    down = np.minimum(np.minimum(rows[:-2], rows[2:]), mask)
+    columns = np.pad(down if square else mask, ((0, 0), (1, 1)), "edge")
+    across = np.minimum(columns[:, :-2], columns[:, 2:])
+    found: np.ndarray = np.minimum(across, down)
+    return found
+
+
+def _widened(
+    pixels: np.ndarray, mask: np.ndarray | None, margins: Margins, finished: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture with its margins, which carry its colours on, and a mask of what is to be drawn; brought down first
+    where the finished picture is smaller, for it takes a while."""
+    height, width = pixels.shape[:2]
+    whole = (width + margins.left + margins.right, height + margins.top + margins.bottom)
+    scale = min(1.0, max(done / side for done, side in zip(finished, whole, strict=True)))
+    around = [
+        [round(n * scale) for n in side] for side in ((margins.top, margins.bottom), (margins.left, margins.right))
+    ]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    pixels = _resized(pixels, size)
+    kept = np.zeros(pixels.shape[:2], np.uint8) if mask is None else _resized(mask, size)
+    known = np.pad(np.ones(kept.shape, bool), around)
+    return continued(np.pad(pixels, (*around, (0, 0))), known), np.pad(kept, around, constant_values=255)
 
 
 def continued(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -112,11 +142,7 @@ def _fours(plane: np.ndarray) -> np.ndarray:
     return total
 
 
-def _around(margins: Margins) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (margins.top, margins.bottom), (margins.left, margins.right)
-
-
-def _on_white(pixels: np.ndarray, ground: int = 255) -> np.ndarray:
+def _flat(pixels: np.ndarray, *, ground: int) -> np.ndarray:
     """Without transparency: what shines through is ``ground``."""
     if pixels.shape[2] == 3:
         return pixels
@@ -125,17 +151,24 @@ def _on_white(pixels: np.ndarray, ground: int = 255) -> np.ndarray:
     return flat.astype(np.uint8)
 
 
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).convert("L"))
+
+
 def _covering(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scaled until it covers a size, and cut to it in the middle."""
+    """Cut in the middle to the shape of a size, and scaled to it."""
     high, wide = pixels.shape[:2]
     scale = max(width / wide, height / high)
-    pixels = _resized(pixels, max(width, round(wide * scale)), max(height, round(high * scale)))
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return pixels[top : top + height, left : left + width]
+    across, down = width / scale, height / scale
+    left, top = (wide - across) / 2, (high - down) / 2
+    return _resized(pixels, (width, height), (left, top, left + across, top + down))
 
 
-def _resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    if pixels.shape[:2] == (height, width):
+def _resized(
+    pixels: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """The part of a picture in a box (None: all of it) at a size, width and height."""
+    if pixels.shape[1::-1] == size:
         return pixels
     resample = Image.Resampling.LANCZOS if pixels.ndim == 3 else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(pixels).resize((width, height), resample))
+    return np.asarray(Image.fromarray(pixels).resize(size, resample, box))

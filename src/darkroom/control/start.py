@@ -13,8 +13,9 @@ def begin(canvas: Canvas | None, recipe: Recipe, codec: LatentCodec) -> Task[Sta
     """The latent of a canvas, and the cells of it that are drawn; None: there is no canvas, and noise is the start."""
     if canvas is None:
         return None
+    assert recipe.strength is not None  # of whatever begins with a picture
     pixels = torch.tensor(canvas.scaled(*recipe.drawn)).permute(2, 0, 1).float() / 255
     latent = yield from codec.encode(pixels)
     touched = canvas.touched(latent.shape[2], latent.shape[1])
     drawn = None if touched is None else torch.tensor(touched)[None]
-    return Start(latent, 1.0 if recipe.strength is None else recipe.strength, drawn)
+    return Start(latent, recipe.strength, drawn)

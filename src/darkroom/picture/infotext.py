@@ -42,7 +42,6 @@ _OPTIONAL = {
     "Variation seed strength": "variation",
     "Variation seed": "variation_seed",
 }
-_BEGUN = {"Denoising strength": "strength", "Mask blur": "mask_blur"}  # told, not read: the picture is not in the text
 
 
 # Other programs' names, without case, signs and what says on which processor; the last words of an older A1111 sampler
@@ -147,7 +146,9 @@ def infotext(recipe: Recipe) -> str:
         **({UPSCALE: str(recipe.upscale)} if recipe.upscale > 1 else {}),
         **({"Style": recipe.style} if recipe.style is not None else {}),
         **{key: _told(told[name]) for key, name in _OPTIONAL.items() if told[name] != _plain(name)},
-        **({key: _told(told[name]) for key, name in _BEGUN.items()} if recipe.init_image is not None else {}),
+        # told and not read: the pictures are not in the text
+        **({"Denoising strength": _told(recipe.strength)} if recipe.init_image is not None else {}),
+        **({"Mask blur": _told(recipe.mask_blur)} if recipe.mask is not None else {}),
         "Version": f"{OURS}{recipe.darkroom}",
     }
     text = _written(prompt, negative, settings)

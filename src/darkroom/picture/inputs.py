@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -26,24 +27,33 @@ class Inputs:
     def __init__(self, wildcards: Path | None = None) -> None:
         self.wildcards = wildcards
         self._put: dict[str, np.ndarray] = {}
+        self._found: dict[str, PictureFile] = {}
         self._sources: dict[str, str] = {}  # by the hash of the pixels
 
     def put(self, pixels: np.ndarray, name: str = "picture") -> str:
-        """Takes pixels, (height, width, 3 or 4) uint8 sRGB, and gives the name that a request has for them."""
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[2:] not in ((3,), (4,)):
+        """Takes pixels, uint8 sRGB (height, width, 3 or 4) or grey (height, width), and gives the name that requests
+        have for them."""
+        array = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.size > 0
+        if not array or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,), (4,)):
             what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
             raise BadInput(f"a picture of {what}", "is not a uint8 array (height, width, 3)", "convert it first")
+        if pixels.ndim == 2:
+            pixels = np.stack([pixels] * 3, -1)
         self._put[name := f"{name} {fingerprint(pixels)[:12]}"] = pixels
         return name
 
     def found(self, name: str) -> PictureFile:
         """What a recipe says of the picture of this name. Raises BadInput or BadFile where there is none to read."""
+        if name in self._found:
+            return self._found[name]
         pixels = self._read(name)
         sha256 = fingerprint(pixels)
         self._sources[sha256] = name
         height, width = pixels.shape[:2]
-        printable = "".join(letter if letter.isprintable() else "?" for letter in Path(name).name)
-        return PictureFile(name=printable[-_LONGEST:] or "picture", sha256=sha256, width=width, height=height)
+        plain = "".join("?" if letter in "/\\" or not letter.isprintable() else letter for letter in Path(name).name)
+        file = PictureFile(name=plain[-_LONGEST:] or "picture", sha256=sha256, width=width, height=height)
+        self._found[name] = file
+        return file
 
     def pixels(self, file: PictureFile) -> np.ndarray:
         """The pixels that a recipe names. Raises BadInput where they were not brought along, or are others by now."""
@@ -69,7 +79,7 @@ class Inputs:
                     raise BadInput(f"{flag} {shown(given[field])}", "is no part of this recipe", "leave it out")
                 continue
             name = given.get(field, str(folder / file.name))
-            if field not in given and not Path(name).is_file():
+            if field not in given and not os.path.isfile(name):
                 rule = f"of this recipe, {file.width}x{file.height}, is not in {folder}"
                 raise BadInput(f"the {what} {shown(file.name)}", rule, f"say where it is with {flag}")
             if self.found(name).sha256 != file.sha256:

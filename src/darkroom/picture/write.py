@@ -68,9 +68,10 @@ def choose_path(folder: str | os.PathLike[str], seed: int, text: str, format: st
     return _free(_names(Path(folder), _stem(seed, text), format), folder)
 
 
-def write_sheet(pixels: np.ndarray, folder: str | os.PathLike[str]) -> Path:
-    """Write a contact sheet as "sheet.png", "sheet-2.png" and so on, never over another file."""
-    return _written(encode(pixels, None), _names(Path(folder), "sheet", "png"), folder)
+def write_sheet(pixels: np.ndarray, folder: str | os.PathLike[str], *, edited: bool = False) -> Path:
+    """Write a contact sheet as "sheet.png", "sheet-2.png" and so on, never over another file; ``edited`` as for
+    :func:`encode`."""
+    return _written(encode(pixels, None, edited=edited), _names(Path(folder), "sheet", "png"), folder)
 
 
 def sheet_path(folder: str | os.PathLike[str]) -> Path:

@@ -165,10 +165,11 @@ def started(spec: SynthesisSpec, seed: int, levels: Sequence[Level], still: int)
     if start.strength < 1.0:
         path = begun(levels[still:], start.strength)
         return path[0].alpha * start.latent + initial_noise(noise, spec.shape, path[0]), path
-    x = initial_noise(noise, spec.shape, levels[0])
+    x, path = initial_noise(noise, spec.shape, levels[0]), levels[still:]
     if start.drawn is not None:
-        x = torch.where(start.drawn, x, levels[0].alpha * start.latent + x)
-    return x, levels[still:]
+        noised = path[0].alpha * start.latent + path[0].sigma / levels[0].sigma * x
+        x = torch.where(start.drawn, x, noised)
+    return x, path
 
 
 def weighed(keys: Float[Tensor, "depth 2 tokens width"], said: Conditioning) -> Float[Tensor, "depth 2 tokens width"]:

@@ -69,22 +69,36 @@ def spaced(schedule: NoiseSchedule, steps: int, shift: float = 1.0, spacing: Spa
 def begun(levels: Sequence[Level], strength: float) -> Sequence[Level]:
     """The last ``strength`` of the way along levels: 1 is all of them, 0 the last alone.
 
-    Where it begins between two of them it begins at the time in between, so that every strength is another one.
-    (SDEdit, arXiv:2108.01073, which begins at any time.)
+    Where it begins between two of them it begins at the time in between, so that every strength is another one. Its
+    first step is half a step long or up to one and a half: multistep samplers divide by its length, and one of next to
+    nothing would blow up the rounding of two estimates that are all but equal. (SDEdit, arXiv:2108.01073, which begins
+    at any time.)
     """
-    place = (len(levels) - 1) * (1.0 - strength)
-    whole = min(int(place + 1e-9), len(levels) - 1)
-    share = place - whole
-    if share < 1e-9:
+    steps = len(levels) - 1
+    whole, share = _begins(steps, strength)
+    if not share:
         return levels[whole:]
     first, second = levels[whole : whole + 2]
     assert first.schedule is not None
-    return [first.schedule.level(first.t + share * (second.t - first.t)), *levels[whole + 1 :]]
+    start = first.schedule.level(first.t + share * (second.t - first.t))
+    return [start, *levels[len(levels) - steps_of(steps, strength) :]]
 
 
 def steps_of(steps: int, strength: float | None) -> int:
     """How many steps of so many are left to a start of this strength; None: it begins with noise."""
-    return steps if strength is None else steps - min(int(steps * (1.0 - strength) + 1e-9), steps)
+    if strength is None:
+        return steps
+    whole, share = _begins(steps, strength)
+    left = steps - whole
+    return left - 1 if share > 0.5 and left > 1 else left
+
+
+def _begins(steps: int, strength: float) -> tuple[int, float]:
+    """The step in which a start lies, and the share of it that is over; 0 where it is none."""
+    place = steps * (1.0 - strength)
+    whole = min(int(place + 1e-9), steps)
+    share = place - whole
+    return whole, share if share > 1e-9 else 0.0
 
 
 def _ends(schedule: NoiseSchedule) -> tuple[float, float]:
