@@ -84,20 +84,10 @@ def generate(
     asked = given(flags)
     model = asked.get("model", "default")
     if recipe is not None:
-        others: dict[str, Any] = {
-            "prompt": prompt,
-            "negative": negative or None,
-            "seed": seed,
-            "size": size,
-            "outpaint": outpaint,
-            "judge": judge,
-            "wildcards": wildcards,
-        }
         files = {name: asked[name] for name in ("init_image", "mask") if name in asked}
-        others |= {"count": count if count != 1 else None, **asked, "model": None}
-        others = {name: value for name, value in others.items() if name not in files}
-        if clash := [name.replace("_", "-") for name, value in others.items() if value is not None]:
-            raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
+        others: dict[str, Any] = {"prompt": prompt, "negative": negative or None, "seed": seed, "size": size}
+        others |= {"outpaint": outpaint, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}
+        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *files}})
         _draw([], recipe, out, given=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
     if prompt is None:
@@ -116,6 +106,12 @@ def generate(
     _draw(
         requests, None, out, wildcards=wildcards, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge
     )
+
+
+def _refuse_changes(others: dict[str, Any]) -> None:
+    """A recipe is drawn as it stands."""
+    if clash := [name.replace("_", "-") for name, value in others.items() if value is not None]:
+        raise BadInput(f"--{clash[0]}", "cannot change a recipe", "leave it out, or draw without --recipe")
 
 
 def _draw(*arguments: Any, wildcards: Path | None = None, **options: Any) -> None:

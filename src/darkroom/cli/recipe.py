@@ -36,8 +36,7 @@ def show(picture: Path, *, json_: Annotated[bool, Parameter(name="--json")] = Fa
     for name, value in told.items():
         print(f"{name:<20}{_written(value)}")
     if left_out is not None:
-        said = ", ".join(f"{name}: {value}" for name, value in left_out.items())
-        print(f"{'note':<12}another program's settings{'; left out ' + said if said else ''}", file=sys.stderr)
+        _note(left_out)
 
 
 @recipe_app.command
@@ -108,12 +107,16 @@ def run(
         if files:
             flag = "--" + next(iter(files)).replace("_", "-")
             raise BadInput(flag, "is no part of this picture's settings", "leave it out") from None
-        if left_out:
-            said = ", ".join(f"{name}: {value}" for name, value in left_out.items())
-            print(f"{'note':<12}another program's settings; left out {said}", file=sys.stderr)
+        _note(left_out)
         draw([request.model_copy(update={"model": model})], None, out, model=model, as_json=json_, dry_run=dry_run)
         return
     draw([], picture, out, model=model, given=files, as_json=json_, dry_run=dry_run)
+
+
+def _note(left_out: dict[str, str]) -> None:
+    """That the settings are another program's, and which of them mean nothing here."""
+    said = ", ".join(f"{name}: {value}" for name, value in left_out.items())
+    print(f"{'note':<12}another program's settings{'; left out ' + said if said else ''}", file=sys.stderr)
 
 
 def _told(picture: Path) -> tuple[dict[str, Any], dict[str, str] | None]:

@@ -6,12 +6,13 @@ Outside the mask nothing changes: the soft edge lies within it, and what is kept
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
 from darkroom.contracts.errors import BadInput
-from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.recipe import PictureFile, Recipe
 from darkroom.contracts.request import Margins
 from darkroom.picture.inputs import Inputs
 
@@ -50,18 +51,32 @@ def canvas_of(recipe: Recipe, inputs: Inputs) -> Canvas | None:
     where nothing of it is drawn."""
     if recipe.init_image is None:
         return None
-    pixels = _flat(inputs.pixels(recipe.init_image), ground=255)
-    mask = None if recipe.mask is None else _grey(_flat(inputs.pixels(recipe.mask), ground=0))
-    if mask is not None and not mask.any():
-        raise BadInput(f"the mask {recipe.mask.name}", "is black everywhere", "paint white what is to be drawn")  # type: ignore[union-attr]
-    if recipe.outpaint is not None:
-        pixels, mask = _widened(pixels, mask, recipe.outpaint, (recipe.width, recipe.height))
-    pixels = _covering(pixels, recipe.width, recipe.height)
+    size = recipe.width, recipe.height
+    return _made(recipe.init_image, recipe.mask, recipe.outpaint, recipe.mask_blur or 0, size, inputs)
+
+
+@lru_cache(maxsize=2)  # many seeds share one
+def _made(
+    start: PictureFile,
+    where: PictureFile | None,
+    margins: Margins | None,
+    blur: int,
+    size: tuple[int, int],
+    inputs: Inputs,
+) -> Canvas:
+    pixels, mask = _flat(inputs.pixels(start), ground=255), None
+    if where is not None:
+        mask = np.asarray(Image.fromarray(_flat(inputs.pixels(where), ground=0)).convert("L"))
+        if not mask.any():
+            raise BadInput(f"the mask {where.name}", "is black everywhere", "paint white what is to be drawn")
+    if margins is not None:
+        pixels, mask = _widened(pixels, mask, margins, size)
+    pixels = _covering(pixels, *size)
     if mask is None:
         return Canvas(pixels, None)
-    drawn = softened(_covering(mask, recipe.width, recipe.height), recipe.mask_blur or 0)
+    drawn = softened(_covering(mask, *size), blur)
     if not drawn.any():
-        rule = f"lie outside of {recipe.width}x{recipe.height}, to which the picture is cut"
+        rule = "lie outside of {}x{}, to which the picture is cut".format(*size)
         raise BadInput("the parts to be drawn", rule, "leave the size out, or give one of their shape")
     return Canvas(pixels, drawn)
 
@@ -98,9 +113,8 @@ def _widened(
     height, width = pixels.shape[:2]
     whole = (width + margins.left + margins.right, height + margins.top + margins.bottom)
     scale = min(1.0, max(done / side for done, side in zip(finished, whole, strict=True)))
-    around = [
-        [round(n * scale) for n in side] for side in ((margins.top, margins.bottom), (margins.left, margins.right))
-    ]
+    sides = (margins.top, margins.bottom), (margins.left, margins.right)
+    around = [[round(n * scale) for n in pair] for pair in sides]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     pixels = _resized(pixels, size)
     kept = np.zeros(pixels.shape[:2], np.uint8) if mask is None else _resized(mask, size)
@@ -149,10 +163,6 @@ def _flat(pixels: np.ndarray, *, ground: int) -> np.ndarray:
     share = pixels[..., 3:].astype(np.uint32)
     flat: np.ndarray = (pixels[..., :3] * share + ground * (255 - share) + 127) // 255
     return flat.astype(np.uint8)
-
-
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).convert("L"))
 
 
 def _covering(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

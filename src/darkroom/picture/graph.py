@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from darkroom.picture.infotext import Infotext
 
 _MOST = 1000  # nodes behind a sampler that are looked at
+_MOST_SAMPLERS = 100
 _SEEDS = ("seed", "noise_seed")
 _TEXTS = ("text", "text_g", "text_l", "t5xxl", "clip_l", "prompt", "string", "value")
 _CONDITIONINGS = (
@@ -39,7 +41,8 @@ def parse_graph(text: str) -> Infotext | None:
     if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
         return None
     nodes = {str(name): _inputs(node) for name, node in graph.items()}
-    samplers = [node for node in nodes.values() if _value(nodes, node, "steps") is not None and _seed(nodes, node)]
+    begun = islice((node for node in nodes.values() if "latent_image" in node), _MOST_SAMPLERS)
+    samplers = [node for node in begun if _value(nodes, node, "steps") is not None and _seed(nodes, node)]
     if not samplers:
         return None
     first = min(samplers, key=lambda node: _size(nodes, node) is None)  # the one that begins with an empty latent
@@ -53,7 +56,7 @@ def parse_graph(text: str) -> Infotext | None:
         "Size": _size(nodes, first),
         "Model": next((name for key in _MODELS if (name := _value(nodes, first, key)) is not None), None),
         "Denoising strength": _value(nodes, first, "denoise"),
-        "Adapters": ", ".join(str(node["lora_name"]) for node in _behind(nodes, first, tuple) if "lora_name" in node),
+        "Adapters": ", ".join(str(node["lora_name"]) for node in _behind(nodes, first) if "lora_name" in node),
     }
     settings = {key: str(value) for key, value in told.items() if value not in (None, "")}
     if settings.get("Denoising strength") in ("1", "1.0"):  # from noise alone
