@@ -3,12 +3,13 @@
     python benchmarks/rates.py [--size mini] [--side 128] [--batch 64] [--runs 15] [--threads 2] [--json]
 
 The machine's rate is measured on the network's own products: the shapes of every matrix product of one evaluation (or
-of one training step, backwards too) are written down while it runs, then each is done alone, again and again, and their
-operations are divided by their seconds. A network that did nothing but its products, each as quickly as when it is
-alone, would reach 1. The rate of the same products in fp32 says what bf16 can win here at all: some processors have
-units for bf16 matrices (seven times and more), others only vectors of twice as many numbers. What is measured is an evaluation as ``darkroom generate`` makes it (bf16, eager, one picture with
-guidance: two rows), the same compiled, and a training step as ``darkroom train diffusion --optimiser adamw`` makes it,
-text encoder, averages and optimiser included. The numbers are made up: they do not matter to the time.
+of one training step, backwards too) are written down while it runs, then each is done alone, again and again, and
+their operations are divided by their seconds. A network that did nothing but its products, each as quickly as when it
+is alone, would reach 1. The rate of the same products in fp32 says what bf16 can win here at all: some processors have
+units for bf16 matrices (seven times and more), others only vectors of twice as many numbers. What is measured is an
+evaluation as ``darkroom generate`` makes it (bf16, eager, one picture with guidance: two rows), the same compiled, and
+a training step as ``darkroom train diffusion --optimiser adamw`` makes it, text encoder, averages and optimiser
+included. The numbers are made up: they do not matter to the time.
 """
 
 from __future__ import annotations
