@@ -21,8 +21,9 @@ from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import UPSCALES, Margins, Request
 from darkroom.control.canvas import canvas_of
+from darkroom.control.passes import evaluations_of
 from darkroom.engine import Engine
-from darkroom.generate import Moment, OnMoment, evaluations_of, picture, run, styled
+from darkroom.generate import Moment, OnMoment, picture, run, styled
 from darkroom.model import Model, check_names, load
 from darkroom.nn.slots import SLOTS
 from darkroom.picture.image import Image

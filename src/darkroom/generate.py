@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -17,12 +17,14 @@ from darkroom.contracts.job import Stage
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.control.canvas import canvas_of
-from darkroom.control.start import begin
+from darkroom.control.edges import meeting
+from darkroom.control.passes import Way, evaluations_of
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import (
     Call,
     Conditioning,
+    Latent,
     LatentCodec,
     Level,
     Refiner,
@@ -33,13 +35,14 @@ from darkroom.protocols import (
     T,
     Task,
     TextEncoder,
+    Wanted,
 )
-from darkroom.refine.upscale import passes
+from darkroom.refine.upscale import doublings
 from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.guidance import together
-from darkroom.synthesis.samplers import SAMPLERS, evaluations
-from darkroom.synthesis.spacing import SPACINGS, steps_of
-from darkroom.wording.parse import parse
+from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.synthesis.spacing import SPACINGS
+from darkroom.wording.parse import parse, swapped
 from darkroom.wording.syntax import Sentence, Wording, wordings
 
 
@@ -82,12 +85,12 @@ def picture(
     """
     # 1. Interpret: the sentences become tokens, the tokens become vectors.
     on_moment(Moment("interpret", 0, 1))
-    positive, negative, nothing = yield from interpret(recipe, model)
+    words = yield from interpret(recipe, model)
 
     # 2. Latent: how large it is and where to begin: with noise, drawn from the seed, or between it and a picture.
     on_moment(Moment("latent", 0, 1))
     canvas = canvas_of(recipe, inputs or Inputs())
-    start = yield from begin(canvas, recipe, model.codec)
+    way = Way(recipe, model.codec, model.synthesizer, doublings(recipe.upscale, model.upscaler), canvas)
     spec = SynthesisSpec(
         shape=model.codec.shape(*recipe.drawn),
         steps=recipe.steps,
@@ -95,23 +98,27 @@ def picture(
         guidance=guidance_of(recipe),
         spacing=SPACINGS[recipe.spacing],
         shift=recipe.shift,
-        nothing=nothing,
-        start=start,
+        nothing=words.nothing,
         variation=variation_of(recipe),
+        seamless=meeting(recipe.tile),
         watch=_counted(on_moment, 0 if sampler else evaluations_of(recipe)),
     )
 
-    # 3. Synthesise: noise is removed step by step toward the sentence.
-    latent = yield from model.synthesizer.task(positive, negative, spec, recipe.seed)
-    check_finite(latent, recipe)
+    # 3. Synthesise: noise is removed step by step toward the sentence; further passes draw some of it anew.
+    latent: Latent | None = None
+    for each in way.passes(words.wanted, words.changed):
+        start = yield from each.begin(latent)
+        shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream)
+        latent = yield from model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
+        check_finite(latent, recipe)
 
     # 4. Refine: decode and enlarge, put back what is kept; repair and grading come here.
-    doublings = passes(recipe.upscale, model.upscaler)
-    on_moment(Moment("refine", 0, 1 + len(doublings)))
-    pixels = yield from model.codec.decode(latent)
-    for done, upscaler in enumerate(doublings, 1):
-        on_moment(Moment("refine", done, 1 + len(doublings)))
-        pixels = yield from upscaler.refine(pixels)
+    assert latent is not None  # there is always a first pass
+    on_moment(Moment("refine", 0, 2))
+    pixels = yield from way.decoded(latent)
+    on_moment(Moment("refine", 1, 2))
+    if not recipe.hires:
+        pixels = yield from way.enlarged(pixels)
     finished = (pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
     return Image(finished if canvas is None else canvas.kept(finished), recipe)
 
@@ -135,22 +142,40 @@ def variation_of(recipe: Recipe) -> tuple[int, float] | None:
     return recipe.variation_seed, recipe.variation
 
 
-def evaluations_of(recipe: Recipe) -> int:
-    """How often a recipe's sampler asks for an estimate."""
-    steps = steps_of(recipe.steps, recipe.strength)
-    return evaluations(recipe.sampler, steps) if steps else 0
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said, as vectors.
 
-
-def interpret(recipe: Recipe, model: Parts) -> Task[tuple[Said, Said, Conditioning | None]]:
-    """Vectors of what is wanted, of what is not, and of the empty sentence where that is another one.
-
-    Where the prompt names nothing unwanted, the empty sentence stands for it.
+    ``nothing`` is the empty sentence where the negative one is another; None: nothing is unwanted. ``changed`` is what
+    is wanted once words are swapped; None: none are.
     """
+
+    wanted: Wanted
+    negative: Said
+    nothing: Conditioning | None
+    changed: Wanted | None
+
+
+def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
+    """Vectors of everything a recipe says. Where it names nothing unwanted, the empty sentence stands for it."""
     words = parse(recipe.prompt.text, recipe.prompt.negative)
     positive = yield from said(wordings(words.text, recipe.steps), model, recipe.style)
     negative = yield from said(wordings(words.negative, recipe.steps), model)
     nothing = (yield from model.encoder.encode([Sentence("")])) if words.negative else None
-    return positive, negative, nothing
+    toward = None
+    if recipe.toward is not None:
+        other = yield from said(wordings(parse(recipe.toward.prompt).text, recipe.steps), model, recipe.style)
+        toward = other, recipe.toward.share
+    regions = []
+    for region in recipe.regions or ():
+        there = yield from said(wordings(parse(region.prompt).text, recipe.steps), model, recipe.style)
+        regions.append((region.box, there))
+    wanted, changed = Wanted(positive, toward, regions), None
+    if recipe.swap is not None and recipe.swap.strength:
+        text = parse(swapped(recipe.prompt.text, recipe.swap.old, recipe.swap.new)).text
+        after = yield from said(wordings(text, recipe.steps), model, recipe.style)
+        changed = replace(wanted, said=after)
+    return Words(wanted, negative, nothing, changed)
 
 
 def said(found: Sequence[Wording], model: Parts, style: str | None = None) -> Task[Said]:

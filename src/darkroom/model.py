@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, 
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
+from darkroom.contracts.steering import Region, Swap, Toward
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -31,12 +33,12 @@ from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.picture.inputs import Inputs
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
-from darkroom.refine.upscale import NetworkUpscaler, passes
+from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
-from darkroom.wording.parse import parse
+from darkroom.wording.parse import parse, swapped
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 from darkroom.wording.wildcards import expanded
@@ -91,12 +93,14 @@ class Model:
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
         )
-        recipe = recipe.model_copy(update={"prompt": chosen(recipe.prompt, recipe.seed, inputs.wildcards)})
+        recipe = recipe.model_copy(update=said_in(recipe, inputs.wildcards))
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
             raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")
         wordings(parse(recipe.prompt.negative).text, recipe.steps)  # what cannot be read is refused here
+        for text in others_of(recipe):
+            wordings(parse(text).text, recipe.steps)
         check_names(recipe)
-        passes(recipe.upscale, self.upscaler)
+        doublings(recipe.upscale, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
 
@@ -109,6 +113,32 @@ class Model:
             mode="eager",
             dtype=str(self.dtype).removeprefix("torch."),
         )
+
+
+def said_in(recipe: Recipe, wildcards: Path | None) -> dict[str, Any]:
+    """The sentences of a recipe with their choices made, each by the seed and by what it is for."""
+    found: dict[str, Any] = {"prompt": chosen(recipe.prompt, recipe.seed, wildcards)}
+    if recipe.regions:
+        made = [expanded(region.prompt, f"{recipe.seed}/{region.box}", wildcards) for region in recipe.regions]
+        pairs = zip(recipe.regions, made, strict=True)
+        found["regions"] = tuple(Region.checked({**dict(region), "prompt": text}) for region, text in pairs)
+    if recipe.toward is not None:
+        text = expanded(recipe.toward.prompt, f"{recipe.seed}/toward", wildcards)
+        found["toward"] = Toward.checked({**dict(recipe.toward), "prompt": text})
+    if recipe.swap is not None:
+        text = expanded(recipe.swap.new, f"{recipe.seed}/swap", wildcards)
+        found["swap"] = Swap.checked({**dict(recipe.swap), "new": text})
+    return found
+
+
+def others_of(recipe: Recipe) -> list[str]:
+    """What a recipe says besides its prompt, which a swap makes another one. Raises BadInput for words not in it."""
+    found = [region.prompt for region in recipe.regions or ()]
+    if recipe.toward is not None:
+        found.append(recipe.toward.prompt)
+    if recipe.swap is not None:
+        found.append(swapped(recipe.prompt.text, recipe.swap.old, recipe.swap.new))
+    return found
 
 
 def chosen(prompt: Prompt, seed: int, wildcards: Path | None) -> Prompt:

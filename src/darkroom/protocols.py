@@ -162,6 +162,20 @@ class Start:
     drawn: Bool[Tensor, "1 height width"] | None = None
 
 
+# A part of a picture: left, top, right and bottom, as shares of its sides.
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a picture is to show: what is ``said`` of all of it; another thing it lies ``toward``, and how far; and
+    what is said of parts of it."""
+
+    said: Said
+    toward: tuple[Said, float] | None = None
+    regions: Sequence[tuple[Box, Said]] = ()
+
+
 # watch(level, x0) sees each clean estimate as it is made.
 Watch = Callable[[Level, Tensor], None]
 
@@ -173,7 +187,8 @@ class SynthesisSpec:
     ``spacing`` says at which times of the schedule so many steps begin, ``shift`` moves them towards the noise; None:
     as the picture's size asks. ``nothing`` is the empty sentence where the negative one is another; None: nothing is
     unwanted. ``start`` None: it begins with noise. ``variation`` is another seed, and how far the noise lies to that
-    one's; None: it is the seed's own. ``watch`` None: nobody looks.
+    one's; None: it is the seed's own. ``seamless`` says which edges meet: left with right, top with bottom. ``stream``
+    names the noise of this pass. ``watch`` None: nobody looks.
     """
 
     shape: tuple[int, int, int]  # channels, height, width of the latent
@@ -185,6 +200,8 @@ class SynthesisSpec:
     nothing: Conditioning | None = None
     start: Start | None = None
     variation: tuple[int, float] | None = None
+    seamless: tuple[bool, bool] = (False, False)
+    stream: str = ""
     watch: Watch | None = None
 
 
@@ -216,4 +233,7 @@ class Synthesizer(Network, Protocol):
     def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for what this network cannot be drawn with."""
 
-    def task(self, positive: Said, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...
+    def task(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...
+
+    def changes(self, latent: Latent, before: Said, after: Said, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
+        """Which cells of a picture would be others if another thing were said of it."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import AdapterUse, Environment, PictureFile, Recipe
 from darkroom.contracts.request import MAX_SEED, MAX_SIDE, Margins, Request
+from darkroom.contracts.steering import Region, Swap, Toward
 from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.picture.infotext import infotext, parse_infotext
 from darkroom.picture.metadata import read_infotext, read_recipe
@@ -42,9 +43,23 @@ VERDICTS = st.builds(
     ).map(tuple),
     tried=st.integers(1, 10_000),
 )
+SPOKEN = TEXT.filter(lambda s: bool(s.strip()))
+REGIONS = st.builds(
+    lambda prompt, left, top: Region(prompt=prompt, left=left, top=top, right=left + 0.3, bottom=top + 0.06),
+    SPOKEN,
+    st.floats(0, 0.7),
+    st.floats(0, 0.9),
+)
+STEERED = {
+    "regions": st.none() | st.lists(REGIONS, max_size=3).map(tuple),
+    "toward": st.none() | st.builds(Toward, prompt=SPOKEN, share=st.floats(0, 1)),
+    "swap": st.none() | st.builds(Swap, old=SPOKEN, new=TEXT, strength=st.floats(0, 1)),
+    "tile": st.sampled_from([None, "across", "down", "both"]),
+}
 DRAWN = st.builds(
     Recipe,
-    prompt=st.builds(Prompt, text=TEXT.filter(lambda s: bool(s.strip())), negative=TEXT),
+    **STEERED,
+    prompt=st.builds(Prompt, text=SPOKEN, negative=TEXT),
     seed=st.integers(0, MAX_SEED),
     width=SIDES,
     height=SIDES,
@@ -75,12 +90,12 @@ DRAWN = st.builds(
 )
 
 
-def enlarged(recipe: Recipe, upscale: int) -> Recipe:
+def enlarged(recipe: Recipe, upscale: int, hires: float | None) -> Recipe:
     """The recipe with its picture so much larger, if it may be."""
     if max(recipe.width, recipe.height) * upscale > MAX_SIDE:
         return recipe
     larger = {"width": recipe.width * upscale, "height": recipe.height * upscale}
-    return recipe.model_copy(update={**larger, "upscale": upscale})
+    return recipe.model_copy(update={**larger, "upscale": upscale, "hires": hires if upscale > 1 else None})
 
 
 def varied(recipe: Recipe, share: float, seed: int) -> Recipe:
@@ -99,7 +114,7 @@ def begun(recipe: Recipe, start: PictureFile, mask: PictureFile | None, strength
 FILE_NAMES = NAMES.map(lambda name: name.replace("/", "").replace("\\", "")).filter(lambda name: name not in ("", ".."))
 FILES = st.builds(PictureFile, name=FILE_NAMES, sha256=HASHES, width=st.integers(1, 9999), height=st.integers(1, 9999))
 MARGINS = st.builds(Margins, left=st.integers(1, 2048), bottom=st.integers(0, 2048))
-PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]))
+PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]), st.none() | st.floats(0, 1))
 ALONE = PLAIN | st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
 RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0, 1), st.none() | MARGINS)
 BROUGHT = ("init_image", "mask")

@@ -13,8 +13,9 @@ from PIL import Image as Pillow
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
+from darkroom.control.passes import evaluations_of
 from darkroom.engine import Engine
-from darkroom.generate import evaluations_of, picture, run
+from darkroom.generate import picture, run
 from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs

@@ -20,7 +20,7 @@ from darkroom.model import load
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
 from darkroom.protocols import Call
-from darkroom.refine.upscale import NetworkUpscaler, passes
+from darkroom.refine.upscale import NetworkUpscaler, doublings
 from tests.tiny import saved, tiny_model
 
 
@@ -77,9 +77,9 @@ def test_four_times_is_twice_two_times() -> None:
     recipe = model.resolve(Request(prompt="a fox", seed=1, steps=1, upscale=4))
     run(picture(recipe, model, moments.append), evaluate)
     assert seen == [("upscaler", (3, 64, 64)), ("upscaler", (3, 128, 128))]
-    assert [(m.step, m.steps) for m in moments if m.stage == "refine"] == [(0, 3), (1, 3), (2, 3)]
+    assert [(m.step, m.steps) for m in moments if m.stage == "refine"] == [(0, 2), (1, 2)]
     upscaler = model.upscaler
-    assert upscaler is not None and passes(4, upscaler) == [upscaler, upscaler] and passes(1, None) == []
+    assert upscaler is not None and doublings(4, upscaler) == [upscaler, upscaler] and doublings(1, None) == []
 
 
 def test_a_model_without_an_upscaler_says_so_before_it_draws(

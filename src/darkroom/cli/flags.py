@@ -30,10 +30,14 @@ def flags_of(contract: type[Contract], *, leaving_out: Collection[str]) -> type:
     for name, told in contract.model_fields.items():
         if name in leaving_out:
             continue
-        kinds = {shape.get("type") for shape in shapes[name].get("anyOf", [shapes[name]])} - {"null"}
+        kinds = {shape.get("type", "object") for shape in shapes[name].get("anyOf", [shapes[name]])} - {"null"}
         switch, written = kinds == {"boolean"}, " Written 0.1-0.9." if kinds == {"array"} else ""
-        kind: Any = bool if switch else Optional[_KINDS[kinds.pop()]]  # noqa: UP045 (a value here, not a type's name)
-        flag = Annotated[kind, Parameter(help=help_of(told.description) + written)]
+        one = shapes[name].get("flag")  # of a field that holds several, each of them given by itself
+        kind: Any = list[str] if one else str if "string" in kinds else bool if switch else _KINDS[kinds.pop()]
+        if not switch:
+            kind = Optional[kind]  # noqa: UP045 (a value here, not a type's name)
+        names = [f"--{one}"] if one else None
+        flag = Annotated[kind, Parameter(name=names, help=help_of(told.description) + written, negative_iterable=())]
         made.append((name, flag, field(default=False if switch else None)))
     ours = {"__module__": __name__}  # cyclopts opens no class of the standard library, which it would be of else
     return make_dataclass(f"{contract.__name__}Flags", made, frozen=True, kw_only=True, namespace=ours)

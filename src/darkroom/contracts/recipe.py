@@ -26,9 +26,11 @@ from darkroom.contracts.request import (
     Shift,
     Softness,
     Threshold,
+    Tile,
     can_be_drawn,
     check_start,
 )
+from darkroom.contracts.steering import Regions, Swap, Toward
 from darkroom.contracts.verdict import Verdict
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
@@ -103,6 +105,13 @@ class Recipe(Settings, Subject):
         None, description="How far its noise lies from the seed's to that of another seed. None: it is the seed's."
     )
     variation_seed: Seed | None = Field(None, description="That other seed. None: there was none.")
+    regions: Regions | None = Field(None, description="Prompts for parts of it. None: the one is for all of it.")
+    toward: Toward | None = Field(
+        None, description="Another prompt, and how far it lies towards it. None: there was none."
+    )
+    swap: Swap | None = Field(None, description="Words changed in the finished picture. None: there were none.")
+    tile: Tile | None = Field(None, description="Where its edges meet. None: nowhere.")
+    hires: Share | None = Field(None, description="How much of it was drawn anew once enlarged. None: nothing.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
@@ -134,6 +143,8 @@ class Recipe(Settings, Subject):
             raise BadInput("init_image without strength", "does not say how much was drawn anew", "give it")
         if (self.variation is None) != (self.variation_seed is None):
             raise BadInput("variation and variation_seed", "say something together only", "give both, or neither")
+        if self.hires is not None and self.upscale == 1:
+            raise BadInput(f"hires {self.hires:g}", "draws anew what was enlarged, and nothing was", "add upscale 2")
         if self.init_image is not None and self.mask is not None and self.mask.size != self.init_image.size:
             (wide, high), (width, height) = self.mask.size, self.init_image.size
             rule = f"is not as large as {self.init_image.name}, {width}x{height}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.steering import AnySwap, AnyToward, Regions
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -96,6 +97,7 @@ Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
 FileName = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
 Softness = Annotated[Whole, Field(ge=0, le=256)]
 Edge = Annotated[Whole, Field(ge=0, le=MAX_SIDE)]
+Tile = Literal["both", "across", "down"]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
 
@@ -213,6 +215,28 @@ class Request(Contract):
         None, description="How far to go from the seed's noise to that of another seed, 0 to 1. None: nowhere."
     )
     variation_seed: Seed | None = Field(None, description="That other seed. None: chosen anew.")
+    regions: Regions | None = Field(
+        None,
+        description="A prompt for a part of the picture, 'left half: a cat' or '0,0,0.5,1: a cat' (left, top, right, "
+        "bottom); several may be given. None: the one prompt is for all of it.",
+        json_schema_extra={"flag": "region"},
+    )
+    toward: AnyToward | None = Field(
+        None, description="Another prompt to go towards, and how far: 'a dog:0.3'. None: none."
+    )
+    swap: AnySwap | None = Field(
+        None,
+        description="Words of the prompt to change in the finished picture, and how much anew: 'blue->stormy:0.6'. "
+        "None: none.",
+    )
+    tile: Tile | None = Field(
+        None, description="Let the picture's edges meet: across, down or both. None: they do not."
+    )
+    hires: Share | None = Field(
+        None,
+        description="How much of the enlarged picture is drawn anew at its own size, 0 to 1. None: it is enlarged "
+        "only.",
+    )
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
     best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")

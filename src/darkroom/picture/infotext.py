@@ -41,6 +41,11 @@ _OPTIONAL = {
     "Guidance threshold": "guidance_threshold",
     "Variation seed strength": "variation",
     "Variation seed": "variation_seed",
+    "Regions": "regions",
+    "Toward": "toward",
+    "Swap": "swap",
+    "Edges meet": "tile",
+    "Hires denoising": "hires",
 }
 
 
@@ -164,7 +169,7 @@ def _plain(name: str) -> Any:
 
 
 def _told(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=dict, ensure_ascii=False)
 
 
 def _read(name: str, text: str) -> Any:

@@ -34,13 +34,13 @@ class NetworkUpscaler:
         return self.network(pixels[None].to(device, torch.float32)).clamp(0, 1)[0].contiguous()
 
 
-def passes(upscale: int, upscaler: Refiner | None) -> list[Refiner]:
+def doublings(upscale: int, upscaler: Refiner | None) -> list[Refiner]:
     """Who enlarges a picture so many times, one doubling after the other. Raises BadInput where nobody can."""
-    doublings = upscale.bit_length() - 1  # of 1, 2 and 4
-    if not doublings:
+    times = upscale.bit_length() - 1  # of 1, 2 and 4
+    if not times:
         return []
     if upscaler is None:
         rule = "is not possible: the model has no upscaler"
         fix = "leave it out, or take a model packed with one (`darkroom models pack --upscaler`)"
         raise BadInput(f"upscale {upscale}", rule, fix)
-    return [upscaler] * doublings
+    return [upscaler] * times

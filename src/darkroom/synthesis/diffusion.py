@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
@@ -24,14 +25,21 @@ from darkroom.protocols import (
     Said,
     SynthesisSpec,
     Task,
+    Wanted,
 )
 from darkroom.synthesis.combine import combining, standing
 from darkroom.synthesis.guidance import guided, kept, led_away, switched, together, watched
+from darkroom.synthesis.mixing import regional, seamless, turned
 from darkroom.synthesis.noise import Between, RectifiedFlow, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.synthesis.spacing import begun, spaced
 
+CHANGED_AT, LOOKS, CHANGED = (
+    0.8,
+    4,
+    0.35,
+)  # where and how often two sentences are compared; share of their largest difference
 TRAINED_SIDE = 16  # latent cells a side of the training pictures; larger ones need more noise
 
 
@@ -62,37 +70,66 @@ class DiffusionSynthesizer:
             rule = "is within the network, and this one has it the plain way"
             raise BadInput("the guidance of a flow map", rule, "leave all but its strength out")
 
-    def task(self, positive: Said, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]:
+    def task(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]:
         """From noise, or from a start between noise and a latent, to a latent."""
         shift = shift_for(spec.shape) if spec.shift is None else spec.shift
         still = standing(spec.guidance, spec.steps)
         levels = spaced(self.schedule, spec.steps + still, shift, spec.spacing)
         x, path = started(spec, seed, levels, still)
         ask = self._guided if self.network.config.flow_map is None else self._mapped
-        denoise = yield from ask(positive, negative, spec, levels[still:])
+        denoise = yield from ask(wanted, negative, spec, levels[still:])
+        if any(spec.seamless):
+            denoise = seamless(denoise, *spec.seamless)
         if spec.start is not None and spec.start.drawn is not None:
             denoise = kept(denoise, spec.start.latent, spec.start.drawn)
         if spec.watch is not None:
             denoise = watched(denoise, spec.watch)
-        return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, "steps")))
+        return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, f"steps{spec.stream}")))
 
-    def _guided(self, positive: Said, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+    def _guided(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
         """A plain denoiser's estimate with classifier-free guidance around it."""
-        plus, minus = yield from together(self._said(positive, levels), self._said(negative, levels))
+        plus, minus = yield from together(self._wanted(wanted, levels), self._said(negative, levels))
         how = spec.guidance
         return guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
 
-    def _mapped(self, positive: Said, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+    def _mapped(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
         """A flow map's estimate; three evaluations in place of one where something is unwanted."""
         scale = spec.guidance.scale
         if spec.nothing is None:
-            return (yield from self._said(positive, levels, scale))
+            return (yield from self._wanted(wanted, levels, scale))
         led, nothing, minus = yield from together(
-            self._said(positive, levels, scale),
+            self._wanted(wanted, levels, scale),
             self._said([(0, spec.nothing)], levels, 1.0),
             self._said(negative, levels, 1.0),
         )
         return led_away(led, nothing, minus, scale, GUIDED_TIMES)
+
+    def changes(self, latent: Latent, before: Said, after: Said, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
+        """Where two sentences want different things of a picture (DiffEdit, arXiv:2210.11427, step 1): it is noised to
+        one level a few times, and both are asked; a cell changes where they are far apart, or where a neighbour's are.
+        """
+        level = self.schedule.level(CHANGED_AT)
+        plain = None if self.network.config.flow_map is None else 1.0
+        one, other = yield from together(self._said(before, [level], plain), self._said(after, [level], plain))
+        noise = SeededNoise(seed, "changes")
+        noised = [level.alpha * latent + level.sigma * noise.draw(latent.shape) for _ in range(LOOKS)]
+        found = yield from together(*(ask(x, level) for x in noised for ask in (one, other)))
+        apart = torch.stack([(a - b).abs().mean(0, keepdim=True) for a, b in zip(found[::2], found[1::2], strict=True)])
+        smooth = F.avg_pool2d(F.pad(apart.mean(0, keepdim=True), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        low, high = smooth.min(), smooth.max()
+        far = (smooth - low > CHANGED * (high - low)).float()
+        return F.max_pool2d(far, 3, stride=1, padding=1)[0] > 0
+
+    def _wanted(self, wanted: Wanted, levels: Sequence[Level], guidance: float | None = None) -> Task[Denoise]:
+        """The estimate of everything that is wanted, in one."""
+        others = [] if wanted.toward is None else [wanted.toward[0]]
+        others += [said for _, said in wanted.regions]
+        whole, *more = yield from together(*(self._said(said, levels, guidance) for said in (wanted.said, *others)))
+        if wanted.toward is not None:
+            whole = turned(whole, more.pop(0), wanted.toward[1])
+        if not wanted.regions:
+            return whole
+        return regional(whole, [(box, one) for (box, _), one in zip(wanted.regions, more, strict=True)])
 
     def _said(self, said: Said, levels: Sequence[Level], guidance: float | None = None) -> Task[Denoise]:
         """The estimate given what is said, which may be another thing from a step on."""
@@ -155,10 +192,10 @@ def started(spec: SynthesisSpec, seed: int, levels: Sequence[Level], still: int)
     At full strength what is drawn begins with noise alone, as without a start, and what is kept with the latent under
     it; below that everything does, and on the way. ``still`` steps of the levels nothing moves, at full strength.
     """
-    noise: NoiseSource = SeededNoise(seed, "start")
+    noise: NoiseSource = SeededNoise(seed, f"start{spec.stream}")
     if spec.variation is not None:
         other, share = spec.variation
-        noise = Between(noise, SeededNoise(other, "start"), share)
+        noise = Between(noise, SeededNoise(other, f"start{spec.stream}"), share)
     start = spec.start
     if start is None:
         return initial_noise(noise, spec.shape, levels[0]), levels[still:]

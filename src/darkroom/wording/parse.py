@@ -10,6 +10,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from darkroom.contracts.errors import BadInput, shown
+from darkroom.contracts.prompt import MAX_TEXT
+
 # Control characters say nothing to a model. Bidirectional embeddings, overrides and isolates only reorder the display,
 # of every line that quotes the prompt too; without them right-to-left text keeps its letters in the order typed.
 # Whitespace among the controls (newline, tab) is kept here and becomes a space below.
@@ -39,3 +42,20 @@ def _clean(text: str) -> str:
 def words_of(text: str) -> set[str]:
     """The words of a caption or prompt in lower case, as it is looked up whether a word was ever seen."""
     return {word for part in text.split() if (word := part.strip(".,;:!?()[]\"'").lower())}
+
+
+def swapped(text: str, old: str, new: str) -> str:
+    """A prompt with words of it changed wherever they stand by themselves, in whatever case.
+
+    Raises BadInput where they are not in it, and where nothing or too much is left.
+    """
+    text, old, new = _clean(text), _clean(old), _clean(new)
+    before, after = (r"(?<!\w)" if re.match(r"\w", old) else ""), (r"(?!\w)" if re.search(r"\w\Z", old) else "")
+    found, count = re.subn(before + re.escape(old) + after, lambda _: new, text, flags=re.IGNORECASE)
+    if not count:
+        rule = f"swaps words that are not in the prompt {shown(text)}"
+        raise BadInput(f"the swap of {shown(old)}", rule, "name words that stand in it")
+    if not found.strip(" ,.") or len(found) > MAX_TEXT:
+        rule = "leaves nothing to draw" if len(found) <= MAX_TEXT else f"makes a prompt of over {MAX_TEXT} characters"
+        raise BadInput(f"the swap of {shown(old)}", rule, "say what stands in its place, in a few words")
+    return found
