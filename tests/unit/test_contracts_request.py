@@ -24,7 +24,7 @@ def test_a_text_is_a_prompt() -> None:
 
 def test_nothing_but_the_prompt_is_decided() -> None:
     request = Request(prompt=Prompt(text="a fox"))
-    untouched = {"verify": False, "best_of": 1, "retry": 0}  # the judge is not asked
+    untouched = {"verify": False, "best_of": 1, "retry": 0, "verbatim": False}  # the judge is not asked
     assert {name: value for name, value in request if value is not None and name != "prompt"} == {
         "model": "default",
         **untouched,
@@ -66,7 +66,7 @@ def test_requests_are_frozen() -> None:
             "unknown Request field 'widht'; did you mean 'width'? "
             "known: best_of, guidance, guidance_interval, guidance_method, guidance_rescale, guidance_threshold, "
             "height, init_image, mask, mask_blur, model, outpaint, prompt, retry, sampler, seed, shift, spacing, "
-            "steps, strength, style, upscale, variation, variation_seed and 2 more",
+            "steps, strength, style, upscale, variation, variation_seed and 3 more",
         ),
         ({"steps": 0, "seed": -1}, "seed -1 is below 0; try 0. Also: steps 0 is below 1; try 1"),
     ],

@@ -39,3 +39,8 @@ def _clean(text: str) -> str:
 def words_of(text: str) -> set[str]:
     """The words of a caption or prompt in lower case, as it is looked up whether a word was ever seen."""
     return {word for part in text.split() if (word := part.strip(".,;:!?()[]\"'").lower())}
+
+
+def styled(text: str, style: str | None) -> str:
+    """The sentence with its style said the way captions say it; None adds nothing."""
+    return text if style is None else f"{text}, {style}"
