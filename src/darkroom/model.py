@@ -91,7 +91,6 @@ class Model:
         )
         told: dict[str, object] = {"prompt": chosen(recipe.prompt, recipe.seed, inputs.wildcards)}
         told |= {"written": written, "saved_style": saved_style}
-        told |= {"verbatim": True} if written is not None else {}  # what was read is not read a second time
         recipe = recipe.model_copy(update=told)
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
             raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")

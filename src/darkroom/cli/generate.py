@@ -164,9 +164,10 @@ def _refuse_blank(kind: str, named: str, model: str) -> None:
     from darkroom.synthesis.combine import METHODS
     from darkroom.synthesis.samplers import SAMPLERS
     from darkroom.synthesis.spacing import SPACINGS
+    from darkroom.wording.stylefile import read_styles, styles_file
 
     tables: dict[str, Iterable[str]] = {"sampler": SAMPLERS, "spacing": SPACINGS, "guidance_method": METHODS}
-    known = tables[kind] if kind in tables else read_card(folder_of(model)).styles
+    known = tables[kind] if kind in tables else [*read_card(folder_of(model)).styles, *read_styles(styles_file())]
     raise unknown(kind.replace("_", " "), named, known)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from darkroom.contracts.contract import Contract, Text
 from darkroom.contracts.errors import BadInput, shown
@@ -58,7 +58,9 @@ def composed(text: str, parts: Mapping[str, str]) -> str:
     told = re.sub(r"(?<!\\)[\s.,;]{1,20}$", "", text[-20:]) if text else ""
     said = text[:-20] + told
     subject = words.pop("subject", "")
-    one = bool(subject) or not set(",.") & set(said)  # it has no second part that "in a forest" would be said of
+    one = bool(subject) or not re.search(
+        r"[,.](?:\s|$)", said
+    )  # it has no second part that "in a forest" would be said of
     said = ", ".join(part for part in (said, subject) if part)
     view = words.get("composition", "")
     if view.endswith(" of"):
@@ -75,8 +77,10 @@ def _part(name: str, value: Any) -> str:
         raise BadInput(f"{name} {shown(value)}", "is not text", "give it in quotes")
     if not value.strip():
         raise BadInput(f"{name} {shown(value)}", "is blank", "say something, or leave it out")
-    if not re.search(r"\w", value) or "\0" in value:
-        raise BadInput(f"{name} {shown(value)}", "holds no word, or a NUL", "say it in words, or leave it out")
+    if "\0" in value:
+        raise BadInput(name, f"holds a NUL character at position {value.index(chr(0))}", "remove it")
+    if not re.search(r"\w", value):
+        raise BadInput(f"{name} {shown(value)}", "holds no word", "say it in words, or leave it out")
     if len(value) > MAX_TEXT:
         raise BadInput(name, f"is too long ({len(value)} characters)", f"give at most {MAX_TEXT}")
     return value
@@ -88,6 +92,10 @@ Told = Annotated[Text | None, Field(max_length=MAX_TEXT, exclude=True)]
 
 class Prompt(Contract):
     """What to draw, and what to keep out. Its parts, where given, are put into one text: see :func:`composed`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"required": [], "anyOf": [{"required": [name]} for name in ("text", *PARTS)]}
+    )
 
     text: Annotated[
         Text,

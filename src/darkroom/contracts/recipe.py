@@ -98,7 +98,7 @@ class Recipe(Settings, Subject):
     saved_style: Name | None = Field(
         None, description="The saved style it was asked for in; what that says is in the recipe. None: none."
     )
-    verbatim: bool = Field(False, description="Whether the prompt is drawn as it stands, never reduced.")
+    verbatim: bool = Field(False, description="Whether it was asked for as it is written, talk and all.")
     init_image: PictureFile | None = Field(None, description="The picture it started from. None: noise alone.")
     strength: Share | None = Field(None, description="How much of that was drawn anew. None: there was none.")
     mask: PictureFile | None = Field(None, description="Where it was drawn: white. None: everywhere.")
@@ -177,6 +177,7 @@ class Recipe(Settings, Subject):
     def request(self) -> Request:
         """The request that makes this picture again. Of pictures it has but names: who opens them compares hashes."""
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
+        told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
         return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
 
 

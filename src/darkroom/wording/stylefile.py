@@ -88,7 +88,7 @@ def _parsed(text: str, path: Path) -> dict[str, dict[str, Any]]:
         ) from error
     for name, table in told.items():
         if not isinstance(table, dict):
-            found = re.search(rf"^\s*{re.escape(name)}\s*=", text, re.MULTILINE)
+            found = re.search(rf"^[ \t]*{re.escape(name)}[ \t]*=", text, re.MULTILINE)
             number = str(text.count("\n", 0, found.start() if found else 0) + 1)
             raise BadFile(f"line {number} of {path}", f"says {name} of no style", "write it under a name: [noir]")
     return told

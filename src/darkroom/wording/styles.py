@@ -151,7 +151,7 @@ def worded(request: Request, styles: Collection[str], file: Path | None) -> Word
         return Worded(request, text if left != text else None, None)
     saved = style_named(name, file)
     if saved is None:
-        raise unknown("style", name, [*styles, *(read_styles(file) if file is not None else ())])
+        raise unknown("style", name, {*styles, *(read_styles(file) if file is not None else ())})
     inner = saved.settings.get("style")
     if inner is not None and inner not in styles:
         raise unknown(f"style of the saved style {shown(name)},", inner, styles)

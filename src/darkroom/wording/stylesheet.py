@@ -13,6 +13,7 @@ from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.wording.styles import SavedStyle
 
 MAX_FILE = 16 * 1024 * 1024  # bytes
+_FIX = "give A1111's styles.csv: name,prompt,negative_prompt"
 _ADAPTER = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>]{1,300}>,?")
 _BRACE = re.compile(r"\{prompt\}|\\.|[{}|]", re.DOTALL)
 
@@ -47,21 +48,26 @@ def _plain(text: str) -> str:
     return _BRACE.sub(lambda brace: brace[0] if len(brace[0]) > 1 else "\\" + brace[0], text)
 
 
+def _foreign(path: Path) -> BadFile:
+    return BadFile(f"{path}", "does not begin with the columns name,prompt,negative_prompt", _FIX)
+
+
 def rows_of(path: Path) -> Iterator[StyleRow]:
     """The rows of a file. Raises BadFile for what is no such file."""
-    fix = "give A1111's styles.csv: name,prompt,negative_prompt"
     try:
         if path.stat().st_size > MAX_FILE:
-            raise BadFile(f"{path}", f"is larger than {MAX_FILE // 2**20} MB", fix)
+            raise BadFile(f"{path}", f"is larger than {MAX_FILE // 2**20} MB", _FIX)
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", fix) from error
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", _FIX) from error
     rows = csv.reader(io.StringIO(text.replace("\0", ""), newline=""), strict=True)
     names: list[str] | None = None
     while True:
         try:
             cells = next(rows, None)
         except csv.Error as error:
+            if names is None:
+                raise _foreign(path) from error
             yield StyleRow(rows.line_num, "", "", "", f"cannot be read ({error})")
             continue
         if cells is None:
@@ -71,7 +77,7 @@ def rows_of(path: Path) -> Iterator[StyleRow]:
         if names is None:
             names = [cell.strip().lower() for cell in cells]
             if not {"name", "prompt"} <= set(names):
-                raise BadFile(f"{path}", "does not begin with the columns name,prompt,negative_prompt", fix)
+                raise _foreign(path)
         elif len(cells) > len(names):
             yield StyleRow(rows.line_num, "", "", "", f"has {len(cells)} cells, and there are {len(names)} columns")
         else:
@@ -79,4 +85,4 @@ def rows_of(path: Path) -> Iterator[StyleRow]:
             name, words, against = (told.get(key, "") for key in ("name", "prompt", "negative_prompt"))
             yield StyleRow(rows.line_num, name.strip(), words, against)
     if names is None:
-        raise BadFile(f"{path}", "is empty", fix)
+        raise BadFile(f"{path}", "is empty", _FIX)

@@ -232,7 +232,10 @@ def lines_of(view: View) -> list[str]:
         told = ", ".join(f"{name} {value}" for name, value in view.settings.items())
         lines.append(_line("style", f"{view.saved_style}, saved{'; ' + told if told else ''}"))
     lines += [_line("style", f"{view.style}, the model's own")] if view.style is not None else []
-    lines += [_line("chosen", f"{c.written} -> {c.made or 'nothing'}   (seed {view.seed})") for c in view.choices]
+    lines += [
+        _line("chosen", f"{_short(c.written)} -> {_short(c.made) or 'nothing'}   (seed {view.seed})")
+        for c in view.choices
+    ]
     for spells, against in ((view.spells, False), (view.against, True)):
         for spell in spells:
             lines += ["", *_spell_lines(view, spell, switching=len(spells) > 1, against=against)]
@@ -259,8 +262,12 @@ def _spell_lines(view: View, spell: Spell, *, switching: bool, against: bool) ->
     return lines
 
 
+def _short(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _some(words: Sequence[str], most: int = 12, joint: str = " ") -> str:
-    short = [word if len(word) <= 30 else word[:29] + "…" for word in words[:most]]
+    short = [_short(word, 30) for word in words[:most]]
     return joint.join(short) + (f" … and {len(words) - most} more" if len(words) > most else "")
 
 
