@@ -1,6 +1,6 @@
 """The commands of a guide, run as they stand, and the pictures they draw on one sheet.
 
-python -m tests.guides docs/starting-points.md    # redraws docs/pictures/starting-points.png, shows again what is printed
+python -m tests.guides docs/starting-points.md    # redraws its pictures, and shows anew what its commands print
 """
 
 from __future__ import annotations

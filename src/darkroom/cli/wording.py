@@ -75,6 +75,8 @@ def prompt(
     from darkroom.wording.anatomy.view import lines_of, view_of
     from darkroom.wording.stylefile import styles_file
 
+    if prompt is None and not given(parts):
+        raise BadInput("no prompt", "was given", 'say what to look at: darkroom prompt "a red fox"')
     said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
     asked = {"prompt": said, "style": style, "seed": seed, "steps": steps, "verbatim": verbatim, "model": model}
     request = Request.checked(asked, flags=True)
