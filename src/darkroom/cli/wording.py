@@ -222,6 +222,9 @@ def style_import(file: Path, *, replace: bool = False, model: str = "default", j
     path = styles_file()
     saved, failed = [], {}
     for row in rows_of(file):
+        if row.empty:
+            print(f"{'note':<12}line {row.line}: {row.name!r} says nothing and is left out", file=sys.stderr)
+            continue
         try:
             _save(path, row.name, row.style(), replace=replace, model=model)
             saved.append(row.name)

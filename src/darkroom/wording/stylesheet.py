@@ -33,7 +33,12 @@ class StyleRow:
         if self.broken:
             raise BadInput(f"the row {self.broken}", fix="correct it in the file")
         words = {"prompt": self.prompt, "negative": self.negative}
-        return SavedStyle.checked({name: _plain(text).strip(" ,\r\n\t") for name, text in words.items()})
+        return SavedStyle.checked({name: _plain(text).strip(" ,") for name, text in words.items()})
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is a heading between others, as people make them: a name that says nothing."""
+        return not self.broken and not self.prompt.strip() and not self.negative.strip()
 
     @property
     def notes(self) -> list[str]:
@@ -44,7 +49,7 @@ class StyleRow:
 
 def _plain(text: str) -> str:
     """Words of another program: adapters are none, and braces are no choices."""
-    text = _ADAPTER.sub("", text)
+    text = " ".join(_ADAPTER.sub("", text).split())
     return _BRACE.sub(lambda brace: brace[0] if len(brace[0]) > 1 else "\\" + brace[0], text)
 
 

@@ -21,6 +21,7 @@ ROLES = (
 _NAMED = {"camera": "composition"}  # what the judge calls otherwise
 _PREPOSITION = r"(?:in|on|at|by|near|inside|outside|under|through|across|along|against|beside|among|within|with)"
 _INTO = re.compile(rf"\b{_PREPOSITION} $")
+_THERE = re.compile(r"(?:in|at|on|near|inside|outside|under|across) (?:[\w'-]+ ){0,3}[\w'-]+$")
 _LONGEST = 9  # characters of a preposition and a space
 _SETTINGS = frozenset({"snow", "night sky", "sunset", "city", "forest", "sea", "room"})
 
@@ -47,7 +48,7 @@ _FRAMES = _any(
     waist up, cent(?:er|re)d, in the (?:cent(?:er|re)|middle), symmetric(?:al)?, symmetry, rule of thirds,
     negative space,
     (?:shallow )?depth of field, bokeh, [0-9]{2,3} ?mm(?: lens)?, isometric(?: view)?, panorama, panoramic, top-down,
-    overhead, close up, closeup, (?:medium|long|establishing|full) shot, telephoto, tilt[- ]shift, wide view,
+    overhead, vignette, close up, closeup, (?:medium|long|establishing|full) shot, telephoto, tilt[- ]shift, wide view,
     from below,
     from behind, from the side, from far away, filling the frame"""
 )
@@ -65,15 +66,19 @@ _LOOKS = _any(
     cubis[mt], surreal(?:is[mt])?, art nouveau, art deco, film noir, noir, vintage, retro,
     minimalis[mt]\\w*, low[- ]poly,
     voxel, claymation, origami, stained glass, graffiti, ukiyo-e, concept art, digital (?:art|painting), oil on canvas,
-    drawing, illustration, painting, sketch, render(?:ing)?, print, clip-?art, sticker, icon, logo, emoji, cinematic,
-    steampunk, cyberpunk, gothic, baroque, psychedelic, pop art, abstract"""
+    drawing, illustration, painting, sketch, render(?:ing)?, print, clip-?art, sticker, icon, logo, emoji,
+    (?:film |cinematic )?still, cinematic, hyper-?realis(?:m|tic), unreal engine, octane(?: render)?,
+    (?:vivid|vibrant)(?: colou?rs)?, colou?rful, monochrome, by (?!the |an? )[a-z-]{2,20} [a-z-]{2,20}, steampunk,
+    cyberpunk, gothic, baroque, psychedelic, pop art, abstract"""
 )
 _FLAWS = _any(
     r"""blurry, blurred, noisy, grainy, (?:low|bad|poor|worst) quality, cropped, cut off at the edge,
     (?:the )?picture is (?:blurry|noisy), (?:the )?quality is low, masterpiece, (?:best|high|highest|top|good) quality,
     (?:very |highly |ultra |extremely |insanely |intricately )?detailed, (?:intricate|fine) details?, [48]k, uhd, hdr?,
     (?:high|ultra) resolution, hi-?res, sharp(?: focus)?, in focus, award[- ]winning, trending on [a-z]+, beautiful,
-    stunning, gorgeous, professional, absurdres, perfect, amazing, clean, crisp, flawless"""
+    ugly, deformed, disfigured, mutated, distorted, bad [a-z]+, (?:extra|missing) (?:fingers|limbs|arms|legs),
+    watermark, signature, (?:jpeg )?artifacts, stunning, gorgeous, professional,
+    absurdres, perfect, amazing, clean, crisp, flawless"""
 )
 _LEFT = tuple(
     (re.compile(rf"(?<![\w'-]){pattern}(?![\w'-])"), role)
@@ -135,7 +140,8 @@ def roles_of(facts: Facts) -> list[Part]:
             taken.take(_placed(part, said))
     for match in _REST.finditer(taken.left):
         if not set(match[0].split()) <= _SMALL:
-            taken.take(Part("other", *match.span()))
+            into = _THERE.match(match[0])
+            taken.take(Part("setting" if into else "other", *match.span()))
     return sorted((_trimmed(part, said) for part in taken.parts), key=lambda part: part.start)
 
 

@@ -225,9 +225,9 @@ def _in_order(text: str) -> list[str]:
 
 def lines_of(view: View) -> list[str]:
     """A view in plain words."""
-    lines = [_line("prompt", view.prompt)]
-    lines += [_line("written", view.written)] if view.written is not None else []
-    lines += [_line("negative", view.negative)] if view.negative else []
+    lines = [_line("prompt", _flat(view.prompt))]
+    lines += [_line("written", _flat(view.written))] if view.written is not None else []
+    lines += [_line("negative", _flat(view.negative))] if view.negative else []
     if view.saved_style is not None:
         told = ", ".join(f"{name} {value}" for name, value in view.settings.items())
         lines.append(_line("style", f"{view.saved_style}, saved{'; ' + told if told else ''}"))
@@ -260,6 +260,11 @@ def _spell_lines(view: View, spell: Spell, *, switching: bool, against: bool) ->
     for role in spell.roles:
         lines.append(_line(role.role, role.text + _aside(role)))
     return lines
+
+
+def _flat(text: str) -> str:
+    """On one line."""
+    return " ".join(text.split())
 
 
 def _short(text: str, most: int = 120) -> str:
