@@ -39,6 +39,8 @@ from darkroom.wording.reduce import reduced
          "a snowman. The background should be light blue."),
         ("Would you mind drawing me a unicorn with a crown?", "a unicorn with a crown"),
         ("Can you make it so that a fox is next to a dog?", "a fox is next to a dog"),
+        ("Would you please be so kind as to draw a fox", "a fox"),
+        ("I need two foxes. Make sure they're next to each other. Thanks!", "two foxes, next to each other"),
         ("What about a green car?", "a green car"),
         ("Please, a dog!", "a dog"),
         ("/imagine prompt: a fox", "a fox"),

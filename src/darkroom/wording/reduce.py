@@ -63,6 +63,7 @@ _WISHED = "|".join(
         rf"(?:can|could|may|might){_S}(?:i|we)(?:{_S}please)?{_S}(?:have|get|see)",
     )
 )
+_KIND = rf"(?:{_S}be{_S}(?:so{_S}kind(?:{_S}as)?|kind{_S}enough|able){_S}to)?"
 _IT = rf"(?:it|this|that|them|the{_S}(?:picture|image))"
 _BE = rf"(?:{_S}(?:to{_S}be|to{_S}look|be|look|all))?"
 _MUST = rf"(?:should|must|needs?{_S}to|has{_S}to|have{_S}to|ought{_S}to)(?:{_S}(?:also|please))?"
@@ -72,7 +73,7 @@ _REMARKS = "|".join(  # about the picture: what follows is said of it
         rf"(?:like|love|want|need|prefer){_S}{_IT}{_BE}",
         rf"(?:and{_S}|but{_S}|also{_S})?(?:it|this|they|the{_S}(?:picture|image)){_S}{_MUST}{_S}(?:be|look)",
         rf"(?:and{_S}|but{_S}|also{_S})?(?:please{_S})?(?:make|draw|do|have|put|set|create|keep){_S}(?:it|them)(?:{_S}so{_S}that|{_BE})",
-        rf"(?:and{_S}|but{_S}|also{_S})?(?:please{_S})?make{_S}sure(?:{_S}that)?{_S}(?:it's|(?:it|they){_S}(?:is|are|looks?))",
+        rf"(?:and{_S}|but{_S}|also{_S})?(?:please{_S})?make{_S}sure(?:{_S}that)?{_S}(?:it's|they're|(?:it|they){_S}(?:is|are|looks?))",
     )
 )
 _HAS = (
@@ -92,7 +93,7 @@ _OPENERS = (
     _begins(rf"{_GREETED}(?=\s{{0,9}}(?:[,;:–-]|$)|{_S}{_OPENS})"),
     _begins(rf"/imagine(?:{_S}prompt)?\s{{0,3}}:?"),
     _begins(rf"(?:please|pls|plz|kindly)(?=\s{{0,9}}[,:]|{_S}(?:{_MAKE}|{_NAMED}|paint|sketch|render|design|illustrate|{_OPENS})\b|$)"),
-    _begins(rf"(?:{_ASKED})(?:{_S}{_ADVERB}){{0,4}}(?:{_S}{_MAKE}\b{_ME}?(?:{_S}it{_S}so{_S}that)?)?(?![\w'])"),
+    _begins(rf"(?:{_ASKED})(?:{_S}{_ADVERB}){{0,4}}{_KIND}(?:{_S}{_MAKE}\b{_ME}?(?:{_S}it{_S}so{_S}that)?)?(?![\w'])"),
     _begins(rf"would{_S}you{_S}mind(?:{_S}{_MAKING}{_ME}?)?(?![\w'])"),
     _begins(rf"(?:{_WISHED})(?:{_S}{_ADVERB})?{_THING}"),
     _begins(rf"(?:draw|make|create|generate|produce|give|get|bring|send)(?:{_S}please)?{_ME}(?:{_S}please)?(?![\w'])"),
