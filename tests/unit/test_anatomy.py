@@ -12,11 +12,13 @@ from darkroom.cards import EMBEDDED, read_card, read_tokenizer
 from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request
+from darkroom.data.scenes.anchors import wearables
 from darkroom.wording.anatomy.facts import facts_of
 from darkroom.wording.anatomy.nearest import distance, near
 from darkroom.wording.anatomy.roles import roles_of
 from darkroom.wording.anatomy.view import View, lines_of, view_of
 from darkroom.wording.tokenizer import Tokenizer
+from darkroom.wording.vocabulary import WORN, core
 from darkroom.wording.wildcards import expanded, expanded_telling
 
 
@@ -91,6 +93,10 @@ def test_nothing_is_near_to_what_is_far() -> None:
 def test_distances_are_those_of_optimal_string_alignment(one: str, other: str, slips: int) -> None:
     assert distance(one, other, 9) == distance(other, one, 9) == slips
     assert distance(one, other, 1) == min(slips, 2)
+
+
+def test_what_can_be_worn_is_what_heads_are_drawn_with() -> None:
+    assert {core()[concept].word for concept, _ in wearables()} == WORN
 
 
 def test_choices_are_told_as_they_were_made() -> None:
