@@ -25,7 +25,7 @@ NO_SETTINGS = frozenset(
     re.split(
         r",\s+",
         """prompt, seed, model, init_image, strength, mask, mask_blur, outpaint, variation, variation_seed, verify,
-        best_of, retry, verbatim""",
+        best_of, retry, verbatim, regions, toward, swap""",
     )
 )
 """Fields of a request that say what is drawn, and from what, rather than how."""
