@@ -19,11 +19,12 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from darkroom.cards import EMBEDDED
 from darkroom.contracts.request import Request
 from darkroom.generate import picture, run
 from darkroom.judge.expect import Expectation, Wanted
 from darkroom.judge.judge import CARD, WEIGHTS, WORDS, Judge, load_judge, save_judge
-from darkroom.model import EMBEDDED, load
+from darkroom.model import load
 from darkroom.nn.matching import reader_config
 from darkroom.training.objectives.judge import JudgeTraining, detector_config
 from darkroom.wording.tokenizer import Tokenizer

@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from darkroom.cards import EMBEDDED
 from darkroom.contracts.errors import DarkroomError
 from darkroom.data.halved import KEPT, SharpPictures, area, cubic
 from darkroom.data.stock import built
 from darkroom.data.stock.pack import Pack
-from darkroom.model import EMBEDDED
 from darkroom.nn.autoencoder import Autoencoder
 from darkroom.nn.upscaler import Upscaler, UpscalerConfig, bicubic
 from darkroom.refine.upscale import NetworkUpscaler

@@ -1,6 +1,6 @@
 """The commands of a guide, run as they stand, and the pictures they draw on one sheet.
 
-python -m tests.guides docs/starting-points.md    # redraws docs/pictures/starting-points.png
+python -m tests.guides docs/starting-points.md    # redraws its pictures, and shows anew what its commands print
 """
 
 from __future__ import annotations
@@ -20,36 +20,55 @@ from darkroom.picture.read import read
 from darkroom.picture.sheet import contact_sheet
 
 ROOT = Path(__file__).parents[1]
-_BLOCK = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CELL = 192  # pixels a side
 
 
 def commands(guide: Path) -> list[list[str]]:
     """The command lines of its blocks, in order."""
-    lines = [line for block in _BLOCK.findall(guide.read_text(encoding="utf-8")) for line in block.splitlines()]
-    return [shlex.split(line) for line in lines if line.strip()]
+    return [shlex.split(line) for lines, _ in _steps(guide) for line in lines]
 
 
-def followed(guide: Path, folder: Path) -> list[tuple[str, Path]]:
+def _steps(guide: Path) -> list[tuple[list[str], str | None]]:
+    """Its blocks of command lines, each with what the block of text after it shows the last of them to print; None:
+    there is none."""
+    blocks = _BLOCK.findall(guide.read_text(encoding="utf-8"))
+    after = [*(text if kind == "text" else None for kind, text in blocks[1:]), None]
+    steps = zip(blocks, after, strict=True)
+    return [([line for line in text.splitlines() if line.strip()], out) for (kind, text), out in steps if not kind]
+
+
+def followed(guide: Path, folder: Path, *, anew: bool = False) -> list[tuple[str, Path]]:
     """Runs the commands in a folder; the pictures they drew, each with the name of its own folder.
 
-    Raises RuntimeError, with what it said, for the first that fails.
+    Raises RuntimeError, with what it said, for the first that fails, or prints something else than the guide shows;
+    ``anew`` writes that into the guide instead.
     """
     drawn: list[tuple[str, Path]] = []
-    for program, *arguments in commands(guide):
-        start = [sys.executable, "-m", "darkroom.cli"] if program == "darkroom" else [sys.executable]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        done = subprocess.run([*start, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{shlex.join([program, *arguments])}\n{done.stderr}")
-        drawn += [(Path(line).parent.name, folder / line) for line in done.stdout.splitlines()]
+    for lines, shown in _steps(guide):
+        for line in lines:
+            program, *arguments = shlex.split(line)
+            start = [sys.executable, "-m", "darkroom.cli"] if program == "darkroom" else [sys.executable]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DARKROOM_CONFIG": str(folder / "config")}
+            done = subprocess.run([*start, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{line}\n{done.stderr}")
+            if arguments[:1] == ["generate"]:
+                drawn += [(Path(path).parent.name, folder / path) for path in done.stdout.splitlines()]
+        if shown is not None and anew:
+            text = guide.read_text(encoding="utf-8")
+            guide.write_text(
+                text.replace(f"{lines[-1]}\n```\n\n```text\n{shown}", f"{lines[-1]}\n```\n\n```text\n{done.stdout}", 1)
+            )
+        elif shown is not None and done.stdout.strip() != shown.strip():
+            raise RuntimeError(f"{line}\nprints\n{done.stdout}and not\n{shown}")
     return drawn
 
 
 def main() -> None:
     guide = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        drawn = followed(guide, Path(folder))
+        drawn = followed(guide, Path(folder), anew=True)
         pixels = [read(path) for _, path in drawn]
         high = [Image.fromarray(p).resize((p.shape[1] * CELL // p.shape[0], CELL)) for p in pixels]
         wide = max(image.width for image in high)

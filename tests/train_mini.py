@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from toys import sprite_table
 
 import darkroom
+from darkroom.cards import EMBEDDED
 from darkroom.data.scenes.spec import FULL, Photo
 from darkroom.data.stock import tables
 from darkroom.data.stock.built import DRAWINGS, PHOTOS
 from darkroom.data.stock.drawings import LARGE_TABLE, SpriteTable
-from darkroom.model import EMBEDDED
 from darkroom.wording.vocabulary import everyday
 
 HATS = ("woman", "lion", "top hat", "crown")

@@ -55,7 +55,7 @@ def _torch_findings(versions: Mapping[str, str]) -> list[Finding]:
     try:
         import torch
 
-        from darkroom.model import EMBEDDED
+        from darkroom.cards import EMBEDDED
     except Exception as error:  # a broken install fails in many ways, and this is the place to say so
         return [Finding("torch", f"does not start ({error})", "install darkroom again in a fresh environment")]
     cuda = torch.version.cuda
@@ -189,8 +189,8 @@ def allocator(system: str, environment: Mapping[str, str]) -> Finding:
 
 def model(folder: Path) -> Finding:
     """Whether a model folder is complete and every file has its card's sha256; the weights are not loaded."""
+    from darkroom.cards import CARD, read_card
     from darkroom.contracts.errors import DarkroomError
-    from darkroom.model import CARD, read_card
 
     again = "install darkroom again"
     if not (folder / CARD).is_file():

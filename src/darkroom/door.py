@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.contracts.errors import BadInput
+from darkroom.contracts.prompt import PARTS
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
@@ -19,6 +20,7 @@ from darkroom.model import Model, load
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs, named
 from darkroom.protocols import Sampler
+from darkroom.wording.stylefile import styles_file
 
 Picture = str | PathLike[str] | Image | np.ndarray
 
@@ -35,7 +37,7 @@ class DrawingModel:
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | None = None,
         *,
         negative: str = "",
         sampler: str | Sampler | None = None,
@@ -47,7 +49,8 @@ class DrawingModel:
     ) -> Image:
         """Draws one picture. ``asked`` are further fields of Request (seed, width, height, steps, guidance, style ...).
 
-        ``wildcards`` is the folder of the files that the prompt names; None: there are none.
+        A prompt may be said in parts, beside its text or instead of it: subject, setting, light, composition. ``style``
+        may be a saved one. ``wildcards`` is the folder of the files that the prompt names; None: there are none.
         ``init_image`` and ``mask`` are a file, a picture, or its pixels: (height, width, 3 or 4) uint8 sRGB.
         ``on_moment`` watches it, unless the judge has a say (verify, best_of, retry).
         ``sampler`` is a name, or a function ``(denoise, x, levels, noise)``; None takes the card's default.
@@ -55,10 +58,12 @@ class DrawingModel:
         """
         name = sampler if isinstance(sampler, str) else None
         function = None if sampler is None or isinstance(sampler, str) else sampler
-        inputs = Inputs(None if wildcards is None else Path(wildcards))
+        inputs = Inputs(None if wildcards is None else Path(wildcards), styles_file())
+        said = {"negative": negative, **{part: asked.pop(part) for part in PARTS if part in asked}}
+        said |= {} if prompt is None else {"text": prompt}
         brought = {"init_image": init_image, "mask": mask}
         asked |= {field: named(inputs, source) for field, source in brought.items() if source is not None}
-        request = Request.checked({"prompt": {"text": prompt, "negative": negative}, "sampler": name, **asked})
+        request = Request.checked({"prompt": said, "sampler": name, **asked})
         recipe = self.model.resolve(request, inputs)
         if request.judged:
             if function is not None:
@@ -77,7 +82,8 @@ class DrawingModel:
 
         Those the judge has a say in come first, one after the other. ``wildcards`` is as for :meth:`generate`.
         """
-        requests, inputs = list(requests), Inputs(None if wildcards is None else Path(wildcards))
+        requests = list(requests)
+        inputs = Inputs(None if wildcards is None else Path(wildcards), styles_file())
         judged = [i for i, request in enumerate(requests) if request.judged]
         for i in judged:
             try:

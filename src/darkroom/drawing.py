@@ -238,7 +238,7 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     said = [wording.text for wording in (*positive, *negative)]
     unknown = unknown_words(" ".join(said), card.words)
     dropped = list(dict.fromkeys(word for _, left in cut for word in left))
-    notes = []
+    notes = [] if recipe.written is None else [f"read as {recipe.prompt.text[:300]!r}"]
     if unknown:
         named = brief(unknown, quoted=True)
         notes.append(f"it was never taught {named}; `darkroom models show` lists what it knows")

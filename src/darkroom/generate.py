@@ -43,6 +43,7 @@ from darkroom.synthesis.guidance import together
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, swapped
+from darkroom.wording.parse import styled as styled  # who draws says it too
 from darkroom.wording.syntax import Sentence, Wording, wordings
 
 
@@ -183,11 +184,6 @@ def said(found: Sequence[Wording], model: Parts, style: str | None = None) -> Ta
     chunks = [[chunk.also(styled("", style)) for chunk in wording.chunks] for wording in found]
     encoded = yield from together(*(model.encoder.encode(some) for some in chunks))
     return [(wording.since, conditioning) for wording, conditioning in zip(found, encoded, strict=True)]
-
-
-def styled(text: str, style: str | None) -> str:
-    """The sentence with its style said the way captions say it; None adds nothing."""
-    return text if style is None else f"{text}, {style}"
 
 
 def run(task: Task[T], evaluate: Callable[[Sequence[Call]], list[Tensor]]) -> T:

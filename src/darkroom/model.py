@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 import darkroom
+from darkroom.cards import CARD, folder_of, read_card
 from darkroom.contracts.card import UPSCALER, Card
-from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, shown, unknown
+from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.contracts.request import Request
@@ -39,12 +39,11 @@ from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, swapped
+from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 from darkroom.wording.wildcards import expanded
 
-EMBEDDED = Path(__file__).parent / "weights"
-CARD = "card.json"
 FAMILY = "diffusion"  # the one that load() puts together
 
 
@@ -83,8 +82,7 @@ class Model:
         model does not know or have.
         """
         inputs = inputs or Inputs()
-        if request.style is not None and request.style not in self.card.styles:
-            raise unknown("style", request.style, self.card.styles)
+        request, written, saved_style = worded(request, self.card.styles, inputs.styles)
         recipe = Recipe.resolve(
             request,
             self.card,
@@ -93,7 +91,8 @@ class Model:
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
         )
-        recipe = recipe.model_copy(update=said_in(recipe, inputs.wildcards))
+        told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
+        recipe = recipe.model_copy(update=told)
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
             raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")
         wordings(parse(recipe.prompt.negative).text, recipe.steps)  # what cannot be read is refused here
@@ -213,45 +212,6 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
             _fill(network, files[component], folder / card.files[component].path)
             network.to(dtype)
     return assembled(card, tokenizer, text, autoencoder, denoiser, upscaler)
-
-
-def known_models() -> dict[str, Path]:
-    """Names and folders of the models at hand: the embedded one and those under DARKROOM_MODELS."""
-    found = {"default": EMBEDDED}
-    store = os.environ.get("DARKROOM_MODELS")
-    if store:
-        found.update({path.parent.name: path.parent for path in sorted(Path(store).glob(f"*/{CARD}"))})
-    return {name: folder for name, folder in found.items() if (folder / CARD).is_file()}
-
-
-def folder_of(name: str) -> Path:
-    """The folder of a model given by name or by path. Raises BadInput with the nearest name."""
-    models = known_models()
-    if name in models:
-        return models[name]
-    if (Path(name) / CARD).is_file():
-        return Path(name)
-    if name == "default":
-        raise BadFile("the package", "lacks its model", "install darkroom again")
-    if Path(name).is_dir():
-        raise BadFile(f"{name}", f"holds no {CARD}", "take a complete model folder")
-    raise unknown("model", name, models)
-
-
-def read_card(folder: Path) -> Card:
-    """The card of a model folder."""
-    try:
-        return Card.from_json((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, DarkroomError) as error:
-        raise BadFile(
-            f"{folder / CARD}", f"cannot be read ({reason(error)})", "take a complete model folder"
-        ) from error
-
-
-def damaged(folder: Path, card: Card) -> list[str]:
-    """The files of a model that are missing or not as long as its card says; quick, for a list."""
-    paths = [(folder / entry.path, entry.bytes) for entry in card.files.values()]
-    return [path.name for path, size in paths if not path.is_file() or path.stat().st_size != size]
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 import torch
 
+from darkroom.cards import EMBEDDED
 from darkroom.contracts.recipe import CHOSEN_SEEDS, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.verdict import Answered, Verdict
@@ -16,7 +17,7 @@ from darkroom.generate import picture, styled
 from darkroom.judge.asked import asked
 from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, load_judge
-from darkroom.model import EMBEDDED, Model
+from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.wording.parse import parse

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from toys import sprite_table
 
 import darkroom
+from darkroom.cards import read_card
 from darkroom.contracts.card import DataSource
 from darkroom.contracts.errors import BadInput, CannotWrite
 from darkroom.data import ahead
@@ -25,7 +26,6 @@ from darkroom.data.stock.built import DRAWINGS, PHOTOS
 from darkroom.evaluation.command import pack_judge
 from darkroom.judge.judge import load_judge
 from darkroom.judge.truth import WHOLE
-from darkroom.model import read_card
 from darkroom.nn import autoencoder, detector, text
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig

@@ -13,10 +13,10 @@ from PIL import Image
 from tiny import saved, tiny_model
 
 import darkroom
+from darkroom.cards import read_card
 from darkroom.cli import main
 from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
-from darkroom.model import read_card
 from darkroom.training.handover import weights_of
 from darkroom.training.legs.own import length_for, own_leg, prepared
 from darkroom.training.legs.place import Place

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from train_mini import LEGS, replay
 
-from darkroom.model import read_card
+from darkroom.cards import read_card
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from darkroom.cards import read_card
 from darkroom.contracts.errors import BadInput
 from darkroom.data.halved import area
 from darkroom.data.scenes.spec import FULL, Photo
@@ -19,7 +20,6 @@ from darkroom.data.stock.built import DRAWINGS, PHOTOS
 from darkroom.data.stock.drawings import LARGE_TABLE, SpriteTable
 from darkroom.data.stock.pack import PackError
 from darkroom.door import open_model
-from darkroom.model import read_card
 from darkroom.nn.upscaler import BranchedUpscaler, Upscaler, bicubic, nano
 from darkroom.training.handover import HANDOVER, hand_over, leg_of
 from darkroom.training.legs.place import Place

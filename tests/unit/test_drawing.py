@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import darkroom.drawing as drawing
+from darkroom.cards import damaged, folder_of, read_card
 from darkroom.cli import main
 from darkroom.contracts.errors import BadFile, BadInput, CannotWrite, Unfinished
 from darkroom.contracts.request import Request, expand
 from darkroom.door import DrawingModel
-from darkroom.model import Model, damaged, folder_of, load, read_card, write_card
+from darkroom.model import Model, load, write_card
 from darkroom.picture.inputs import Inputs
 from tests.tiny import saved, tiny_model
 
@@ -146,7 +147,7 @@ def test_a_model_of_another_family_is_not_drawn_from(tmp_path: Path) -> None:
 
 
 def test_a_package_without_its_model_is_installed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.model.EMBEDDED", tmp_path)
+    monkeypatch.setattr("darkroom.cards.EMBEDDED", tmp_path)
     with pytest.raises(BadFile, match="install darkroom again"):
         folder_of("default")
 

@@ -11,19 +11,26 @@ from cyclopts import Parameter
 from darkroom.cli.flags import flags_of, given
 from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, unknown
+from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request, expand, parse_margins, parse_seeds, parse_size
 
 if TYPE_CHECKING:
     Flags = Any
+    Parts = Any
 else:
     Flags = flags_of(Request, leaving_out={"prompt", "seed", "width", "height", "outpaint"})
+    Parts = flags_of(Prompt, leaving_out={"text", "negative"})
 NOTHING_ASKED: Any = Flags()
+NO_PARTS: Any = Parts()
 
 
 def generate(
     prompt: str | None = None,
     *,
     negative: str = "",
+    parts: Annotated[Parts, Parameter(name="*")] = NO_PARTS,
+    template: str | None = None,
+    fill: list[str] | None = None,
     seed: str | None = None,
     count: Whole = 1,
     size: str | None = None,
@@ -44,6 +51,8 @@ def generate(
         darkroom generate "a red fox, 3d" --seed 7
         darkroom generate "three yellow tulips" --seed 0-7 --style cartoon --sheet
         darkroom generate "a castle" --size 512
+        darkroom generate --subject "a red fox" --setting "in a forest" --light "soft light" --composition close-up
+        darkroom generate --template "a {what} on a {colour} background" --fill what=cat --fill colour=blue
         darkroom generate "a castle, watercolour" --init-image sketch.png --strength 0.7
         darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
@@ -51,10 +60,15 @@ def generate(
     Parameters
     ----------
     prompt
-        What to draw. Left out when --recipe gives it. (word:1.3) counts more and [word] less, {red|blue} is one of
-        them, [cat:dog:0.5] becomes another thing half way, \\( is a bracket: docs/prompts.md has it all.
+        What to draw. Left out when --recipe gives it; it may be beside its parts, or a template.
+        (word:1.3) counts more and [word] less, {red|blue} is one of them, [cat:dog:0.5] becomes another thing half
+        way, \\( is a bracket: docs/prompts.md has it all.
     negative
         What not to draw.
+    template
+        A sentence with fields in braces, to be filled; a field {prompt} is the prompt.
+    fill
+        What a field stands for: subject="a red mug"; once for each, or all as JSON.
     seed
         A number ("7"), a range ("0-7") or a list ("1,4,9"); without it one is drawn.
     count
@@ -86,17 +100,27 @@ def generate(
     if recipe is not None:
         files = {name: asked[name] for name in ("init_image", "mask") if name in asked}
         others: dict[str, Any] = {"prompt": prompt, "negative": negative or None, "seed": seed, "size": size}
-        others |= {"outpaint": outpaint, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}
+        others |= {
+            **given(parts),
+            "template": template,
+            "fill": fill,
+            "outpaint": outpaint,
+            "judge": judge,
+            "wildcards": wildcards,
+            "count": None if count == 1 else count,
+        }
         _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *files}})
         _draw([], recipe, out, given=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
-    if prompt is None:
+    prompt = _filled(prompt, template, fill)
+    said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
+    if prompt is None and not given(parts):
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
     for kind in ("sampler", "style", "spacing", "guidance_method"):
         if kind in asked and not asked[kind].strip():
             _refuse_blank(kind, asked[kind], model)
     width, height = parse_size(size) if size is not None else (None, None)
-    fields = {"prompt": {"text": prompt, "negative": negative}, "width": width, "height": height, **asked}
+    fields = {"prompt": said, "width": width, "height": height, **asked}
     if outpaint is not None:
         fields["outpaint"] = parse_margins(outpaint)
     request = Request.checked(fields, flags=True)
@@ -108,6 +132,18 @@ def generate(
     )
 
 
+def _filled(prompt: str | None, template: str | None, fill: list[str] | None) -> str | None:
+    """The template with its fields filled; without one, the prompt."""
+    from darkroom.wording.templates import filled, fills_of
+
+    values = fills_of(fill or [])
+    if template is None:
+        if fill:
+            raise BadInput(f"--fill {fill[0]}", "has no template to fill", "give one: --template")
+        return prompt
+    return filled(template, values if prompt is None else {"prompt": prompt, **values})
+
+
 def _refuse_changes(others: dict[str, Any]) -> None:
     """A recipe is drawn as it stands."""
     if clash := [name.replace("_", "-") for name, value in others.items() if value is not None]:
@@ -117,19 +153,21 @@ def _refuse_changes(others: dict[str, Any]) -> None:
 def _draw(*arguments: Any, wildcards: Path | None = None, **options: Any) -> None:
     from darkroom.drawing import draw  # torch is imported here: not for --help, not for a request that is refused
     from darkroom.picture.inputs import Inputs
+    from darkroom.wording.stylefile import styles_file
 
-    draw(*arguments, inputs=Inputs(wildcards), **options)
+    draw(*arguments, inputs=Inputs(wildcards, styles_file()), **options)
 
 
 def _refuse_blank(kind: str, named: str, model: str) -> None:
     """The names there are, where none was given."""
-    from darkroom.model import folder_of, read_card
+    from darkroom.cards import folder_of, read_card
     from darkroom.synthesis.combine import METHODS
     from darkroom.synthesis.samplers import SAMPLERS
     from darkroom.synthesis.spacing import SPACINGS
+    from darkroom.wording.stylefile import read_styles, styles_file
 
     tables: dict[str, Iterable[str]] = {"sampler": SAMPLERS, "spacing": SPACINGS, "guidance_method": METHODS}
-    known = tables[kind] if kind in tables else read_card(folder_of(model)).styles
+    known = tables[kind] if kind in tables else [*read_card(folder_of(model)).styles, *read_styles(styles_file())]
     raise unknown(kind.replace("_", " "), named, known)
 
 

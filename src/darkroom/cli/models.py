@@ -20,7 +20,7 @@ models_app = App(name="models", help="The models at hand.")
 @models_app.command(name="list")
 def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """List the models at hand."""
-    from darkroom.model import damaged, known_models, read_card
+    from darkroom.cards import damaged, known_models, read_card
 
     folders, cards = known_models(), {}
     for name, folder in folders.items():
@@ -41,7 +41,7 @@ def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> 
 @models_app.command(name="show")
 def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Show a model's card: what it draws, its styles, defaults, limits, licence and training."""
-    from darkroom.model import damaged, folder_of, read_card
+    from darkroom.cards import damaged, folder_of, read_card
 
     folder = folder_of(name)
     card = read_card(folder)

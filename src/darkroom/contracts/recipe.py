@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from darkroom.contracts.card import UPSCALER, Card
-from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
+from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
 from darkroom.contracts.request import (
@@ -94,6 +94,13 @@ class Recipe(Settings, Subject):
     guidance_threshold: Threshold | None = Field(None, description="Quantile estimates were cut at. None: nowhere.")
     shift: Shift | None = Field(None, description="How far steps moved towards the noise. None: as the size asks.")
     style: Name | None = Field(None, description="The style. None: none was added.")
+    written: Text | None = Field(
+        None, max_length=MAX_TEXT, description="What was written, before it was read as the prompt. None: the same."
+    )
+    saved_style: Name | None = Field(
+        None, description="The saved style it was asked for in; what that says is in the recipe. None: none."
+    )
+    verbatim: bool = Field(False, description="Whether it was asked for as it is written, talk and all.")
     init_image: PictureFile | None = Field(None, description="The picture it started from. None: noise alone.")
     strength: Share | None = Field(None, description="How much of that was drawn anew. None: there was none.")
     mask: PictureFile | None = Field(None, description="Where it was drawn: white. None: everywhere.")
@@ -181,6 +188,7 @@ class Recipe(Settings, Subject):
     def request(self) -> Request:
         """The request that makes this picture again. Of pictures it has but names: who opens them compares hashes."""
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
+        told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
         return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
 
 

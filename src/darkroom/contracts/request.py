@@ -186,7 +186,10 @@ class Request(Contract):
     shift: Shift | None = Field(
         None, description="How far the steps move towards the noise; 1 is not at all. None: as the picture's size asks."
     )
-    style: Name | None = Field(None, description="A style the model knows, by name. None: no style is added.")
+    style: Name | None = Field(
+        None, description="A style the model knows, or a saved one, by name. None: no style is added."
+    )
+    verbatim: bool = Field(False, description="Draw the prompt as it is written: talk in it is not reduced.")
     upscale: Upscale | None = Field(
         None,
         description="How many times larger the finished picture is than drawn: 1, 2 or 4. None: what brings the "

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from darkroom.cards import EMBEDDED
 from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.contracts.files import publish
 from darkroom.data.stock import built
@@ -21,7 +22,7 @@ from darkroom.evaluation.progress import Progress
 from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set, spread
 from darkroom.evaluation.scores import as_json, check_scorable, scores, table_lines, unknown_words
 from darkroom.judge.judge import WEIGHTS, WORDS, load_judge, save_judge
-from darkroom.model import EMBEDDED, load
+from darkroom.model import load
 from darkroom.wording.tokenizer import Tokenizer
 
 

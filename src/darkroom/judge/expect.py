@@ -9,32 +9,15 @@ from typing import Any
 
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.data.scenes.spec import MEDIA, RELATIONS, Relation, Scene
-from darkroom.judge.truth import GRADIENT, WHOLE
-from darkroom.wording.vocabulary import COLOURS, concept_of, core
+from darkroom.judge.truth import WHOLE
+from darkroom.wording.anatomy.facts import Related, Wanted
+from darkroom.wording.vocabulary import COLOURS, GRADIENT, concept_of, core
 
 FACTS = {"style": "style", "background": "ground", "light": "light", "camera": "camera"}
 """Facts of the whole picture as prompt files name them, and as the judge does."""
 
 
 MOST = 6  # of one thing that the judge counts
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A thing asked for. ``count`` and ``colour`` None ask for nothing more than that it is there."""
-
-    word: str
-    count: int | None = None
-    colour: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Related:
-    """A relation asked for of two things: their words, or their places among the objects where words are not enough."""
-
-    first: str | int
-    relation: str
-    second: str | int
 
 
 @dataclass(frozen=True)

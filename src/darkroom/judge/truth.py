@@ -16,11 +16,10 @@ from darkroom.data.scenes.layout import GREY
 from darkroom.data.scenes.spec import CAMERAS, GROUNDS, LIGHTS, MEDIA, MOTIONS, PLACES, QUALITIES, Scene, SpecObject
 from darkroom.data.stock.pack import STYLES
 from darkroom.nn.detector import CELLS
-from darkroom.wording.vocabulary import COLOURS, core
+from darkroom.wording.vocabulary import COLOURS, GRADIENT, core
 
 OWN = "own"  # the colours a drawing has by itself, where no one word says them
 COLOUR_NAMES = (OWN, *COLOURS)
-GRADIENT = "gradient"
 WHOLE: dict[str, tuple[str, ...]] = {
     "style": (*STYLES, *MEDIA, "photo"),
     "ground": (*GROUNDS, *PLACES, GRADIENT),

@@ -21,11 +21,12 @@ class Inputs:
     """Pictures by the names that requests have for them, and by what recipes say of them.
 
     A name is that of a file, or one that :meth:`put` gave. Files are read when they are asked for, and again when they
-    are drawn from: thousands of requests hold no pixels. ``wildcards`` is a folder; None: there is none.
+    are drawn from: thousands of requests hold no pixels. ``wildcards`` is a folder, ``styles`` the file of saved
+    styles; None: there are none.
     """
 
-    def __init__(self, wildcards: Path | None = None) -> None:
-        self.wildcards = wildcards
+    def __init__(self, wildcards: Path | None = None, styles: Path | None = None) -> None:
+        self.wildcards, self.styles = wildcards, styles
         self._put: dict[str, np.ndarray] = {}
         self._found: dict[str, PictureFile] = {}
         self._sources: dict[str, str] = {}  # by the hash of the pixels

@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from darkroom.cards import CARD, read_card
 from darkroom.contracts.card import DataSource
 from darkroom.contracts.errors import BadInput, CannotWrite, reason
 from darkroom.contracts.ledger import read_ledger
 from darkroom.data.stock.built import LEDGER
-from darkroom.model import CARD, read_card
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.storage import unpacked

@@ -59,3 +59,8 @@ def swapped(text: str, old: str, new: str) -> str:
         rule = "leaves nothing to draw" if len(found) <= MAX_TEXT else f"makes a prompt of over {MAX_TEXT} characters"
         raise BadInput(f"the swap of {shown(old)}", rule, "say what stands in its place, in a few words")
     return found
+
+
+def styled(text: str, style: str | None) -> str:
+    """The sentence with its style said the way captions say it; None adds nothing."""
+    return text if style is None else f"{text}, {style}"

@@ -22,6 +22,25 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """Colour words an object or a plain ground may be given, with the sRGB colour the composer paints for them."""
 
+GROUNDS: dict[str, tuple[int, int, int]] = {
+    "white": (255, 255, 255),
+    "light grey": (222, 224, 228),
+    "black": (22, 22, 26),
+    "red": (205, 60, 60),
+    "orange": (240, 150, 70),
+    "yellow": (248, 222, 110),
+    "green": (110, 185, 115),
+    "light green": (200, 232, 200),
+    "blue": (70, 125, 215),
+    "light blue": (190, 220, 245),
+    "purple": (140, 100, 190),
+    "pink": (248, 190, 210),
+    "beige": (240, 226, 200),
+}
+"""Words for plain grounds and the sRGB colour painted for them."""
+GRADIENT = "gradient"
+"""The word for a ground of two colours."""
+
 BARE = frozenset(
     re.split(
         r",\s+",
@@ -46,6 +65,11 @@ HELD = frozenset(
     )
 )
 """What a hand holds, beside food."""
+
+WORN = frozenset(
+    {"baseball cap", "crown", "graduation cap", "pair of glasses", "pair of sunglasses", "sun hat", "top hat"}
+)
+"""What heads are drawn with; "a cat in a box" wears nothing."""
 
 
 _PLURALS = {"die": "dice", "onigiri": "onigiri", "kiwi fruit": "kiwi fruit", "hero": "heroes"}

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from darkroom.contracts.errors import BadInput, nearest, reason, shown
 
@@ -37,11 +37,23 @@ def expanded(text: str, seed: int | str, folder: Path | None = None) -> str:
     Where anything was chosen, braces and bars that are left are escaped: expanded again, the text is what it is.
     Raises BadInput for a file that is missing or unreadable, with the nearest name, and for files that never end.
     """
+    return expanded_telling(text, seed, folder)[0]
+
+
+class Choice(NamedTuple):
+    """One choice of a prompt, the outermost where they nest: as it was written, and what became of it."""
+
+    written: str
+    made: str
+
+
+def expanded_telling(text: str, seed: int | str, folder: Path | None = None) -> tuple[str, list[Choice]]:
+    """As :func:`expanded`, with the choices that were made."""
     if not _TOKEN.search(text):
-        return text
+        return text, []
     expansion = _Expansion(Random(f"wildcards/{seed}"), folder)
     found = "".join(_flat(expansion.read(text)))
-    return found if expansion.chose else text
+    return (found, expansion.told) if expansion.chose else (text, [])
 
 
 class _Expansion:
@@ -52,17 +64,22 @@ class _Expansion:
         self.taken = self.characters = self.depth = 0
         self.chose = False
         self.lines: dict[str, list[str]] = {}
+        self.told: list[Choice] = []
 
     def read(self, text: str) -> _Rope:
         """One pass: an open brace begins a list of options, its partner chooses among them."""
         opened: list[list[_Rope]] = [
             [[]]
         ]  # of each brace that is open, its options so far; the first is the text itself
-        at = 0
+        at = outer = 0
         for token in _TOKEN.finditer(text):
             opened[-1][-1].append(text[at : token.start()])
             at = token.end()
+            if len(opened) == 1:
+                outer = token.start()
             self._take(token[0], opened)
+            if len(opened) == 1 and self.depth == 0 and token[0][0] in "}_":
+                self._tell(text[outer:at], opened[0][0][-1])
         opened[-1][-1].append(text[at:])
         while len(opened) > 1:  # braces without a partner are text
             options = opened.pop()
@@ -84,6 +101,12 @@ class _Expansion:
                 opened[-1][-1].append(self._chosen(options))
         else:
             opened[-1][-1].append(self._line(token[2:-2]))
+
+    def _tell(self, written: str, made: str | _Rope) -> None:
+        """Keeps a choice that was made; a brace that closes nothing, or one option alone, is none."""
+        what = made if isinstance(made, str) else "".join(_flat(made))
+        if what not in (r"\}", written) and what != written.replace("{", r"\{").replace("}", r"\}"):
+            self.told.append(Choice(written, what))
 
     def _chosen(self, options: list[_Rope]) -> _Rope:
         if len(options) == 1:

@@ -69,7 +69,7 @@ def train_own(
     if not data.is_dir():
         raise BadInput(f"--data {data}", "is no folder", "name the folder that holds your pictures")
     prepare(threads)
-    from darkroom.model import EMBEDDED, folder_of
+    from darkroom.cards import EMBEDDED, folder_of
     from darkroom.training.console import trained
     from darkroom.training.legs.own import length_for, own_leg, packed_model, prepared
     from darkroom.training.legs.place import place_named

@@ -64,7 +64,7 @@ def train_upscaler(
         Hand-over or model folder whose autoencoder the pictures went through that it is for; without it the model in
         the package.
     """
-    from darkroom.model import EMBEDDED
+    from darkroom.cards import EMBEDDED
     from darkroom.training.console import train
     from darkroom.training.legs.place import place_named
     from darkroom.training.legs.sizes import size_named

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from darkroom.wording.vocabulary import GROUNDS as GROUNDS  # said here too: a scene has one
 from darkroom.wording.vocabulary import Concept, core, everyday
 
 Relation = Literal[
@@ -33,23 +34,6 @@ STREAMS = {
     "preview": 7,
     "upscaler": 8,
 }
-
-GROUNDS: dict[str, tuple[int, int, int]] = {
-    "white": (255, 255, 255),
-    "light grey": (222, 224, 228),
-    "black": (22, 22, 26),
-    "red": (205, 60, 60),
-    "orange": (240, 150, 70),
-    "yellow": (248, 222, 110),
-    "green": (110, 185, 115),
-    "light green": (200, 232, 200),
-    "blue": (70, 125, 215),
-    "light blue": (190, 220, 245),
-    "purple": (140, 100, 190),
-    "pink": (248, 190, 210),
-    "beige": (240, 226, 200),
-}
-"""Words for plain grounds and the sRGB colour painted for them."""
 
 PLACES = ("snow", "night sky", "sunset", "city", "forest", "sea", "room")
 """Painted grounds (backdrops.py)."""

@@ -1,0 +1,63 @@
+"""The models at hand: their folders and their cards. Quick: no weights are read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from darkroom.contracts.card import Card
+from darkroom.contracts.errors import BadFile, DarkroomError, reason, unknown
+from darkroom.wording.tokenizer import Tokenizer, TokenizerError
+
+EMBEDDED = Path(__file__).parent / "weights"
+CARD = "card.json"
+
+
+def known_models() -> dict[str, Path]:
+    """Names and folders of the models at hand: the embedded one and those under DARKROOM_MODELS."""
+    found = {"default": EMBEDDED}
+    store = os.environ.get("DARKROOM_MODELS")
+    if store:
+        found.update({path.parent.name: path.parent for path in sorted(Path(store).glob(f"*/{CARD}"))})
+    return {name: folder for name, folder in found.items() if (folder / CARD).is_file()}
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a model given by name or by path. Raises BadInput with the nearest name."""
+    models = known_models()
+    if name in models:
+        return models[name]
+    if (Path(name) / CARD).is_file():
+        return Path(name)
+    if name == "default":
+        raise BadFile("the package", "lacks its model", "install darkroom again")
+    if Path(name).is_dir():
+        raise BadFile(f"{name}", f"holds no {CARD}", "take a complete model folder")
+    raise unknown("model", name, models)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a model folder."""
+    try:
+        return Card.from_json((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, DarkroomError) as error:
+        raise BadFile(
+            f"{folder / CARD}", f"cannot be read ({reason(error)})", "take a complete model folder"
+        ) from error
+
+
+def read_tokenizer(folder: Path, card: Card) -> Tokenizer:
+    """The tokenizer of a model folder."""
+    if "tokenizer" not in card.files:
+        raise BadFile(f"{folder / CARD}", "names no tokenizer", "take a complete model folder")
+    path = folder / card.files["tokenizer"].path
+    try:
+        return Tokenizer.from_json(path.read_bytes())
+    except (OSError, TokenizerError) as error:
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "take a complete model folder") from error
+
+
+def damaged(folder: Path, card: Card) -> list[str]:
+    """The files of a model that are missing or not as long as its card says; quick, for a list."""
+    paths = [(folder / entry.path, entry.bytes) for entry in card.files.values()]
+    return [path.name for path, size in paths if not path.is_file() or path.stat().st_size != size]
