@@ -131,7 +131,7 @@ def _save(
         if isinstance(result, Exception):
             done.failures.append(result)
             if say.several:
-                say.failed(f"seed {one.recipe.seed}", result)
+                say.failed(f"seed {one.recipe.seed}", str(result))
             watched.ended(drawn=False)
             continue
         path = write_new(result.pixels, out, result.recipe)

@@ -127,10 +127,10 @@ class Speaker:
         tried = f"   (after {verdict.tried} candidates)" if verdict.tried > 1 else ""
         self.line("verdict", f"{'holds' if verdict.holds else 'does not hold'}   {said}{tried}")
 
-    def failed(self, where: str, error: Exception) -> None:
+    def failed(self, where: str, why: str) -> None:
         """A picture of several that could not be made; the others go on."""
         self.clear()
-        print(f"{'failed':<12}{where}: {error}", file=sys.stderr, flush=True)
+        print(f"{'failed':<12}{where}: {why}", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Wipes the line that is rewritten in place."""

@@ -42,6 +42,11 @@ class BatchFile:
         self.name = "standard input" if path == STDIN else path
         self.twice = path != STDIN and os.path.isfile(path)  # else it can be read but once
 
+    def check(self) -> None:
+        """Raises DarkroomError, before anything is opened, for a file that cannot be read or whose names are unknown."""
+        if self.twice:
+            next(self.rows(), None)
+
     def rows(self) -> Iterator[Row]:
         """The rows in their order; blank lines are none.
 
@@ -176,7 +181,7 @@ def _object(text: str, file: str | None) -> dict[str, Any] | BadInput:
             plain = named(name, "key", names())
             if plain in told:
                 raise BadInput(f"the key {shown(name)}", "stands twice in one row", "give each once")
-            told[plain] = _built(value)
+            told[plain] = _built(plain, value)
     except BadInput as error:
         if file is not None:
             raise BadInput(f"{file}:", str(error)) from None
@@ -188,9 +193,12 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it stands, keys that stand twice too."""
 
 
-def _built(value: Any) -> Any:
-    """A value with its objects as mappings; deeper ones than any field has are refused as what they are."""
-    return {name: inner for name, inner in value} if isinstance(value, _Pairs) else value
+def _built(name: str, value: Any) -> Any:
+    """A value with its object as a mapping; no field has a value within values within a value."""
+    inner = [one for _, one in value] if isinstance(value, _Pairs) else value if isinstance(value, list) else []
+    if any(isinstance(one, list) for one in inner):
+        raise BadInput(f"the key {shown(name)}", "holds lists within lists", "give a plain value")
+    return dict(value) if isinstance(value, _Pairs) else value
 
 
 def _no_number(text: str) -> float:
