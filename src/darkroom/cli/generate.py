@@ -83,8 +83,8 @@ def generate(
         A picture made by darkroom: draw it again, bit for bit. What it began with is looked for beside it, or given
         with --init-image and --mask.
     batch
-        A CSV or JSONL file with a request a row, or "-" for JSONL on stdin: docs/many-pictures.md. Flags hold for what a
-        row does not say. The same command again draws what is missing.
+        A CSV or JSONL file with a request a row, or "-" for JSONL on stdin: docs/many-pictures.md. Flags hold for what
+        a row does not say. The same command again draws what is missing.
     x
         A field laid out along the top of a grid, with its values: steps=4,8,16 or guidance=1..5 or prompt=fox,cat,
         which puts cat in the place of fox.
@@ -114,7 +114,7 @@ def generate(
         return
     if batch is not None or axes:
         said = {"prompt": prompt, "negative": negative or None, "size": size, "outpaint": outpaint, "seed": seed}
-        options = {"judge": judge, "wildcards": wildcards, "as_json": json_, "dry_run": dry_run}
+        options: dict[str, Any] = {"judge": judge, "wildcards": wildcards, "as_json": json_, "dry_run": dry_run}
         draw_many({**said, "count": count, **asked}, batch, axes, out, sheet=sheet, **options)
         return
     if prompt is None:

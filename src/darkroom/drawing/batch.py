@@ -1,7 +1,7 @@
 """A batch file: its rows are read as they are needed, drawn together, saved one by one and noted in a journal.
 
-A row is a request, or several (``count``, ``seed`` 0-7). What is wrong with a row is said with its line and ends that row
-alone; the same command draws what is not in the journal of the folder, and nothing twice.
+A row is a request, or several (``count``, ``seed`` 0-7). What is wrong with a row is said with its line and ends that
+row alone; the same command draws what is not in the journal of the folder, and nothing twice.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def draw_batch(
 ) -> None:
     """Draws the rows of a batch file into a folder, or says what that would be.
 
-    ``defaults`` hold for what a row does not tell. ``judge`` and ``inputs`` are as for ``draw``. A file that can be read
-    twice is looked through before anything is drawn, so that all of it is counted and every bad row is said at once.
+    ``defaults`` hold for what a row does not tell. ``judge`` and ``inputs`` are as for ``draw``. A file that can be
+    read twice is looked through before anything is drawn, so that all of it is counted and bad rows are said at once.
     Raises DarkroomError; once drawing has begun it is Unfinished, with the outcome of every row.
     """
     defaults.check()
@@ -241,5 +241,3 @@ def _picture(path: Path, seed: int, *, new: bool) -> dict[str, Any]:
 def _canonical(asked: Asked) -> str:
     """What was asked for as one text, the same for the same things."""
     return json.dumps([dict(asked.fields), asked.count], sort_keys=True, default=str)
-
-

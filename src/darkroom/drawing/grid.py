@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason, shown
+from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.drawing.pace import Load
@@ -48,8 +48,8 @@ def draw_grid(
     """Draws a grid into a folder, or says what that would be: each cell is saved as a picture, each z value as a sheet.
 
     ``judge`` and ``inputs`` are as for ``draw``. A value that no cell can be drawn with is refused before anything is
-    drawn; a cell that cannot be drawn, or fails, leaves its place empty. Raises DarkroomError; once drawing has begun it
-    is Unfinished, with what was saved.
+    drawn; a cell that cannot be drawn, or fails, leaves its place empty. Raises DarkroomError; once drawing has begun
+    it is Unfinished, with what was saved.
     """
     for axis, places in zip(grid.axes[:2], grid.shape[:2], strict=True):
         if axis is not None and places > MOST_ALONG:
@@ -205,8 +205,9 @@ class _Drawing:
         deepest = self.grid.axes[2]
         said = [] if deepest is None else [f"{deepest.title} {deepest.labels[z]}"]
         said += [] if "seed" in laid_out else [f"seed {self.grid.base.seed}"]
-        plain = {name: value for name, value in fields.items() if name not in {"prompt", "model", *laid_out}}
-        said += [f"{name.replace('_', ' ')} {value}" for name, value in plain.items() if isinstance(value, str | int | float)]
+        for name, value in fields.items():
+            if name not in {"prompt", "model", *laid_out} and isinstance(value, str | int | float):
+                said.append(f"{name.replace('_', ' ')} {value}")
         return f"{' '.join(str(fields.get('prompt', '')).split())}\n{'   '.join(said)}"
 
     def _fail(self, place: Place, error: Exception) -> None:

@@ -54,7 +54,7 @@ def opened(folder: Path, *, dry: bool = False) -> Iterator[Journal]:
         with suppress(FileExistsError):  # another process was quicker
             publish(json.dumps({"what": MAGIC, "seed": seed}).encode() + b"\n", path, replace=False)
     try:
-        file = open(path, "rb" if dry else "r+b")
+        file = open(path, "rb" if dry else "r+b")  # noqa: SIM115 (closed below: faults in there are others)
     except OSError as error:
         raise CannotWrite(f"{path}", f"cannot be opened ({reason(error)})", "choose another --out") from error
     with file:
@@ -131,5 +131,3 @@ class Keys:
 def digest(text: str) -> str:
     """SHA-256 of a text, in hexadecimal."""
     return sha256(text.encode()).hexdigest()
-
-

@@ -15,7 +15,7 @@ from darkroom.synthesis.samplers import FLOW_MAP
 # Of an evaluation, for so many finished pixels as a trained picture has: decoded and enlarged. Measured on one core, of
 # the model in the package: 3 evaluations' time for what is finished at 256, twice the side of what was trained.
 REFINED = 0.75
-WINDOW_S = 120.0  # over which the rate is taken: pictures that run together end together, and a round of them is seconds
+WINDOW_S = 120.0  # over which the rate is taken: pictures that run together end together, some seconds apart
 LEAST_POINTS = 8  # of which the rate is taken, however long ago they were
 FIRST_S = 5.0  # before which nothing is said: the first passes are slow
 

@@ -1,4 +1,4 @@
-"""Contact sheets of pictures that are saved: read back a sheet at a time, so that any number of them costs no memory."""
+"""Contact sheets of saved pictures: read back a sheet at a time, so that any number of them costs no memory."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from os.path import commonprefix
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -67,10 +66,10 @@ def grid_sheet(
 ) -> np.ndarray:
     """A page of pictures, (height, width, 3) uint8.
 
-    ``cell`` gives the picture, uint8 (height, width, 3 or 4), of a column and a row, or in words why there is none; it is
-    asked for one at a time. ``largest`` are the width and height in pixels that none exceeds. ``columns`` and ``rows``
-    None: there is one, without a head. Of the title what follows a newline is grey. Raises BadInput for more than
-    MOST_ALONG columns or rows.
+    ``cell`` gives the picture, uint8 (height, width, 3 or 4), of a column and a row, or in words why there is none;
+    they are asked for one at a time. ``largest`` are the width and height in pixels that none exceeds. ``columns`` and
+    ``rows`` None: there is one, without a head. Of the title what follows a newline is grey. Raises BadInput for more
+    than MOST_ALONG columns or rows.
     """
     layout = lay_out(largest, columns, rows, title)
     page = Image.new("RGB", (layout.width, layout.height), GROUND)
@@ -119,9 +118,9 @@ def lay_out(largest: tuple[int, int], columns: Heads | None, rows: Heads | None,
     band = max([len(corner), *map(len, heads)]) * type.leading
     for at, lines in enumerate(heads):
         x = left + at * (column + gutter)
-        for number, line in enumerate(lines):
+        for number, text in enumerate(lines):
             down = y + band - (len(lines) - number) * type.leading
-            texts.append((_centred(x, x + column, down, type, line), Line(line, INK), type))
+            texts.append((_centred(x, x + column, down, type, text), Line(text, INK), type))
     for number, found in enumerate(corner):
         down = y + band - (len(corner) - number) * type.leading
         texts.append((_ending(margin + beside, down, type, found.text), Line(found.text, GREY), type))
@@ -131,9 +130,9 @@ def lay_out(largest: tuple[int, int], columns: Heads | None, rows: Heads | None,
     sides = [] if rows is None else _heads(rows.values, type, beside, max(1, row_height // type.leading))
     for at, lines in enumerate(sides):
         down = y + at * (row_height + gutter) + (row_height - len(lines) * type.leading) // 2
-        for number, line in enumerate(lines):
-            box = _ending(margin + beside, down + number * type.leading, type, line)
-            texts.append((box, Line(line, INK), type))
+        for number, text in enumerate(lines):
+            box = _ending(margin + beside, down + number * type.leading, type, text)
+            texts.append((box, Line(text, INK), type))
     cells = {}
     for i, j in product(range(wide), range(high)):
         x = left + i * (column + gutter) + (column - width) // 2
@@ -163,7 +162,9 @@ def _heads(values: Sequence[str], type: Type, width: int, most: int) -> list[lis
     shown = [[line.text for line in wrapped(value, type, width, most)] for value in values]
     if len({tuple(lines) for lines in shown}) == len(set(values)):
         return shown
-    common = commonprefix(list(values))
+    first, last = min(values), max(values)  # what these two begin with, all do
+    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    common = first[:same]
     common = common[: common.rfind(" ") + 1] or common
     return [
         [line.text for line in wrapped("…" + value[len(common) :], type, width, most)] if common else lines

@@ -48,9 +48,7 @@ MAX_TEXT_BYTES = 4_000_000  # of one text, unpacked
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def png_texts(
-    recipe: Recipe | None, source_type: str, grid: Mapping[str, Any] | None = None
-) -> PngImagePlugin.PngInfo:
+def png_texts(recipe: Recipe | None, source_type: str, grid: Mapping[str, Any] | None = None) -> PngImagePlugin.PngInfo:
     """The text chunks of a PNG; ``grid`` is what the sheet of a grid was made of, None: it is none."""
     texts = PngImagePlugin.PngInfo()
     if recipe is not None:

@@ -135,9 +135,9 @@ def contact_sheet(
     longest = max(max(picture.shape[:2]) for picture in pictures)
     measures = _Measures(cell or min(max(longest, MIN_CELL), MAX_CELL), min(columns, len(pictures)))
     shown = [fitted(picture, measures.cell) for picture in pictures]
-    wrapped = [wrapped(caption, measures.type, measures.cell, max_lines) for caption in captions]
+    lines = [wrapped(caption, measures.type, measures.cell, max_lines) for caption in captions]
     starts = range(0, len(pictures), measures.columns)
-    rows = [_Row(shown[at : at + measures.columns], wrapped[at : at + measures.columns]) for at in starts]
+    rows = [_Row(shown[at : at + measures.columns], lines[at : at + measures.columns]) for at in starts]
     head = wrapped(title, measures.title, measures.width - 2 * measures.margin, 2)
     head_height = len(head) * measures.title.leading + (measures.gutter if head else 0)
     body_height = sum(row.height(measures) for row in rows) + measures.row_gap * (len(rows) - 1)

@@ -6,6 +6,8 @@
     prompt=fox,cat,dog    the word fox of the prompt, and cat and dog in its place
     prompt="red, big",blue    a value with a comma stands in double quotes, in which "" is one of them
     style="",3d           an empty value, in quotes, leaves the field out
+
+Everything else, the seed too, is the same in all cells.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ def _range(letter: str, field: str, text: str) -> list[str]:
         raise BadInput(f"--{letter} {shown(text)}", "never arrives", f"write {last}..{first}, or another step")
     count = math.floor((last - first) / step) + 1
     if count > MOST_CELLS:
-        raise BadInput(f"--{letter} {shown(text)}", f"has {count:,} values, more than {MOST_CELLS:,}", "take larger steps")
+        raise BadInput(
+            f"--{letter} {shown(text)}", f"has {count:,} values, more than {MOST_CELLS:,}", "take larger steps"
+        )
     return [f"{(first + number * step).normalize():f}" for number in range(count)]
 
 
@@ -197,7 +201,7 @@ def grid_of(base: Asked, texts: Mapping[str, str], seed: int, variation_seed: in
     varied = "variation" in given or fields.get("variation") is not None
     if varied and "variation_seed" not in given | fields.keys():
         fields["variation_seed"] = variation_seed
-    if base.seed is not None and len(parse_seeds(base.seed)) > 1 or base.count != 1:
+    if base.count != 1 or (base.seed is not None and len(parse_seeds(base.seed)) > 1):
         what = "--count" if base.count != 1 else "--seed"
         raise BadInput(what, "asks for several pictures of each cell", "make it an axis: --z seed=0-3")
     x, y, z = (axes.get(letter) for letter in LETTERS)
@@ -208,9 +212,7 @@ def _check_fields(axes: list[Axis]) -> None:
     """Refuses two axes of one field, or of a size and one of its sides; words of the prompt may be on several."""
     for one, other in ((a, b) for a in axes for b in axes if a.letter < b.letter):
         both = {one.field, other.field}
-        if (one.field == other.field and one.field != "prompt") or (
-            "size" in both and both & {"width", "height"}
-        ):
+        if (one.field == other.field and one.field != "prompt") or ("size" in both and both & {"width", "height"}):
             rule = f"and --{other.letter} say two different things of one picture"
             raise BadInput(f"--{one.letter}", rule, "lay out another field")
 
@@ -224,4 +226,6 @@ def _check_swaps(axes: list[Axis], prompt: Any) -> None:
             rule = f"replaces {shown(word)}, and the prompt does not hold it"
             raise BadInput(f"--{axis.letter} prompt", rule, "name first what stands in the prompt")
         if any(word in other for other in searched[:at] + searched[at + 1 :]):
-            raise BadInput(f"--{axis.letter} prompt", f"replaces {shown(word)}, and so does another axis", "take others")
+            raise BadInput(
+                f"--{axis.letter} prompt", f"replaces {shown(word)}, and so does another axis", "take others"
+            )

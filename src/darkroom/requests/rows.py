@@ -12,10 +12,10 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ContextManager
+from typing import Any, BinaryIO
 
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.requests.spelling import TEXTS, named, names
@@ -43,7 +43,7 @@ class BatchFile:
         self.twice = path != STDIN and os.path.isfile(path)  # else it can be read but once
 
     def check(self) -> None:
-        """Raises DarkroomError, before anything is opened, for a file that cannot be read or whose names are unknown."""
+        """Raises DarkroomError for a file that cannot be read, or whose names are unknown."""
         if self.twice:
             next(self.rows(), None)
 
@@ -68,7 +68,7 @@ class BatchFile:
                 raise
             raise BadFile(shown(self.path), f"cannot be read ({error})", "give a CSV or JSONL file") from None
 
-    def _opened(self) -> ContextManager[BinaryIO]:
+    def _opened(self) -> AbstractContextManager[BinaryIO]:
         return nullcontext(sys.stdin.buffer) if self.path == STDIN else open(self.path, "rb")
 
     def _is_jsonl(self, first: str) -> bool:
@@ -253,7 +253,8 @@ def _columns(head: list[str], file: str) -> list[str]:
 
 def _cells(cells: list[str], columns: list[str]) -> dict[str, Any] | BadInput:
     if any(cell.strip() for cell in cells[len(columns) :]):
-        return BadInput("the row", f"has {len(cells)} cells for {len(columns)} columns", "put texts with commas in quotes")
+        rule = f"has {len(cells)} cells for {len(columns)} columns"
+        return BadInput("the row", rule, "put texts with commas in quotes")
     told: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=False):
         if not cell.strip():
