@@ -36,7 +36,7 @@ def generate(
     judge: Folder | None = None,
     wildcards: Folder | None = None,
     recipe: Path | None = None,
-    batch: str | None = None,
+    batch: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     x: str | None = None,
     y: str | None = None,
     z: str | None = None,

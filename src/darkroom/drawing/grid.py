@@ -201,14 +201,15 @@ class _Drawing:
 
     def _title(self, z: int) -> str:
         """What all cells of a sheet share: the prompt, and below it the z value and what else was asked for."""
+        prompt = self.grid.prompt(z)
         fields, laid_out = self.grid.base.fields, {axis.field for axis in self.grid.axes if axis is not None}
         deepest = self.grid.axes[2]
-        said = [] if deepest is None else [f"{deepest.title} {deepest.labels[z]}"]
+        said = [] if deepest is None or deepest.field == "prompt" else [f"{deepest.title} {deepest.labels[z]}"]
         said += [] if "seed" in laid_out else [f"seed {self.grid.base.seed}"]
         for name, value in fields.items():
             if name not in {"prompt", "model", *laid_out} and isinstance(value, str | int | float):
                 said.append(f"{name.replace('_', ' ')} {value}")
-        return f"{' '.join(str(fields.get('prompt', '')).split())}\n{'   '.join(said)}"
+        return f"{' '.join(prompt.split())}\n{', '.join(said)}"
 
     def _fail(self, place: Place, error: Exception) -> None:
         said = self.done.failed[place] = reason(error)

@@ -49,10 +49,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where everything of a page stands: lines of text, each in a box of its own, and cells by column and row."""
+    """Where everything of a page stands: lines of text, each in a box of its own, and cells by column and row.
+
+    ``scale`` is how large pictures are shown: small ones are as much smaller than others as they are.
+    """
 
     width: int
     height: int
+    scale: float
     texts: list[tuple[Box, Line, Type]]
     cells: dict[tuple[int, int], Box]
 
@@ -80,8 +84,7 @@ def grid_sheet(
         if isinstance(found, str):
             _draw_empty(page, box, found)
             continue
-        shown = fitted(found, max(box.width, box.height))
-        shown.thumbnail((box.width, box.height), Image.Resampling.LANCZOS)
+        shown = fitted(found, max(1, round(max(found.shape[:2]) * layout.scale)))
         page.paste(shown, (box.left + (box.width - shown.width) // 2, box.top + (box.height - shown.height) // 2))
     return np.array(page)
 
@@ -92,7 +95,8 @@ def lay_out(largest: tuple[int, int], columns: Heads | None, rows: Heads | None,
     if max(wide, high) > MOST_ALONG:
         rule = f"are more than the {MOST_ALONG} that a sheet shows in a line"
         raise BadInput(f"{max(wide, high):,} values along one side", rule, "lay them out along --z")
-    width, height = _shown_size(largest, wide * high)
+    scale = min(1.0, MAX_CELL / max(largest), math.sqrt(MOST_PIXELS / (wide * high * math.prod(largest))))
+    width, height = (max(1, math.ceil(side * scale)) for side in largest)
     column = max(width, NARROWEST)
     type = Type(min(max(column // 14, 13), 22))
     gutter, margin = max(column // 32, 6), max(column // 10, 16)
@@ -139,14 +143,7 @@ def lay_out(largest: tuple[int, int], columns: Heads | None, rows: Heads | None,
         top = y + j * (row_height + gutter) + (row_height - height) // 2
         cells[i, j] = Box(x, top, x + width, top + height)
     furthest = max([right, *(box.right for box, _, _ in texts)])
-    return Layout(furthest + margin, y + high * (row_height + gutter) - gutter + margin, texts, cells)
-
-
-def _shown_size(largest: tuple[int, int], count: int) -> tuple[int, int]:
-    """How large the largest picture is shown: no larger than it is, and smaller where there are many."""
-    width, height = largest
-    scale = min(1.0, MAX_CELL / max(width, height), math.sqrt(MOST_PIXELS / (count * width * height)))
-    return max(1, int(width * scale)), max(1, int(height * scale))
+    return Layout(furthest + margin, y + high * (row_height + gutter) - gutter + margin, scale, texts, cells)
 
 
 def _beside(rows: Heads | None, type: Type, column: int) -> int:
@@ -154,7 +151,7 @@ def _beside(rows: Heads | None, type: Type, column: int) -> int:
     if rows is None:
         return 0
     natural = max(math.ceil(type.width(text[:1000])) for text in (rows.title, *rows.values))
-    return min(natural, max(column, 120), WIDEST_HEAD)
+    return min(natural, max(column, 200), WIDEST_HEAD)
 
 
 def _heads(values: Sequence[str], type: Type, width: int, most: int) -> list[list[str]]:

@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from darkroom.requests.spelling import Asked, kind_of, named, names, value_of
 MOST_CELLS = 10_000
 LETTERS = ("x", "y", "z")
 _FILES = ("init_image", "mask")
-_RANGE = re.compile(r"\s*(-?[0-9.]{1,24}?)\s*\.\.\s*(-?[0-9.]{1,24}?)\s*(?::\s*(-?[0-9.]{1,24})\s*)?")
+_NUMBER = r"(-?[0-9]{1,12}(?:\.[0-9]{1,12})?)"
+_RANGE = re.compile(rf"\s*{_NUMBER}\s*\.\.\s*{_NUMBER}\s*(?::\s*{_NUMBER}\s*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,10 @@ def parse_axis(letter: str, text: str) -> Axis:
     """The axis of "steps=4,8,16". Raises BadInput, with the nearest name, for what is none."""
     known = [name for name in names() if name != "count"]
     name, equals, rest = text.partition("=")
-    if not equals:
-        raise BadInput(f"--{letter} {shown(text)}", "is no axis", f"write --{letter} steps=4,8,16")
+    if name.strip() == "count":
+        raise BadInput(f"--{letter} count", "would draw the same again", f"lay out seeds: --{letter} seed=0-3")
+    if not equals or not rest.strip():
+        raise BadInput(f"--{letter} {shown(text)}", "names no field with its values", f"write --{letter} steps=4,8,16")
     field = named(name, f"field of --{letter}", known)
     values = _values(letter, field, rest)
     for value in values:
@@ -105,11 +108,8 @@ def _range(letter: str, field: str, text: str) -> list[str]:
     match = _RANGE.fullmatch(text)
     if not match:
         return [text.strip()]
-    try:
-        first, last = Decimal(match[1]), Decimal(match[2])
-        step = Decimal(match[3]) if match[3] else Decimal(1 if first <= last else -1)
-    except InvalidOperation:
-        raise BadInput(f"--{letter} {shown(text)}", "is no range of numbers", "write 1..5 or 1..2:0.25") from None
+    first, last = Decimal(match[1]), Decimal(match[2])
+    step = Decimal(match[3]) if match[3] else Decimal(1 if first <= last else -1)
     if step == 0 or (last - first) * step < 0:
         raise BadInput(f"--{letter} {shown(text)}", "never arrives", f"write {last}..{first}, or another step")
     count = math.floor((last - first) / step) + 1
@@ -167,6 +167,13 @@ class Grid:
         except BadInput as error:
             return error
         return request
+
+    def prompt(self, z: int) -> str:
+        """The prompt of the cells of a z value, where no other axis replaces words in it."""
+        text, deepest = str(self.base.fields.get("prompt", "")), self.axes[2]
+        if deepest is None or deepest.field != "prompt":
+            return text
+        return replaced(text, {deepest.values[0]: deepest.values[z]})
 
     def told(self, z: int) -> dict[str, Any]:
         """What the sheet of a z value was made of, for its metadata."""

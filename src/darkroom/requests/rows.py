@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -35,12 +36,12 @@ class Row:
 
 
 class BatchFile:
-    """A batch file by its path, or "-": JSONL on standard input."""
+    """A batch file by its path, or "-": JSONL on standard input, which like a pipe cannot be read ``twice``."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = "standard input" if path == STDIN else path
-        self.twice = path != STDIN and os.path.isfile(path)  # else it can be read but once
+        self.twice = path != STDIN and not (os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode))
 
     def check(self) -> None:
         """Raises DarkroomError for a file that cannot be read, or whose names are unknown."""

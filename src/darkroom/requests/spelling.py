@@ -133,6 +133,8 @@ class Asked:
         said, negative = fields.pop("prompt", None), fields.pop("negative", "")
         if said is None:
             raise BadInput("no prompt", "was given", "say what the picture shows")
+        if not isinstance(said, str | Mapping):
+            raise BadInput(f"prompt {shown(said)}", "is not text", "say what the picture shows")
         prompt = {"negative": negative, **said} if isinstance(said, Mapping) else {"text": said, "negative": negative}
         seeds = seeds_of(self.seed, self.count, chosen)
         return [Request.checked({**fields, "prompt": prompt, "seed": seed}) for seed in seeds]
