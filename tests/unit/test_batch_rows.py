@@ -85,7 +85,15 @@ def test_bad_rows_leave_the_others_whole(tmp_path: Path) -> None:
     assert "has 3 cells for 2 columns" in bad[0] and "no UTF-8 text" in bad[1]
     assert "not sound CSV" in bad[2] and "not sound CSV" in bad[3]
 
-    objects = ['{"prompt": "a"}', "{", "[1]", "7", '{"a": NaN}', '{"prompt": "b", "promt": 1}', '{"seed": 1, "seed": 2}']
+    objects = [
+        '{"prompt": "a"}',
+        "{",
+        "[1]",
+        "7",
+        '{"a": NaN}',
+        '{"prompt": "b", "promt": 1}',
+        '{"seed": 1, "seed": 2}',
+    ]
     objects += ['{"seed": [[1]]}', "[" * 100_000, '{"seed": ' + "9" * 5000 + "}", '{"prompt": "z"}']
     found = told(tmp_path, "\n".join(objects), "b.jsonl")
     assert [row.get("prompt") for row in found] == ["a", *[None] * 9, "z"]
@@ -103,7 +111,7 @@ def test_hostile_tables_end_and_cost_no_more_than_their_size(tmp_path: Path) -> 
     assert [row.get("prompt") for row in told(tmp_path, f"prompt\n{huge}\nb\n")] == [None, "b"]
     found = told(tmp_path, 'prompt\n"' + "y\n" * 100_000 + "b\n")  # a quote that never ends
     assert "bad" in found[0] and len(found) < 100_000
-    assert [row.get("prompt") for row in told(tmp_path, 'prompt\n' + '"' * 300_000 + '\nc\n')][-1] == "c"
+    assert [row.get("prompt") for row in told(tmp_path, "prompt\n" + '"' * 300_000 + "\nc\n")][-1] == "c"
 
 
 def test_a_nul_is_refused_with_the_usual_sentence(tmp_path: Path) -> None:
@@ -123,8 +131,12 @@ def test_files_are_beside_the_batch_file(tmp_path: Path) -> None:
 
 
 def test_what_a_row_tells_wins_and_the_rest_is_as_given() -> None:
-    defaults = Asked({}).but({"steps": 4, "negative": "snow", "size": "64", "seed": "9", "guidance_interval": (0.1, 0.9)})
-    [request] = defaults.but({"prompt": "a", "steps": "8", "negative": "", "size": "128x64", "verify": "yes"}).requests(0)
+    defaults = Asked({}).but(
+        {"steps": 4, "negative": "snow", "size": "64", "seed": "9", "guidance_interval": (0.1, 0.9)}
+    )
+    [request] = defaults.but({"prompt": "a", "steps": "8", "negative": "", "size": "128x64", "verify": "yes"}).requests(
+        0
+    )
     assert (request.steps, request.seed, request.width, request.height) == (8, 9, 128, 64)
     assert request.prompt.negative == "" and request.verify and request.guidance_interval == (0.1, 0.9)
     [whole] = defaults.but(json.loads('{"prompt": {"text": "b", "negative": "c"}, "seed": 3, "size": 64}')).requests(0)

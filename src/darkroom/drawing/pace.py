@@ -93,5 +93,7 @@ def in_words(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
     if minutes < 60:
         return f"{minutes} min"
+    if minutes >= 24 * 60:
+        return f"{round(minutes / 60)} h" if minutes < 48 * 60 else f"{round(minutes / 60 / 24)} days"
     hours, rest = divmod(10 * round(minutes / 10), 60)
-    return f"{hours} h {rest} min" if hours < 24 and rest else f"{hours} h" if hours < 48 else f"{hours // 24} days"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

@@ -95,19 +95,18 @@ class Speaker:
             self.clear()
 
     def progress(self, *, over: bool = False) -> str:
-        """How far it is: evaluations and pictures of all, seconds, and about how many are left."""
+        """How far it is: pictures and evaluations of all, and the time it took, or about how much is left."""
         now, all = time.monotonic(), self.all
         spent = now - self.started
-        took = f"{spent:.1f} s" if spent < 100 else in_words(spent)
+        time_said = f"{spent:.1f} s" if spent < 100 else in_words(spent)
         failed = f", {self.failures} failed" if self.failures else ""
         if all is None:
-            return f"{self.done.evaluations} evaluations  {pictures(self.done.pictures)}{failed}  {took}"
+            return f"{pictures(self.done.pictures)}{failed}  {time_said}  {self.done.evaluations} evaluations"
         filled = "█" * (BAR * self.done.evaluations // all.evaluations if all.evaluations else BAR)
-        said = f"{filled:<{BAR}} {self.done.evaluations}/{all.evaluations} evaluations  "
-        if all.pictures > 1:
-            said += f"{self.done.pictures} of {all.pictures} pictures{failed}  "
+        count = f"{self.done.pictures} of {all.pictures} pictures{failed}  " if all.pictures > 1 else ""
         left = None if over or self.done.evaluations == all.evaluations else self._pace.left_s(all.work, now)
-        return said + took + (f"  about {in_words(left)} left" if left is not None else "")
+        time_said = time_said if left is None else f"about {in_words(left)} left"
+        return f"{filled:<{BAR}} {count}{time_said}  {self.done.evaluations}/{all.evaluations} evaluations"
 
     def saved(self, path: Path) -> None:
         """Where a picture is; paths are data and go to stdout."""
