@@ -46,7 +46,7 @@ SAMPLES = {
     "number": "0.5,0.25",
     "integer": "1,2",
     "boolean": "yes,no",
-    "array": "0-1,0-0.5",
+    "interval": "0-1,0-0.5",
     "size": "64,128",
     "margins": "16,32",
 }

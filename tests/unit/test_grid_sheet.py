@@ -29,8 +29,8 @@ def test_nothing_of_a_page_is_over_anything_else(
     layout = lay_out(largest, columns, rows, title)
     boxes = [box for box, _, _ in layout.texts] + list(layout.cells.values())
     assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
-    assert all(0 <= box.left and box.right <= layout.width for box in boxes)
-    assert all(0 <= box.top and box.bottom <= layout.height for box in boxes)
+    assert all(box.left >= 0 and box.right <= layout.width for box in boxes)
+    assert all(box.top >= 0 and box.bottom <= layout.height for box in boxes)
     for box, line, type in layout.texts:
         assert type.width(line.text) <= box.width
 

@@ -12,12 +12,15 @@ from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.verdict import Answered, Verdict
+from darkroom.drawing.results import Judging, Wanted, results
+from darkroom.drawing.speaker import Speaker
 from darkroom.generate import picture, run
 from darkroom.judge.judge import Judge, Trust
 from darkroom.judge.sight import Sight, Thing
 from darkroom.model import Model
+from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
-from darkroom.selection import candidate_seed, chosen, selected
+from darkroom.selection import candidate_seed, selected
 from tests.tiny import tiny_model
 
 
@@ -110,7 +113,9 @@ def test_an_error_ends_only_its_own_picture(model: Model, recipe: Recipe) -> Non
     request = Request.model_validate({"prompt": "a cat", "retry": 1})
     judge = Scripted(model, recipe, {0: 0.9})
     bad = recipe.model_copy(update={"sampler": "none such"})
-    first, second = chosen(model, judge, [(request, bad), (request, recipe)])
+    wanted = [Wanted(request, asked, number) for number, asked in enumerate((bad, recipe))]
+    ended = results(wanted, model, Judging(None, judge), Inputs(), Speaker(quiet=True))
+    first, second = (result for _, result, _ in ended)
     assert isinstance(first, Exception) and not isinstance(second, Exception) and second.recipe.seed == 5
 
 

@@ -20,8 +20,7 @@ recipe_app = App(name="recipe", help="What is written in a picture: how it was m
 
 @recipe_app.command
 def show(picture: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """Show how a picture was made: darkroom's own recipe, or the settings of A1111 or ComfyUI; of the sheet of a grid, its
-    axes.
+    """Show how a picture was made: darkroom's own recipe, or the settings of A1111 or ComfyUI; a grid's axes.
 
     Parameters
     ----------

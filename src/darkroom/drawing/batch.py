@@ -26,7 +26,7 @@ from darkroom.picture.write import write_new
 from darkroom.requests.rows import BatchFile, Row
 from darkroom.requests.spelling import Asked
 
-NOTES_SHOWN = 20  # different ones; a program is told all
+NOTES_SHOWN = 8  # different ones; a program is told all
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +232,8 @@ class _Batch:
             if note not in self._notes and len(self._notes) < NOTES_SHOWN:
                 self._notes.add(note)
                 self.say.notes([f"{self.file.name} line {one.what.line}: {note}"])
+                if len(self._notes) == NOTES_SHOWN:
+                    self.say.notes(["further notes are left out; --json has them all"])
 
 
 def _picture(path: Path, seed: int, *, new: bool) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 
@@ -22,6 +22,9 @@ from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import Task
 
+if TYPE_CHECKING:
+    from darkroom.judge.judge import Judge
+
 AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
 MODELS_OPEN = 2  # of a batch or a grid that names several
 
@@ -29,25 +32,26 @@ K = TypeVar("K")
 
 
 class Judging:
-    """The judge, opened when it is first asked. ``folder`` None is the one in the package."""
+    """Who draws pictures that the judge has a say in. The judge is opened when it is first asked, or is ``judge``;
+    ``folder`` None is the one in the package."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self._select: Callable[[Model, Request, Recipe, Inputs], Image] | None = None
+    def __init__(self, folder: Path | None, judge: Judge | None = None) -> None:
+        self.folder, self.judge = folder, judge
 
-    def open(self) -> Callable[[Model, Request, Recipe, Inputs], Image]:
-        """Who draws a picture that it has a say in. Raises DarkroomError where there is no judge."""
-        if self._select is None:
+    def open(self) -> Judge:
+        """The judge. Raises DarkroomError where there is none."""
+        if self.judge is None:
             from darkroom.judge.judge import load_judge  # only when it is asked
-            from darkroom.selection import embedded_judge, selected
+            from darkroom.selection import embedded_judge
 
-            judge = embedded_judge() if self.folder is None else load_judge(self.folder)
+            self.judge = embedded_judge() if self.folder is None else load_judge(self.folder)
+        return self.judge
 
-            def select(model: Model, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
-                return selected(model, judge, recipe, best_of=request.best_of, retry=request.retry, inputs=inputs)
+    def select(self, model: Model, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
+        """The picture it lets pass."""
+        from darkroom.selection import selected
 
-            self._select = select
-        return self._select
+        return selected(model, self.open(), recipe, best_of=request.best_of, retry=request.retry, inputs=inputs)
 
 
 class Models:
@@ -104,7 +108,7 @@ def results(
 def _task(one: Wanted[K], model: Model, judging: Judging, inputs: Inputs, watch: OnMoment) -> Task[Image]:
     """The way of one picture. The candidates of one that is judged share passes with each other alone."""
     if one.request.judged:
-        return judging.open()(model, one.request, one.recipe, inputs)
+        return judging.select(model, one.request, one.recipe, inputs)
     return (yield from picture(one.recipe, model, watch, inputs=inputs))
 
 

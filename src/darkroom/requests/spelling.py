@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,6 +14,7 @@ from darkroom.contracts.errors import BadInput, explain, shown, unknown
 from darkroom.contracts.request import MAX_SEEDS, Request, parse_margins, parse_seeds, parse_size
 
 TEXTS = frozenset({"prompt", "negative"})  # which hold any text, blank ends and quotes too
+_PLAIN = frozenset({"integer", "number", "boolean", "string"})
 _OURS = ("negative", "size", "count")  # spelled so on the command line, and no fields of a request
 _YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -32,13 +34,15 @@ def named(name: str, kind: str, known: Collection[str]) -> str:
 
 @cache
 def kind_of(name: str) -> str:
-    """The kind of a field's value: integer, number, boolean, array (an interval), string, size or margins."""
+    """The kind of a field's value: integer, number, boolean, interval, string, size or margins; or "object"."""
     other = {"prompt": "string", "negative": "string", "size": "size", "count": "integer", "outpaint": "margins"}
     if name in other:
         return other[name]
     shape = Request.model_json_schema()["properties"][name]
-    [kind] = {one.get("type") for one in shape.get("anyOf", [shape])} - {"null"}
-    return str(kind)
+    [one, *others] = [one for one in shape.get("anyOf", [shape]) if one.get("type") != "null"]
+    if one.get("type") == "array" and one.get("maxItems") == 2:
+        return "interval"
+    return str(one["type"]) if not others and one.get("type") in _PLAIN else "object"
 
 
 def value_of(name: str, text: str) -> Any:
@@ -48,12 +52,14 @@ def value_of(name: str, text: str) -> Any:
         return whole(name, text)
     if kind == "number":
         return number(name, text)
-    if kind == "array":
+    if kind == "interval":
         return interval(name, text)
     if kind == "boolean":
         return _switch(name, text)
     if kind == "size":
         return parse_size(text)
+    if kind == "object":
+        return _json(name, text)
     return parse_margins(text) if kind == "margins" else text
 
 
@@ -80,6 +86,13 @@ def interval(name: str, text: str) -> tuple[float, float]:
     except ValueError:
         raise BadInput(f"{name} {shown(text)}", "is not two numbers", "give them like 0.1-0.9") from None
     return lowest, highest
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadInput(f"{name} {shown(text)}", "is no JSON", "write it as JSON") from None
 
 
 def _switch(name: str, text: str) -> bool:
