@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import cache
 from hashlib import blake2b
 
@@ -10,7 +9,6 @@ import torch
 
 from darkroom.cards import EMBEDDED
 from darkroom.contracts.recipe import CHOSEN_SEEDS, Recipe
-from darkroom.contracts.request import Request
 from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.engine import Engine
 from darkroom.generate import picture, styled
@@ -37,20 +35,6 @@ def candidate_seed(seed: int, number: int) -> int:
     if number == 0:
         return seed
     return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest(), "big") % CHOSEN_SEEDS
-
-
-def chosen(
-    model: Model, judge: Judge, wanted: Iterable[tuple[Request, Recipe]], inputs: Inputs | None = None
-) -> Iterator[Image | Exception]:
-    """The pictures of requests the judge has a say in, one after the other; an error ends only its own."""
-    for request, recipe in wanted:
-        try:
-            ended: Image | Exception = selected(
-                model, judge, recipe, best_of=request.best_of, retry=request.retry, inputs=inputs
-            )
-        except Exception as error:  # the others go on
-            ended = error
-        yield ended
 
 
 def selected(

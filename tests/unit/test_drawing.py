@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import darkroom.drawing as drawing
+import darkroom.drawing.pictures as drawing
 from darkroom.cards import damaged, folder_of, read_card
 from darkroom.cli import main
 from darkroom.contracts.errors import BadFile, BadInput, CannotWrite, Unfinished
 from darkroom.contracts.request import Request, expand
 from darkroom.door import DrawingModel
+from darkroom.drawing.results import AT_ONCE, Judging, Wanted, results
+from darkroom.drawing.speaker import Speaker
 from darkroom.model import Model, load, write_card
 from darkroom.picture.inputs import Inputs
 from tests.tiny import saved, tiny_model
@@ -32,7 +34,7 @@ def requests(count: int) -> list[Request]:
 
 def broken_after(count: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model ends with this error once so many pictures are drawn."""
-    results = drawing._results
+    results = drawing.results
 
     def some(*arguments: object) -> Iterator[object]:
         for number, result in enumerate(results(*arguments)):  # type: ignore[arg-type]
@@ -40,7 +42,7 @@ def broken_after(count: int, error: BaseException, monkeypatch: pytest.MonkeyPat
                 raise error
             yield result
 
-    monkeypatch.setattr(drawing, "_results", some)
+    monkeypatch.setattr(drawing, "results", some)
 
 
 def test_a_folder_that_cannot_be_written_into_is_refused_before_the_model_is_opened(
@@ -79,11 +81,16 @@ def test_stopping_keeps_what_is_drawn_and_counts_it(
 
 def test_pictures_of_a_long_range_are_written_before_all_are_begun(folder: Path) -> None:
     model = load(str(folder))
-    begun = []
-    recipes = [model.resolve(request) for request in requests(20)]
-    results = drawing._results(model, recipes, lambda moment: begun.append(moment.stage), Inputs())
-    next(results)
-    assert begun.count("interpret") <= drawing.AT_ONCE + 1
+    taken = []
+
+    def wanted() -> Iterator[Wanted[int]]:
+        for number, request in enumerate(requests(20)):
+            taken.append(number)
+            yield Wanted(request, model.resolve(request), number)
+
+    ended = results(wanted(), model, Judging(None), Inputs(), Speaker(quiet=True))
+    next(ended)
+    assert len(taken) <= AT_ONCE + 1
 
 
 def test_a_person_sees_how_many_are_done(

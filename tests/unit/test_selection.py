@@ -9,15 +9,18 @@ import pytest
 import torch
 
 from darkroom.contracts.errors import BadInput
-from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.recipe import PictureFile, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.verdict import Answered, Verdict
+from darkroom.drawing.results import Judging, Wanted, results
+from darkroom.drawing.speaker import Speaker
 from darkroom.generate import picture, run
 from darkroom.judge.judge import Judge, Trust
 from darkroom.judge.sight import Sight, Thing
 from darkroom.model import Model
+from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
-from darkroom.selection import candidate_seed, chosen, selected
+from darkroom.selection import candidate_seed, selected
 from tests.tiny import tiny_model
 
 
@@ -109,9 +112,17 @@ def test_what_is_not_known_to_the_judge_does_not_keep_a_picture_from_holding(mod
 def test_an_error_ends_only_its_own_picture(model: Model, recipe: Recipe) -> None:
     request = Request.model_validate({"prompt": "a cat", "retry": 1})
     judge = Scripted(model, recipe, {0: 0.9})
-    bad = recipe.model_copy(update={"sampler": "none such"})
-    first, second = chosen(model, judge, [(request, bad), (request, recipe)])
-    assert isinstance(first, Exception) and not isinstance(second, Exception) and second.recipe.seed == 5
+    gone = PictureFile(name="gone.png", sha256="0" * 64, width=64, height=64)
+    bad = recipe.model_copy(update={"init_image": gone, "strength": 0.5})
+    wanted = [Wanted(request, asked, number) for number, asked in enumerate((bad, recipe))]
+    ended = results(wanted, model, Judging(None, judge), Inputs(), Speaker(quiet=True))
+    first, second = (result for _, result, _ in ended)
+    assert (
+        isinstance(first, BadInput)
+        and "gone.png" in str(first)
+        and not isinstance(second, Exception)
+        and second.recipe.seed == 5
+    )
 
 
 def test_when_none_holds_the_budget_ends_and_the_verdict_says_so(model: Model, recipe: Recipe) -> None:

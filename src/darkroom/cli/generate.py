@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from darkroom.cli.flags import flags_of, given
+from darkroom.cli.many import draw_many
 from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.request import Request, expand, parse_margins, parse_seeds, parse_size
+from darkroom.contracts.recipe import CHOSEN_SEEDS
+from darkroom.contracts.request import Request, expand, parse_margins, parse_size
+from darkroom.requests.spelling import seeds_of
 
 if TYPE_CHECKING:
     Flags = Any
@@ -39,6 +43,10 @@ def generate(
     judge: Folder | None = None,
     wildcards: Folder | None = None,
     recipe: Path | None = None,
+    batch: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    x: str | None = None,
+    y: str | None = None,
+    z: str | None = None,
     out: Folder = Path("pictures"),
     sheet: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -56,6 +64,8 @@ def generate(
         darkroom generate "a castle, watercolour" --init-image sketch.png --strength 0.7
         darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
+        darkroom generate --batch prompts.csv --steps 8
+        darkroom generate "a red fox" --x steps=4,8,16 --y sampler=euler,heun
 
     Parameters
     ----------
@@ -86,10 +96,20 @@ def generate(
     recipe
         A picture made by darkroom: draw it again, bit for bit. What it began with is looked for beside it, or given
         with --init-image and --mask.
+    batch
+        A CSV or JSONL file with a request a row, or "-" for JSONL on stdin: docs/many-pictures.md. Flags hold for what
+        a row does not say. The same command again draws what is missing.
+    x
+        A field laid out along the top of a grid, with its values: steps=4,8,16 or guidance=1..5 or prompt=fox,cat,
+        which puts cat in the place of fox.
+    y
+        A field laid out down its left side.
+    z
+        A field with a sheet for each value.
     out
         Folder for the pictures.
     sheet
-        Also write a contact sheet of all pictures; never over another.
+        Also write contact sheets of all pictures, 48 on each; never over another.
     json_
         Print one JSON object with paths, recipes and notes on stdout, or with the error.
     dry_run
@@ -97,6 +117,7 @@ def generate(
     """
     asked = given(flags)
     model = asked.get("model", "default")
+    axes = {letter: text for letter, text in (("x", x), ("y", y), ("z", z)) if text is not None}
     if recipe is not None:
         files = {name: asked[name] for name in ("init_image", "mask") if name in asked}
         others: dict[str, Any] = {"prompt": prompt, "negative": negative or None, "seed": seed, "size": size}
@@ -108,12 +129,20 @@ def generate(
             "judge": judge,
             "wildcards": wildcards,
             "count": None if count == 1 else count,
+            "batch": batch,
+            **axes,
         }
         _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *files}})
         _draw([], recipe, out, given=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
     prompt = _filled(prompt, template, fill)
     said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
+    if batch is not None or axes:
+        text = Prompt.checked(said).text if given(parts) else prompt
+        told = {"prompt": text, "negative": negative or None, "size": size, "outpaint": outpaint, "seed": seed}
+        options: dict[str, Any] = {"judge": judge, "wildcards": wildcards, "as_json": json_, "dry_run": dry_run}
+        draw_many({**told, "count": count, **asked}, batch, axes, out, sheet=sheet, **options)
+        return
     if prompt is None and not given(parts):
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
     for kind in ("sampler", "style", "spacing", "guidance_method"):
@@ -126,7 +155,8 @@ def generate(
     request = Request.checked(fields, flags=True)
     if judge is not None and not request.judged:
         raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
-    requests = expand(request, _seeds(seed, count)) if seed is not None or count != 1 else [request]
+    several = seed is not None or count != 1
+    requests = expand(request, seeds_of(seed, count, secrets.randbelow(CHOSEN_SEEDS))) if several else [request]
     _draw(
         requests, None, out, wildcards=wildcards, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge
     )
@@ -169,17 +199,3 @@ def _refuse_blank(kind: str, named: str, model: str) -> None:
     tables: dict[str, Iterable[str]] = {"sampler": SAMPLERS, "spacing": SPACINGS, "guidance_method": METHODS}
     known = tables[kind] if kind in tables else [*read_card(folder_of(model)).styles, *read_styles(styles_file())]
     raise unknown(kind.replace("_", " "), named, known)
-
-
-def _seeds(seed: str | None, count: int) -> list[int]:
-    """The seeds of ``--seed`` and ``--count`` together."""
-    import secrets
-
-    if not 1 <= count <= 10_000:
-        raise BadInput(f"count {count}", "is not between 1 and 10000", f"try {min(max(count, 1), 10_000)}")
-    seeds = parse_seeds(seed) if seed is not None else [secrets.randbelow(2**32)]
-    if count == 1:
-        return seeds
-    if len(seeds) > 1:
-        raise BadInput(f"count {count}", f"and {len(seeds)} seeds say two different numbers", "give one of them")
-    return parse_seeds(f"{seeds[0]}-{seeds[0] + count - 1}")

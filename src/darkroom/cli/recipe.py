@@ -20,7 +20,7 @@ recipe_app = App(name="recipe", help="What is written in a picture: how it was m
 
 @recipe_app.command
 def show(picture: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """Show how a picture was made: darkroom's own recipe, or the settings of A1111 or ComfyUI.
+    """Show how a picture was made: darkroom's own recipe, or the settings of A1111 or ComfyUI; a grid's axes.
 
     Parameters
     ----------
@@ -121,11 +121,13 @@ def _note(left_out: dict[str, str]) -> None:
 
 def _told(picture: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
     """What a picture says, by our names, and what it says besides; None: the recipe is darkroom's own."""
-    from darkroom.picture.metadata import read_recipe
+    from darkroom.picture.metadata import read_grid, read_recipe
 
     try:
         return _plain(read_recipe(picture)), None
     except NoRecipe:
+        if (grid := read_grid(picture)) is not None:
+            return grid, None
         request, left_out = _asked(picture)
         return _plain(request, leaving_out={"model"}), left_out
 

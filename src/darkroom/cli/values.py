@@ -9,23 +9,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 
 from darkroom.contracts.errors import BadInput, shown
+from darkroom.requests import spelling
 
 
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
-    token = tokens[0]
-    try:
-        return int(token.value)
-    except ValueError:
-        rule = "is not a whole number"
-        raise BadInput(f"{token.keyword} {shown(token.value)}", rule, "give one like 12") from None
+    return spelling.whole(tokens[0].keyword or "", tokens[0].value)
 
 
 def _number(_: Any, tokens: Sequence[Token]) -> float:
-    token = tokens[0]
-    try:
-        return float(token.value)
-    except ValueError:
-        raise BadInput(f"{token.keyword} {shown(token.value)}", "is not a number", "give one like 3.5") from None
+    return spelling.number(tokens[0].keyword or "", tokens[0].value)
 
 
 def _folder(_: Any, tokens: Sequence[Token]) -> Path:
@@ -36,13 +28,7 @@ def _folder(_: Any, tokens: Sequence[Token]) -> Path:
 
 
 def _interval(_: Any, tokens: Sequence[Token]) -> tuple[float, float]:
-    token = tokens[0]
-    try:
-        lowest, highest = map(float, token.value.split("-"))
-    except ValueError:
-        rule = "is not two numbers"
-        raise BadInput(f"{token.keyword} {shown(token.value)}", rule, "give them like 0.1-0.9") from None
-    return lowest, highest
+    return spelling.interval(tokens[0].keyword or "", tokens[0].value)
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]

@@ -39,6 +39,28 @@ def publish(data: bytes, path: str | Path, *, replace: bool = True) -> Path:
     return path
 
 
+def append(line: bytes, path: str | Path) -> None:
+    """Add a line to the end of a file, synced. Of one that cannot be written whole nothing is left, and CannotWrite is
+    raised; what a kill leaves is a last line without its end."""
+    path = Path(path)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        try:
+            before = os.fstat(file).st_size
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+                os.fsync(file)
+            except OSError:
+                os.ftruncate(file, before)
+                raise
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise _said(error, path) from error
+
+
 def check_folder(folder: str | Path) -> None:
     """Refuses a folder that files cannot be put into, before there are any; makes none. Raises CannotWrite."""
     folder = Path(folder)

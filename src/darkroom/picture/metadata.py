@@ -11,10 +11,12 @@ A JPEG's EXIF block ends at 64 KiB; an infotext that does not fit is left out, n
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from PIL import PngImagePlugin
 
@@ -36,6 +38,7 @@ from darkroom.picture.graph import parse_graph
 from darkroom.picture.infotext import Infotext, infotext, parse_infotext
 
 RECIPE_KEY = "darkroom"
+GRID_KEY = "darkroom grid"  # where the sheet of a grid says what it was made of
 INFOTEXT_KEY = "parameters"
 GRAPH_KEY = "prompt"  # where ComfyUI keeps what it ran
 XMP_KEY = "XML:com.adobe.xmp"
@@ -45,12 +48,14 @@ MAX_TEXT_BYTES = 4_000_000  # of one text, unpacked
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def png_texts(recipe: Recipe | None, source_type: str) -> PngImagePlugin.PngInfo:
-    """The text chunks of a PNG."""
+def png_texts(recipe: Recipe | None, source_type: str, grid: Mapping[str, Any] | None = None) -> PngImagePlugin.PngInfo:
+    """The text chunks of a PNG; ``grid`` is what the sheet of a grid was made of, None: it is none."""
     texts = PngImagePlugin.PngInfo()
     if recipe is not None:
         texts.add_itxt(RECIPE_KEY, recipe.to_json())
         texts.add_text(INFOTEXT_KEY, infotext(recipe))
+    if grid is not None:
+        texts.add_itxt(GRID_KEY, json.dumps(grid, ensure_ascii=False))
     texts.add_itxt(XMP_KEY, xmp.packet(source_type).decode())
     return texts
 
@@ -118,6 +123,19 @@ def read_settings(source: str | os.PathLike[str] | bytes) -> Infotext | None:
     except (ValueError, IndexError, struct.error):
         raise damaged(name) from None
     return None if graph is None else parse_graph(graph)
+
+
+def read_grid(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:
+    """What the sheet of a grid says it was made of: its base and its axes; None where a picture is no such sheet."""
+    data, name = load(source)
+    if sniff(data, name) != "PNG":
+        return None
+    try:
+        text = _png_text(data, GRID_KEY)
+        told = None if text is None else json.loads(text)
+    except (ValueError, IndexError, struct.error, RecursionError):
+        raise damaged(name) from None
+    return told if isinstance(told, dict) else None
 
 
 def _recipe_json(data: bytes, kind: Format) -> str | None:

@@ -24,11 +24,11 @@ Colour = tuple[int, int, int]
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size * _Type.fineness)
+    return ImageFont.load_default(size=size * Type.fineness)
 
 
 @dataclass(frozen=True, slots=True)
-class _Type:
+class Type:
     """Type of one size. Letters are set several times too large and shrunk: at reading size the font's hinting would
     space them unevenly."""
 
@@ -57,12 +57,12 @@ class _Measures:
     columns: int
 
     @property
-    def type(self) -> _Type:
-        return _Type(min(max(self.cell // 14, 13), 22))  # about 22 characters a line; small cells stay readable
+    def type(self) -> Type:
+        return Type(min(max(self.cell // 14, 13), 22))  # about 22 characters a line; small cells stay readable
 
     @property
-    def title(self) -> _Type:
-        return _Type(round(self.type.size * TITLE_SCALE))
+    def title(self) -> Type:
+        return Type(round(self.type.size * TITLE_SCALE))
 
     @property
     def gutter(self) -> int:
@@ -86,7 +86,7 @@ class _Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     text: str
     ink: Colour
 
@@ -96,7 +96,7 @@ class _Row:
     """Pictures that stand on one line, and the captions under them."""
 
     pictures: list[Image.Image]
-    captions: list[list[_Line]]
+    captions: list[list[Line]]
 
     @property
     def picture_height(self) -> int:
@@ -134,11 +134,11 @@ def contact_sheet(
     _check(pictures, captions, columns, cell, max_lines)
     longest = max(max(picture.shape[:2]) for picture in pictures)
     measures = _Measures(cell or min(max(longest, MIN_CELL), MAX_CELL), min(columns, len(pictures)))
-    shown = [_fitted(picture, measures.cell) for picture in pictures]
-    wrapped = [_wrapped(caption, measures.type, measures.cell, max_lines) for caption in captions]
+    shown = [fitted(picture, measures.cell) for picture in pictures]
+    lines = [wrapped(caption, measures.type, measures.cell, max_lines) for caption in captions]
     starts = range(0, len(pictures), measures.columns)
-    rows = [_Row(shown[at : at + measures.columns], wrapped[at : at + measures.columns]) for at in starts]
-    head = _wrapped(title, measures.title, measures.width - 2 * measures.margin, 2)
+    rows = [_Row(shown[at : at + measures.columns], lines[at : at + measures.columns]) for at in starts]
+    head = wrapped(title, measures.title, measures.width - 2 * measures.margin, 2)
     head_height = len(head) * measures.title.leading + (measures.gutter if head else 0)
     body_height = sum(row.height(measures) for row in rows) + measures.row_gap * (len(rows) - 1)
     height = 2 * measures.margin + head_height + body_height
@@ -170,7 +170,7 @@ def _check(
         raise BadInput(f"cell {cell}", f"is not between {MIN_CELL} and {MAX_CELL}", "try 192")
 
 
-def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
+def fitted(picture: np.ndarray, cell: int) -> Image.Image:
     """The picture on paper, as large as the cell allows; small ones are not blown up into blocks or blur."""
     image = Image.fromarray(np.ascontiguousarray(picture))
     if image.mode == "RGBA":
@@ -186,27 +186,27 @@ def _paste_framed(page: Image.Image, picture: Image.Image, x: int, y: int) -> No
     ImageDraw.Draw(page).rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=HAIRLINE)
 
 
-def _wrapped(text: str, type: _Type, width: int, max_lines: int) -> list[_Line]:
+def wrapped(text: str, type: Type, width: int, max_lines: int) -> list[Line]:
     """Lines no wider than ``width``: the first paragraph in ink, the rest in grey."""
-    lines: list[_Line] = []
+    lines: list[Line] = []
     limit = max_lines * width  # no letter is narrower than a pixel: more characters could not be shown
     for number, paragraph in enumerate(_drawable(text[:limit]).split("\n")):
         broken = _broken(paragraph, type, width, max_lines + 1 - len(lines))
-        lines += [_Line(line, GREY if number else INK) for line in broken]
+        lines += [Line(line, GREY if number else INK) for line in broken]
         if len(lines) > max_lines:
             last = lines[max_lines - 1]
-            return [*lines[: max_lines - 1], _Line(_shortened(last.text, type, width), last.ink)]
+            return [*lines[: max_lines - 1], Line(shortened(last.text, type, width), last.ink)]
     return lines
 
 
-def _shortened(line: str, type: _Type, width: int) -> str:
+def shortened(line: str, type: Type, width: int) -> str:
     """A line that ends in an ellipsis, after a whole word where there is one."""
     while line and type.width(line + "…") > width:
         line = line.rpartition(" ")[0] or line[:-1]
     return line.rstrip(" ,;:.-") + "…"
 
 
-def _broken(paragraph: str, type: _Type, width: int, max_lines: int) -> list[str]:
+def _broken(paragraph: str, type: Type, width: int, max_lines: int) -> list[str]:
     """A paragraph as at most ``max_lines`` lines; a word wider than a line is broken where it must be."""
     lines: list[str] = []
     line = ""

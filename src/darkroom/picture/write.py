@@ -10,8 +10,9 @@ import os
 import re
 import struct
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -74,6 +75,14 @@ def write_sheet(pixels: np.ndarray, folder: str | os.PathLike[str], *, edited: b
     return _written(encode(pixels, None, edited=edited), _names(Path(folder), "sheet", "png"), folder)
 
 
+def write_grid(
+    pixels: np.ndarray, folder: str | os.PathLike[str], told: Mapping[str, Any], *, edited: bool = False
+) -> Path:
+    """Write the sheet of a grid as "grid.png", "grid-2.png" and so on, never over another file. ``told`` is what it was
+    made of, for :func:`darkroom.picture.metadata.read_grid`; ``edited`` as for :func:`encode`."""
+    return _written(encode(pixels, None, edited=edited, grid=told), _names(Path(folder), "grid", "png"), folder)
+
+
 def sheet_path(folder: str | os.PathLike[str]) -> Path:
     """The name the next sheet in a folder gets."""
     return _free(_names(Path(folder), "sheet", "png"), folder)
@@ -130,11 +139,13 @@ def encode(
     *,
     quality: int | None = None,
     edited: bool = False,
+    grid: Mapping[str, Any] | None = None,
 ) -> bytes:
     """A picture as a file's bytes.
 
     ``pixels`` are (height, width, 3 or 4) uint8 sRGB. ``quality`` is 1-100, for JPEG and WebP; None takes
     ``QUALITY``. ``edited``: parts come from a real photo, as they may in any that began with a picture.
+    ``grid`` is what the sheet of a grid was made of, which a PNG keeps; None: it is none.
     """
     # 1. pixels
     kind = _format(format)
@@ -143,7 +154,7 @@ def encode(
     # 3. encode, with recipe, infotext and XMP
     begun = recipe is not None and recipe.init_image is not None
     source_type = xmp.EDITED if edited or begun else xmp.MADE
-    data = _encoded(image, kind, recipe, source_type, _quality(quality, kind))
+    data = _encoded(image, kind, recipe, source_type, _quality(quality, kind), grid)
     # 4. the signature (C2PA) comes last: whatever touches the bytes after it breaks it
     return data
 
@@ -178,10 +189,17 @@ def _quality(quality: int | None, kind: str) -> int:
     return quality
 
 
-def _encoded(image: Image.Image, kind: str, recipe: Recipe | None, source_type: str, quality: int) -> bytes:
+def _encoded(
+    image: Image.Image,
+    kind: str,
+    recipe: Recipe | None,
+    source_type: str,
+    quality: int,
+    grid: Mapping[str, Any] | None,
+) -> bytes:
     file = io.BytesIO()
     if kind == "PNG":
-        image.save(file, "PNG", pnginfo=png_texts(recipe, source_type), compress_level=6)
+        image.save(file, "PNG", pnginfo=png_texts(recipe, source_type, grid), compress_level=6)
     elif kind == "WEBP":
         exif, packet = webp_blocks(recipe, source_type)
         image.save(file, "WEBP", quality=quality, method=4, exif=exif, xmp=packet)

@@ -1,0 +1,89 @@
+"""What a model makes of a prompt, said before it draws."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from darkroom.contracts.errors import brief
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import UPSCALES, Margins
+from darkroom.model import Model, others_of
+from darkroom.wording.parse import parse, styled, words_of
+from darkroom.wording.syntax import wordings
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of a prompt: how much of it it takes, and what the user should know before it draws."""
+
+    tokens: int
+    limit: int
+    unknown: list[str]
+    dropped: list[str]
+    notes: list[str]
+
+
+def read_prompt(model: Model, recipe: Recipe) -> Reading:
+    """How a model reads a recipe's prompt."""
+    card, encoder = model.card, model.encoder
+    words = parse(recipe.prompt.text, recipe.prompt.negative)
+    positive, negative = (wordings(text, recipe.steps) for text in (words.text, words.negative))
+    style = styled("", recipe.style)
+    cut = [encoder.parts([chunk.also(style) for chunk in wording.chunks]) for wording in positive]
+    cut += [encoder.parts(wording.chunks) for wording in negative]
+    tokens = [encoder.tokenizer.tokens(part.text).length for part in cut[0][0]]
+    said = [wording.text for wording in (*positive, *negative)]
+    unknown = unknown_words(" ".join([*said, *others_of(recipe)]), card.words)
+    dropped = list(dict.fromkeys(word for _, left in cut for word in left))
+    notes = [] if recipe.written is None else [f"read as {recipe.prompt.text[:300]!r}"]
+    if unknown:
+        named = brief(unknown, quoted=True)
+        notes.append(f"it was never taught {named}; `darkroom models show` lists what it knows")
+    if dropped:
+        notes.append(f"dropped, no room: {brief(dropped)}")
+    if (moved := began(recipe)) is not None:
+        notes.append(moved)
+    if recipe.drawn != card.defaults.drawn:
+        trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
+        fit = _fitting_size(model, recipe)
+        notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing: try --size {fit}")
+    text = " ".join(said[: len(positive)]).lower()
+    others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
+    if recipe.style is not None and others:
+        notes.append(f"the prompt says {others[0]} and --style says {recipe.style}; it may draw either")
+    longest = max(len(parts) for parts, _ in cut)
+    if longest > max(len(wording.chunks) for wording in (*positive, *negative)):
+        notes.append(f"more than the {encoder.limit} tokens that are read at once: read in {longest} parts")
+    return Reading(sum(tokens), encoder.limit * len(tokens), unknown, dropped, notes)
+
+
+def began(recipe: Recipe) -> str | None:
+    """What was done to the start picture so that it is as large as the finished one; None: nothing."""
+    start, margins = recipe.init_image, recipe.outpaint or Margins()
+    if start is None:
+        return None
+    width, height = start.width + margins.left + margins.right, start.height + margins.top + margins.bottom
+    if (width, height) == (recipe.width, recipe.height):
+        return None
+    around = " with its margins" if recipe.outpaint else ""
+    cut = ", and cut to it" if width * recipe.height != height * recipe.width else ""
+    return f"{start.name}{around}, {width}x{height}, is scaled to {recipe.width}x{recipe.height}{cut}"
+
+
+def _fitting_size(model: Model, recipe: Recipe) -> str:
+    """The size nearest to a recipe's that is drawn as large as the model was trained."""
+    width, height = model.card.defaults.drawn
+    factors = UPSCALES if model.upscaler is not None else UPSCALES[:1]
+    wanted = recipe.width * recipe.height / (width * height)
+    factor = min(factors, key=lambda factor: abs(math.log(factor**2 / wanted)))
+    return f"{width * factor}x{height * factor}"
+
+
+def unknown_words(text: str, known: Sequence[str]) -> list[str]:
+    """Words of a sentence that no training caption held; an empty ``known`` says nothing."""
+    if not known:
+        return []
+    return sorted(words_of(text) - set(known))

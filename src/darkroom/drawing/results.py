@@ -1,0 +1,126 @@
+"""Pictures as they end, of requests that are taken as they are needed: all ways to draw many share this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import torch
+
+from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import Request
+from darkroom.drawing.pace import Load, evaluation_work, load_of
+from darkroom.drawing.speaker import Speaker, Watched
+from darkroom.engine import Engine
+from darkroom.generate import OnMoment, picture
+from darkroom.model import Model, load
+from darkroom.nn.slots import SLOTS
+from darkroom.picture.image import Image
+from darkroom.picture.inputs import Inputs
+from darkroom.protocols import Task
+
+if TYPE_CHECKING:
+    from darkroom.judge.judge import Judge
+
+AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
+MODELS_OPEN = 2  # of a batch or a grid that names several
+
+K = TypeVar("K")
+
+
+class Judging:
+    """Who draws pictures that the judge has a say in. The judge is opened when it is first asked, or is ``judge``;
+    ``folder`` None is the one in the package."""
+
+    def __init__(self, folder: Path | None, judge: Judge | None = None) -> None:
+        self.folder, self.judge = folder, judge
+
+    def open(self) -> Judge:
+        """The judge. Raises DarkroomError where there is none."""
+        if self.judge is None:
+            from darkroom.judge.judge import load_judge  # only when it is asked
+            from darkroom.selection import embedded_judge
+
+            self.judge = embedded_judge() if self.folder is None else load_judge(self.folder)
+        return self.judge
+
+    def select(self, model: Model, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
+        """The picture it lets pass."""
+        from darkroom.selection import selected
+
+        return selected(model, self.open(), recipe, best_of=request.best_of, retry=request.retry, inputs=inputs)
+
+
+class Models:
+    """Models by the names that requests have for them; few are open at once."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Model] = {}
+
+    def opened(self, name: str) -> Model:
+        """The model of that name. Raises DarkroomError that says what is wrong with it."""
+        model = self._open.pop(name, None) or load(name)
+        while len(self._open) >= MODELS_OPEN:
+            del self._open[next(iter(self._open))]
+        self._open[name] = model
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted(Generic[K]):
+    """One picture to draw: what was asked for, every default resolved, and what it is to whoever asked."""
+
+    request: Request
+    recipe: Recipe
+    what: K
+
+    def load(self, model: Model) -> Load:
+        """What it costs."""
+        return load_of(self.request, self.recipe, model.card)
+
+
+def results(
+    wanted: Iterable[Wanted[K]], model: Model, judging: Judging, inputs: Inputs, say: Speaker
+) -> Iterator[tuple[Wanted[K], Image | Exception, Watched]]:
+    """Draws pictures together and yields each as it ends, or the error that it alone caused.
+
+    Few run at once, and no further one is taken before: what is stopped early has kept most of what it computed, and
+    a list of any length costs no memory.
+    """
+    begun: dict[int, tuple[Wanted[K], Watched]] = {}
+
+    def tasks() -> Iterator[Task[Image]]:
+        for number, one in enumerate(wanted):
+            watched = say.watch(one.load(model), evaluation_work(one.recipe, model.card))
+            begun[number] = one, watched
+            yield _task(one, model, judging, inputs, watched.moment)
+
+    for outcome in Engine[Image](model.evaluate, width=AT_ONCE).run(tasks()):
+        ended = outcome.error if outcome.result is None else outcome.result
+        assert ended is not None
+        one, watched = begun.pop(outcome.index)
+        yield one, _plain(ended, one.recipe) if isinstance(ended, Exception) else ended, watched
+
+
+def _task(one: Wanted[K], model: Model, judging: Judging, inputs: Inputs, watch: OnMoment) -> Task[Image]:
+    """The way of one picture. The candidates of one that is judged share passes with each other alone."""
+    if one.request.judged:
+        return judging.select(model, one.request, one.recipe, inputs)
+    return (yield from picture(one.recipe, model, watch, inputs=inputs))
+
+
+def _plain(error: Exception, recipe: Recipe) -> Exception:
+    """An error in words a user can act on."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        size = f"{recipe.width}x{recipe.height}"
+        return DarkroomError(size, "needs more memory than is free", "try a smaller --size")
+    return error
+
+
+def raise_fault(error: Exception) -> None:
+    """Raises what is a fault of ours, with its traceback, and no fault of what was asked for."""
+    if not isinstance(error, DarkroomError | ValueError | RuntimeError | OSError):
+        raise error
