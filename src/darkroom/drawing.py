@@ -30,6 +30,7 @@ from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write_new, write_sheet
+from darkroom.refine.chain import check
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.wording.parse import parse, words_of
 from darkroom.wording.syntax import wordings
@@ -76,6 +77,7 @@ def draw(
     judge: Path | None = None,
     inputs: Inputs | None = None,
     given: dict[str, str] | None = None,
+    files: Path | None = None,
     sheet: bool = False,
     as_json: bool = False,
     dry_run: bool = False,
@@ -84,6 +86,7 @@ def draw(
 
     ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``inputs`` are
     the files that requests name, ``given`` the names of those that ``again`` was made from; None: as they are found.
+    ``files`` is the folder where they are looked for; None: that of ``again``.
     Raises DarkroomError; once drawing has begun it is Unfinished, which says what was saved before.
     """
     if not dry_run:
@@ -94,13 +97,14 @@ def draw(
     inputs = inputs or Inputs()
     if again is not None:
         recipes = [say.moved(_again(opened, again), opened)]
-        inputs.looked_for(recipes[0], again.parent, given or {})
+        inputs.looked_for(recipes[0], files or again.parent, given or {})
     else:
         recipes = [opened.resolve(request, inputs) for request in requests]
     canvas_of(recipes[0], inputs)  # a picture or mask that cannot be drawn from is refused before anything is drawn
+    final = check(recipes[0].refine, (recipes[0].width, recipes[0].height), inputs, opened.upscaler)
     reading = read_prompt(opened, recipes[0])
     say.notes(reading.notes)
-    say.sized(recipes[0])
+    say.sized(recipes[0], final)
     if dry_run:
         print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
         return []
@@ -309,10 +313,11 @@ class Speaker:
         """How much of the sentence the model takes."""
         self._line("interpret", f"{reading.tokens} tokens of {reading.limit}")
 
-    def sized(self, recipe: Recipe) -> None:
-        """How large the finished picture will be, and how large it is drawn where that is less."""
+    def sized(self, recipe: Recipe, final: tuple[int, int]) -> None:
+        """How large the finished picture will be, and how large it is drawn and after its steps where that differs."""
         drawn = "drawn at {}x{}, upscaled {} times: ".format(*recipe.drawn, recipe.upscale)
-        self._line("size", f"{drawn if recipe.upscale > 1 else ''}{recipe.width}x{recipe.height}")
+        after = "" if final == (recipe.width, recipe.height) else ", refined to {}x{}".format(*final)
+        self._line("size", f"{drawn if recipe.upscale > 1 else ''}{recipe.width}x{recipe.height}{after}")
 
     def begins(self, recipes: Sequence[Recipe]) -> None:
         """What will be drawn."""

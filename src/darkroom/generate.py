@@ -34,6 +34,7 @@ from darkroom.protocols import (
     Task,
     TextEncoder,
 )
+from darkroom.refine.chain import refined
 from darkroom.refine.upscale import passes
 from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.guidance import together
@@ -105,15 +106,24 @@ def picture(
     latent = yield from model.synthesizer.task(positive, negative, spec, recipe.seed)
     check_finite(latent, recipe)
 
-    # 4. Refine: decode and enlarge, put back what is kept; repair and grading come here.
+    # 4. Refine: decode and enlarge, put back what is kept; then the steps that were asked for, one after the other.
     doublings = passes(recipe.upscale, model.upscaler)
-    on_moment(Moment("refine", 0, 1 + len(doublings)))
+    stages = 1 + len(doublings) + len(recipe.refine)
+    on_moment(Moment("refine", 0, stages))
     pixels = yield from model.codec.decode(latent)
     for done, upscaler in enumerate(doublings, 1):
-        on_moment(Moment("refine", done, 1 + len(doublings)))
+        on_moment(Moment("refine", done, stages))
         pixels = yield from upscaler.refine(pixels)
     finished = (pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
-    return Image(finished if canvas is None else canvas.kept(finished), recipe)
+    finished = finished if canvas is None else canvas.kept(finished)
+    finished = yield from refined(
+        finished,
+        recipe.refine,
+        inputs or Inputs(),
+        model.upscaler,
+        lambda step: on_moment(Moment("refine", 1 + len(doublings) + step, stages)),
+    )
+    return Image(finished, recipe)
 
 
 class Resolving(Parts, Protocol):

@@ -31,6 +31,7 @@ from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.picture.inputs import Inputs
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
+from darkroom.refine.chain import check
 from darkroom.refine.upscale import NetworkUpscaler, passes
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
@@ -90,6 +91,7 @@ class Model:
             environment=self.environment(),
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
+            refine=inputs.steps(request.refine),
         )
         recipe = recipe.model_copy(update={"prompt": chosen(recipe.prompt, recipe.seed, inputs.wildcards)})
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
@@ -97,6 +99,7 @@ class Model:
         wordings(parse(recipe.prompt.negative).text, recipe.steps)  # what cannot be read is refused here
         check_names(recipe)
         passes(recipe.upscale, self.upscaler)
+        check(recipe.refine, (recipe.width, recipe.height), inputs, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
 

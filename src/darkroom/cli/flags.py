@@ -32,7 +32,8 @@ def flags_of(contract: type[Contract], *, leaving_out: Collection[str]) -> type:
             continue
         kinds = {shape.get("type") for shape in shapes[name].get("anyOf", [shapes[name]])} - {"null"}
         switch, written = kinds == {"boolean"}, " Written 0.1-0.9." if kinds == {"array"} else ""
-        kind: Any = bool if switch else Optional[_KINDS[kinds.pop()]]  # noqa: UP045 (a value here, not a type's name)
+        written_as = "string" if "string" in kinds else kinds.pop()  # what may be text or a list is text here
+        kind: Any = bool if switch else Optional[_KINDS[written_as]]  # noqa: UP045 (a value here, not a type's name)
         flag = Annotated[kind, Parameter(help=help_of(told.description) + written)]
         made.append((name, flag, field(default=False if switch else None)))
     ours = {"__module__": __name__}  # cyclopts opens no class of the standard library, which it would be of else

@@ -32,6 +32,7 @@ def generate(
     judge: Folder | None = None,
     wildcards: Folder | None = None,
     recipe: Path | None = None,
+    files: Folder | None = None,
     out: Folder = Path("pictures"),
     sheet: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -46,6 +47,7 @@ def generate(
         darkroom generate "a castle" --size 512
         darkroom generate "a castle, watercolour" --init-image sketch.png --strength 0.7
         darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
+        darkroom generate "a castle" --refine "clean, contrast=1.1, sharpen, crop=16:9"
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
 
     Parameters
@@ -72,6 +74,8 @@ def generate(
     recipe
         A picture made by darkroom: draw it again, bit for bit. What it began with is looked for beside it, or given
         with --init-image and --mask.
+    files
+        Folder in which what a recipe names is looked for, beside the picture otherwise.
     out
         Folder for the pictures.
     sheet
@@ -84,12 +88,14 @@ def generate(
     asked = given(flags)
     model = asked.get("model", "default")
     if recipe is not None:
-        files = {name: asked[name] for name in ("init_image", "mask") if name in asked}
+        brought = {name: asked[name] for name in ("init_image", "mask") if name in asked}
         others: dict[str, Any] = {"prompt": prompt, "negative": negative or None, "seed": seed, "size": size}
         others |= {"outpaint": outpaint, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}
-        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *files}})
-        _draw([], recipe, out, given=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *brought}})
+        _draw([], recipe, out, given=brought, files=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
+    if files is not None:
+        raise BadInput("--files", "is where the files of a recipe are, and there is none", "leave it out")
     if prompt is None:
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
     for kind in ("sampler", "style", "spacing", "guidance_method"):

@@ -74,6 +74,7 @@ def run(
     out: Folder = Path("pictures"),
     init_image: str | None = None,
     mask: str | None = None,
+    files: Folder | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
 ) -> None:
@@ -91,6 +92,8 @@ def run(
         The picture it began with; without it, looked for beside it.
     mask
         The mask it was drawn within; without it, looked for beside it.
+    files
+        Folder in which what the recipe names is looked for; without it, that of the picture.
     json_
         Print one JSON object.
     dry_run
@@ -99,18 +102,18 @@ def run(
     from darkroom.drawing import draw
     from darkroom.picture.metadata import read_recipe
 
-    files = {name: value for name, value in (("init_image", init_image), ("mask", mask)) if value is not None}
+    brought = {name: value for name, value in (("init_image", init_image), ("mask", mask)) if value is not None}
     try:
         read_recipe(picture)
     except NoRecipe:
         request, left_out = _asked(picture)
-        if files:
-            flag = "--" + next(iter(files)).replace("_", "-")
+        if brought:
+            flag = "--" + next(iter(brought)).replace("_", "-")
             raise BadInput(flag, "is no part of this picture's settings", "leave it out") from None
         _note(left_out)
         draw([request.model_copy(update={"model": model})], None, out, model=model, as_json=json_, dry_run=dry_run)
         return
-    draw([], picture, out, model=model, given=files, as_json=json_, dry_run=dry_run)
+    draw([], picture, out, model=model, given=brought, files=files, as_json=json_, dry_run=dry_run)
 
 
 def _note(left_out: dict[str, str]) -> None:

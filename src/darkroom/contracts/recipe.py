@@ -12,6 +12,8 @@ from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
+from darkroom.contracts.refinement import Chain, Lut, Match
+from darkroom.contracts.refinement import PictureFile as PictureFile  # who reads recipes finds it here
 from darkroom.contracts.request import (
     MAX_SIDE,
     MIN_SIDE,
@@ -59,24 +61,15 @@ class AdapterUse(Contract):
     scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
 
 
-def _no_folder(name: str) -> str:
-    if set(name) & set("/\\") or name == "..":
-        raise BadInput(f"the picture {shown(name)}", "names a folder", "give the file's own name")
-    return name
+def _found(steps: Chain) -> Chain:
+    for step in steps:
+        if isinstance(step, Lut | Match) and isinstance(step.file, str):
+            raise BadInput(f"the file {shown(step.file)}", "is named without its hash", "resolve the request first")
+    return steps
 
 
-class PictureFile(Contract):
-    """A picture that was brought along. The recipe tells which it was; its pixels are not in it."""
-
-    name: Annotated[Name, AfterValidator(_no_folder)] = Field(description="The file's name, without its folder.")
-    sha256: Sha256 = Field(description="SHA-256 over its pixels, so that it may be stored as another file.")
-    width: Annotated[Whole, Field(ge=1, le=2**31, description="Width in pixels.")]
-    height: Annotated[Whole, Field(ge=1, le=2**31, description="Height in pixels.")]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.width, self.height
+Done = Annotated[Chain, AfterValidator(_found)]
+"""Steps whose files are told by their hashes."""
 
 
 class Subject(Contract):
@@ -103,6 +96,7 @@ class Recipe(Settings, Subject):
         None, description="How far its noise lies from the seed's to that of another seed. None: it is the seed's."
     )
     variation_seed: Seed | None = Field(None, description="That other seed. None: there was none.")
+    refine: Done = Field((), description="What was done to the picture of that size afterwards, in order.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
@@ -150,13 +144,16 @@ class Recipe(Settings, Subject):
         environment: Environment,
         init_image: PictureFile | None = None,
         mask: PictureFile | None = None,
+        refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image`` and ``mask`` are what was found under the names that the request has for them.
+        ``init_image`` and ``mask`` are what was found under the names that the request has for them, ``refine`` are its
+        steps with the files that were found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
         asked |= {"init_image": init_image, "mask": mask, **_sizes(request, card, init_image)}
+        asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
         if (mask is not None or request.outpaint is not None) and request.mask_blur is None:
@@ -170,7 +167,19 @@ class Recipe(Settings, Subject):
     def request(self) -> Request:
         """The request that makes this picture again. Of pictures it has but names: who opens them compares hashes."""
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
+        told["refine"] = tuple(step.asked() for step in self.refine)
         return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
+
+
+class Refinement(Contract):
+    """What was done to a picture that is not drawn from a recipe, such as a photo: what stands in its file instead."""
+
+    source: PictureFile = Field(description="The picture it was made from.")
+    refine: Done = Field(description="What was done to it, in order.")
+    model: Name | None = Field(None, description="The model whose upscaler took part. None: none did.")
+    model_hash: Sha256 | None = Field(None, description="That model's hash. None: none took part.")
+    darkroom: Name = Field(description="Version of darkroom that did it.")
+    schema_version: Annotated[Whole, Field(ge=1, le=1, description="Version of this format.")] = 1
 
 
 def _sizes(request: Request, card: Card, start: PictureFile | None) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.refinement import AnyChain, FileName
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -93,7 +94,6 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Shift = Annotated[Number, Field(ge=0.01, le=100)]
 Threshold = Annotated[Number, Field(ge=0.01, le=1)]
 Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
-FileName = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
 Softness = Annotated[Whole, Field(ge=0, le=256)]
 Edge = Annotated[Whole, Field(ge=0, le=MAX_SIDE)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
@@ -213,6 +213,11 @@ class Request(Contract):
         None, description="How far to go from the seed's noise to that of another seed, 0 to 1. None: nowhere."
     )
     variation_seed: Seed | None = Field(None, description="That other seed. None: chosen anew.")
+    refine: AnyChain = Field(
+        (),
+        description='What is done to the finished picture, in this order: "clean, exposure=0.3, sharpen, crop=16:9" '
+        "(docs/finishing.md). None: nothing.",
+    )
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
     best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")
