@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from darkroom.cli.values import Folder
 from darkroom.contracts.errors import BadInput, NoRecipe
 from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.refinement import STEPS, chain_text
 from darkroom.contracts.request import Request
 
 recipe_app = App(name="recipe", help="What is written in a picture: how it was made.")
@@ -100,12 +101,14 @@ def run(
         Print the resolved recipe and draw nothing.
     """
     from darkroom.drawing import draw
-    from darkroom.picture.metadata import read_recipe
+    from darkroom.picture.metadata import read_recipe, read_refinement
 
     brought = {name: value for name, value in (("init_image", init_image), ("mask", mask)) if value is not None}
     try:
         read_recipe(picture)
     except NoRecipe:
+        if read_refinement(picture) is not None:
+            raise
         request, left_out = _asked(picture)
         if brought:
             flag = "--" + next(iter(brought)).replace("_", "-")
@@ -124,11 +127,13 @@ def _note(left_out: dict[str, str]) -> None:
 
 def _told(picture: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
     """What a picture says, by our names, and what it says besides; None: the recipe is darkroom's own."""
-    from darkroom.picture.metadata import read_recipe
+    from darkroom.picture.metadata import read_recipe, read_refinement
 
     try:
         return _plain(read_recipe(picture)), None
     except NoRecipe:
+        if (refinement := read_refinement(picture)) is not None:
+            return {name: value for name, value in json.loads(refinement.to_json()).items() if value is not None}, None
         request, left_out = _asked(picture)
         return _plain(request, leaving_out={"model"}), left_out
 
@@ -156,6 +161,8 @@ def _plain(contract: Recipe | Request, leaving_out: Collection[str] = ()) -> dic
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, dict) and "step" in value:
+        return chain_text([STEPS[value["step"]].checked(value)])
     if isinstance(value, dict):
         return ", ".join(f"{name} {_written(inner)}" for name, inner in value.items() if inner is not None)
     if isinstance(value, list):

@@ -337,11 +337,11 @@ STEPS: dict[str, type[Step]] = {kind.model_fields["step"].default: kind for kind
 """Every step by its name."""
 
 
-def parse_chain(text: str) -> tuple[Step, ...]:
+def parse_chain(text: str) -> tuple[AnyStep, ...]:
     """The steps of a written chain, in their order; blank text is none. Raises BadInput; linear in the text."""
     if len(text) > MAX_CHAIN:
         raise BadInput(f"a chain of {len(text)} characters", f"is longer than {MAX_CHAIN}", "shorten it")
-    found: list[Step] = []
+    found: list[Any] = []
     at, more = 0, bool(text.strip())
     while more:
         match = _STEP.match(text, at)

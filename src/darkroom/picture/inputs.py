@@ -48,11 +48,8 @@ class Inputs:
         """What a recipe says of the picture of this name. Raises BadInput or BadFile where there is none to read."""
         if name in self._found:
             return self._found[name]
-        pixels = self._read(name)
-        sha256 = fingerprint(pixels)
-        self._sources[sha256] = name
-        height, width = pixels.shape[:2]
-        file = PictureFile(name=_bare(name, "picture"), sha256=sha256, width=width, height=height)
+        file = picture_file(name, self._read(name))
+        self._sources[file.sha256] = name
         self._found[name] = file
         return file
 
@@ -137,6 +134,12 @@ def _bare(name: str, otherwise: str) -> str:
     """A file's name as a recipe keeps it: without its folder."""
     plain = "".join("?" if letter in "/\\" or not letter.isprintable() else letter for letter in Path(name).name)
     return plain[-_LONGEST:] or otherwise
+
+
+def picture_file(name: str, pixels: np.ndarray) -> PictureFile:
+    """What a recipe says of a picture of that name, (height, width, channels) uint8."""
+    height, width = pixels.shape[:2]
+    return PictureFile(name=_bare(name, "picture"), sha256=fingerprint(pixels), width=width, height=height)
 
 
 def fingerprint(pixels: np.ndarray) -> str:

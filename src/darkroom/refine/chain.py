@@ -115,9 +115,8 @@ def _upscaled(colours: Array, step: Upscale, upscaler: Refiner | None) -> Task[A
     return np.ascontiguousarray(pixels.clamp(0, 1).cpu().numpy().transpose(1, 2, 0))
 
 
-def check(steps: Iterable[Step], size: tuple[int, int], inputs: Inputs, upscaler: Refiner | None) -> tuple[int, int]:
-    """Width and height of a picture after the steps. Raises DarkroomError, before anything is drawn, for what cannot be
-    done to a picture of that size, and for files that are not at hand or not what they should be."""
+def size_after(steps: Iterable[Step], size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a picture after the steps. Raises BadInput where they cannot be done to one of that size."""
     for step in steps:
         match step:
             case Crop():
@@ -126,11 +125,20 @@ def check(steps: Iterable[Step], size: tuple[int, int], inputs: Inputs, upscaler
                 size = size_of(step, *size)
             case Upscale():
                 size = upscaled_size(step, *size)
-                if upscaler is None:
-                    fix = "leave it out, or take a model packed with one"
-                    raise BadInput(f"upscale={step.factor}", "is not possible: the model has no upscaler", fix)
+    return size
+
+
+def check(steps: Iterable[Step], size: tuple[int, int], inputs: Inputs, upscaler: Refiner | None) -> tuple[int, int]:
+    """Width and height of a picture after the steps. Raises DarkroomError, before anything is drawn, for what cannot be
+    done to a picture of that size, and for files that are not at hand or not what they should be."""
+    steps = list(steps)
+    for step in steps:
+        match step:
+            case Upscale() if upscaler is None:
+                fix = "leave it out, or take a model packed with one (`darkroom models pack --upscaler`)"
+                raise BadInput(f"upscale={step.factor}", "is not possible: the model has no upscaler", fix)
             case Lut():
                 table_of(step, inputs)
             case Match(file=PictureFile() as file):
                 inputs.pixels(file)
-    return size
+    return size_after(steps, size)
