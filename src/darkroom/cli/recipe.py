@@ -133,7 +133,9 @@ def _told(picture: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
         return _plain(read_recipe(picture)), None
     except NoRecipe:
         if (refinement := read_refinement(picture)) is not None:
-            return {name: value for name, value in json.loads(refinement.to_json()).items() if value is not None}, None
+            return {
+                name: value for name, value in refinement.model_dump(mode="json").items() if value is not None
+            }, None
         request, left_out = _asked(picture)
         return _plain(request, leaving_out={"model"}), left_out
 

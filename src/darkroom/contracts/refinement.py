@@ -1,4 +1,4 @@
-"""What is done to a finished picture, step by step, and how a chain of steps is written.
+"""What is done to a finished picture, step by step, and how a chain of steps is written:
 
     clean, exposure=0.3, white-balance=auto, curve=0:0 0.25:0.2 1:1, lut=film.cube:0.7, crop=16:9, resize=512
 
@@ -152,8 +152,8 @@ class Curve(Step):
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
-        if wrong := [after for (before, _), (after, _) in pairwise(self.points) if after <= before]:
-            raise BadInput(f"the point at {_written(wrong[0])}", "comes too late", "write points from dark to bright")
+        if wrong := [after for (before, _), (after, _) in pairwise(self.points) if after < before + 1e-4]:
+            raise BadInput(f"the point at {_written(wrong[0])}", "comes too early", "write points from dark to bright")
         return self
 
     @classmethod
@@ -208,7 +208,7 @@ class _FromFile(Step):
             before, colon, after = value.rpartition(":")
             ends = bool(colon) and _NUMBER.fullmatch(after.strip()) is not None
             name, amount = (before.strip(), after) if ends else (value, None)
-        if not name:
+        if not name or (value[0] == '"' and not quoted):
             raise ValueError
         return {"file": name, **({} if amount is None else {"amount": _number(amount)})}
 

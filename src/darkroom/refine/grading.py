@@ -91,13 +91,9 @@ def monotone_slopes(xs: Array, ys: Array) -> Array:
     secants = np.diff(ys) / np.diff(xs)
     slopes = np.concatenate([secants[:1], (secants[:-1] + secants[1:]) / 2, secants[-1:]])
     slopes[1:-1][secants[:-1] * secants[1:] <= 0] = 0.0  # a turn
-    for i, secant in enumerate(secants):
-        if secant == 0:
-            slopes[i] = slopes[i + 1] = 0.0
-            continue
-        alpha, beta = slopes[i] / secant, slopes[i + 1] / secant
-        if (square := alpha**2 + beta**2) > 9:  # outside the circle of radius 3 it may overshoot
-            slopes[i], slopes[i + 1] = (3 / np.sqrt(square) * part * secant for part in (alpha, beta))
+    for i, most in enumerate(3 * np.abs(secants)):
+        if (length := np.hypot(slopes[i], slopes[i + 1])) > most:  # outside that circle it may overshoot
+            slopes[i : i + 2] *= most / length
     return slopes
 
 
@@ -121,12 +117,13 @@ def contrasted(pixels: Array, factor: float) -> Array:
     log-odds times the factor. Hue and colour stay as far as they can be shown."""
     if factor == 1:
         return pixels
+    white = to_oklab(np.ones(3))[0]  # 1, but for the last digits of the matrices
 
     def change(colours: Array) -> Array:
         oklab = to_oklab(colours)
-        light = np.clip(oklab[..., 0], 0.0, 1.0)
+        light = np.clip(oklab[..., 0] / white, 0.0, 1.0)
         bright, dark = light**factor, (1 - light) ** factor
-        oklab[..., 0] = bright / (bright + dark)
+        oklab[..., 0] = white * bright / (bright + dark)
         return from_oklab(oklab)
 
     return in_strips(change, pixels)
