@@ -56,11 +56,21 @@ class _Done:
     """What a call has come to so far."""
 
     pictures: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[tuple[Path, Exception]] = field(default_factory=list)
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    told: bool = True  # each failure as it happens; where there is one picture, its failure is the end
+
+    def failed(self, path: Path, error: Exception) -> None:
+        """A picture that could not be refined; the others go on."""
+        if isinstance(error, MemoryError):
+            error = DarkroomError(f"{path}", "needs more memory than is free", "make it smaller")
+        said = reason(error)
+        self.failures.append((path, said if said.startswith((path.name, str(path))) else f"{path}: {said}"))
+        if self.told:
+            print(f"{'failed':<12}{self.failures[-1][1]}", file=sys.stderr)
 
     def as_json(self) -> dict[str, Any]:
         """For a program."""
-        failed = [{"source": str(path), "error": reason(error)} for path, error in self.failures]
+        failed = [{"source": str(path), "error": said} for path, said in self.failures]
         return {"pictures": self.pictures, "failed": failed}
 
 
@@ -86,15 +96,17 @@ def refine(
     if not dry_run:
         check_folder(out)
     opened = _opened(model) if any(isinstance(step, Upscale) for step in steps) else None
+    pictures = list(_pictures(named, done))
+    done.told = len(pictures) + len(done.failures) > 1
     try:
-        for path in _pictures(named, done):
+        for path in pictures:
             try:
                 plan = planned(path, steps, inputs, opened)
                 told = plan.as_json()
                 if not dry_run:
                     told = {"path": str(_made(plan, steps, inputs, opened, out, format)), **told}
             except (DarkroomError, OSError, MemoryError) as error:
-                _failed(done, path, error)
+                done.failed(path, error)
                 continue
             done.pictures.append(told)
             for note in plan.notes:
@@ -106,9 +118,8 @@ def refine(
     if dry_run:
         print(json.dumps(done.pictures, indent=1, ensure_ascii=False))
     if done.failures:
-        (path, first), others = done.failures[0], len(done.failures) - 1
-        said = f"{path}: {reason(first)}" + (f" (and {others} more, named above)" if others else "")
-        raise Unfinished(said, done=done.as_json()) from first
+        (_, said), others = done.failures[0], len(done.failures) - 1
+        raise Unfinished(said + (f" (and {others} more, named above)" if others else ""), done=done.as_json())
     if as_json and not dry_run:
         print(json.dumps(done.as_json()))
 
@@ -131,15 +142,8 @@ def _pictures(named: Iterable[Path], done: _Done) -> Iterator[Path]:
             continue
         inside = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
         if not inside:
-            _failed(done, path, BadFile(f"{path}", "holds no pictures", "give another folder"))
+            done.failed(path, BadFile(f"{path}", "holds no pictures", "give another folder"))
         yield from inside
-
-
-def _failed(done: _Done, path: Path, error: Exception) -> None:
-    if isinstance(error, MemoryError):
-        error = DarkroomError("the picture", "needs more memory than is free", "resize it first")
-    done.failures.append((path, error))
-    print(f"{'failed':<12}{path}: {reason(error)}", file=sys.stderr)
 
 
 def planned(path: Path, steps: Chain, inputs: Inputs, model: Model | None = None) -> Planned:

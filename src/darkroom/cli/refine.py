@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -48,14 +49,17 @@ def refine(
         Print what the files would say and write nothing.
     """
     if len(images) < 2:
-        missing = "no picture" if not images else "no chain" if Path(images[0]).exists() else "no picture or no chain"
+        missing = "no picture" if not images else "no chain" if os.path.exists(images[0]) else "no picture or no chain"
         raise BadInput(missing, "was given", f"give both: {EXAMPLE}")
     *pictures, chain = images
-    if Path(chain).exists():
-        raise BadInput(chain, "is a file, and the chain of steps comes last", f"write {EXAMPLE}")
+    try:
+        steps = parse_chain(chain)
+    except BadInput:
+        if not chain.strip() or not os.path.exists(chain):
+            raise
+        raise BadInput(chain, "is a file, and the chain of steps comes last", f"write {EXAMPLE}") from None
     if blank := [picture for picture in pictures if not picture.strip() or "\0" in picture]:
         raise BadInput(f"the picture {blank[0]!r}", "has no name", "give a file or a folder")
-    steps = parse_chain(chain)
     from darkroom.picture.write import FORMATS
     from darkroom.refining import refine as refine_files
 
