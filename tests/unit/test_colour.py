@@ -58,7 +58,7 @@ def test_a_colour_too_strong_for_a_screen_gives_up_colour_and_nothing_else() -> 
     assert strong.sum() > 1000 and np.abs(turned).max() < 0.02
     edge = np.minimum(found, 1 - found).min(-1)
     beyond = np.abs(shown - oklab).max(-1) > 1e-6
-    assert edge[beyond & inside].max() < 0.02  # as much colour as there is room for
+    assert edge[beyond & inside].max() < 0.03  # as much colour as there is room for
 
 
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ class Clean(Step):
     """Noise is taken away, edges stay."""
 
     FORM: ClassVar[str] = "clean or clean=STRENGTH"
-    step: Literal["clean"] = "clean"
+    step: Literal["clean"] = Field("clean", description="Which step it is.")
     strength: _Noise | None = Field(None, description="Standard deviation of the noise, of 1. None: it is measured.")
 
     @classmethod
@@ -107,7 +107,7 @@ class Exposure(Step):
     """All light, times a power of two."""
 
     FORM: ClassVar[str] = "exposure=EV"
-    step: Literal["exposure"] = "exposure"
+    step: Literal["exposure"] = Field("exposure", description="Which step it is.")
     ev: Annotated[Number, Field(ge=-10, le=10)] = Field(description="Doublings of the light; below 0 halvings.")
 
     @classmethod
@@ -122,7 +122,7 @@ class WhiteBalance(Step):
     """The colour of the light is taken out."""
 
     FORM: ClassVar[str] = "white-balance, white-balance=grey-world or white-balance=KELVIN"
-    step: Literal["white-balance"] = "white-balance"
+    step: Literal["white-balance"] = Field("white-balance", description="Which step it is.")
     light: Literal["auto", "grey-world"] | _Kelvin = Field(
         "auto", description="The light: measured in the brighter parts, in all of it, or in kelvin (6504: no change)."
     )
@@ -145,7 +145,7 @@ class Curve(Step):
     """A curve through points, the same for red, green and blue."""
 
     FORM: ClassVar[str] = "curve=X:Y X:Y ..., such as curve=0:0 0.25:0.2 1:1"
-    step: Literal["curve"] = "curve"
+    step: Literal["curve"] = Field("curve", description="Which step it is.")
     points: tuple[tuple[_Share, _Share], ...] = Field(
         min_length=2, max_length=MAX_POINTS, description="Values from 0 to 1, and what becomes of them."
     )
@@ -184,14 +184,14 @@ class Contrast(_Factor):
     """Light and dark further apart, or nearer."""
 
     FORM: ClassVar[str] = "contrast=FACTOR"
-    step: Literal["contrast"] = "contrast"
+    step: Literal["contrast"] = Field("contrast", description="Which step it is.")
 
 
 class Saturation(_Factor):
     """Colours stronger, or paler; 0 is grey."""
 
     FORM: ClassVar[str] = "saturation=FACTOR"
-    step: Literal["saturation"] = "saturation"
+    step: Literal["saturation"] = Field("saturation", description="Which step it is.")
 
 
 class _FromFile(Step):
@@ -227,7 +227,7 @@ class Lut(_FromFile):
     """Colours by a table."""
 
     FORM: ClassVar[str] = "lut=FILE.cube or lut=FILE.cube:AMOUNT"
-    step: Literal["lut"] = "lut"
+    step: Literal["lut"] = Field("lut", description="Which step it is.")
     file: FileName | TableFile = Field(description="A table of colours, a .cube file.")
 
 
@@ -235,7 +235,7 @@ class Match(_FromFile):
     """The colours of another picture."""
 
     FORM: ClassVar[str] = "match=PICTURE or match=PICTURE:AMOUNT"
-    step: Literal["match"] = "match"
+    step: Literal["match"] = Field("match", description="Which step it is.")
     file: FileName | PictureFile = Field(description="The picture whose colours are wanted.")
 
 
@@ -243,7 +243,7 @@ class Sharpen(Step):
     """Edges steeper, with bounds on their halos."""
 
     FORM: ClassVar[str] = "sharpen, sharpen=AMOUNT or sharpen=AMOUNT:RADIUS"
-    step: Literal["sharpen"] = "sharpen"
+    step: Literal["sharpen"] = Field("sharpen", description="Which step it is.")
     amount: Annotated[Number, Field(ge=0, le=4)] = Field(0.5, description="How much of the detail is added again.")
     radius: Annotated[Number, Field(ge=0.3, le=10)] = Field(1.0, description="Pixels that count as detail.")
 
@@ -260,7 +260,7 @@ class Crop(Step):
     """A part of the picture."""
 
     FORM: ClassVar[str] = "crop=W:H (a shape, such as 16:9) or crop=WxH+LEFT+TOP (pixels)"
-    step: Literal["crop"] = "crop"
+    step: Literal["crop"] = Field("crop", description="Which step it is.")
     width: Annotated[Number, Field(gt=0, le=65_535)] = Field(description="Width, in pixels where left is given.")
     height: Annotated[Number, Field(gt=0, le=65_535)] = Field(description="Height, in pixels where top is given.")
     left: _Offset | None = Field(None, description="Pixels to its left. None: the largest such shape in the middle.")
@@ -293,7 +293,7 @@ class Resize(Step):
     """Another size."""
 
     FORM: ClassVar[str] = "resize=SIDE (the longer one) or resize=WIDTHxHEIGHT"
-    step: Literal["resize"] = "resize"
+    step: Literal["resize"] = Field("resize", description="Which step it is.")
     width: _Side = Field(description="Width in pixels; or see height.")
     height: _Side | None = Field(None, description="Height. None: the shape stays, and width is the longer side.")
 
@@ -312,7 +312,7 @@ class Upscale(Step):
     """Larger by the model's upscaler, which paints edges anew."""
 
     FORM: ClassVar[str] = "upscale=2 or upscale=4"
-    step: Literal["upscale"] = "upscale"
+    step: Literal["upscale"] = Field("upscale", description="Which step it is.")
     factor: Literal[2, 4] = Field(2, description="How many times larger.")
 
     @classmethod
@@ -327,7 +327,7 @@ class Round(Step):
     """Eight bits a colour, as in a saved picture: what was refined from a file is refined so again."""
 
     FORM: ClassVar[str] = "round"
-    step: Literal["round"] = "round"
+    step: Literal["round"] = Field("round", description="Which step it is.")
 
 
 _Colours = Clean | Exposure | WhiteBalance | Curve | Contrast | Saturation | Lut | Match | Sharpen

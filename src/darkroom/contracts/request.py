@@ -216,7 +216,7 @@ class Request(Contract):
     refine: AnyChain = Field(
         (),
         description='What is done to the finished picture, in this order: "clean, exposure=0.3, sharpen, crop=16:9" '
-        "(docs/finishing.md). None: nothing.",
+        "(docs/finishing.md). Empty: nothing.",
     )
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
