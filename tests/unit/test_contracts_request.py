@@ -66,8 +66,8 @@ def test_requests_are_frozen() -> None:
             {"widht": 64},
             "unknown Request field 'widht'; did you mean 'width'? "
             "known: best_of, guidance, guidance_interval, guidance_method, guidance_rescale, guidance_threshold, "
-            "height, init_image, mask, mask_blur, model, outpaint, prompt, refine, retry, sampler, seed, shift, spacing, "
-            "steps, strength, style, upscale, variation and 3 more",
+            "height, init_image, mask, mask_blur, model, outpaint, prompt, refine, retry, sampler, seed, shift, "
+            "spacing, steps, strength, style, upscale, variation and 3 more",
         ),
         ({"steps": 0, "seed": -1}, "seed -1 is below 0; try 0. Also: steps 0 is below 1; try 1"),
     ],
