@@ -21,9 +21,10 @@ demo: setup
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
 
-# The published samplers that ours are held against; of k-diffusion only one file is read, without what it depends on.
+# What ours is held against: published samplers (of k-diffusion only one file is read, without what it depends on) and
+# colour-science.
 test-all: $(VENV)/.installed-dev
-	$(PIP) install -q diffusers scipy tqdm && $(PIP) install -q --no-deps k-diffusion
+	$(PIP) install -q diffusers scipy tqdm colour-science && $(PIP) install -q --no-deps k-diffusion
 	$(BIN)/python -m pytest
 
 train-mini: $(VENV)/.installed-dev

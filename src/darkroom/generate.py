@@ -37,6 +37,7 @@ from darkroom.protocols import (
     TextEncoder,
     Wanted,
 )
+from darkroom.refine.chain import refined
 from darkroom.refine.upscale import doublings
 from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.guidance import together
@@ -113,15 +114,24 @@ def picture(
         latent = yield from model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
         check_finite(latent, recipe)
 
-    # 4. Refine: decode and enlarge, put back what is kept; repair and grading come here.
+    # 4. Refine: decode and enlarge, put back what is kept; then the steps that were asked for, one after the other.
     assert latent is not None  # there is always a first pass
-    on_moment(Moment("refine", 0, 2))
+    stages = 2 + len(recipe.refine)
+    on_moment(Moment("refine", 0, stages))
     pixels = yield from way.decoded(latent)
-    on_moment(Moment("refine", 1, 2))
+    on_moment(Moment("refine", 1, stages))
     if not recipe.hires:
         pixels = yield from way.enlarged(pixels)
     finished = (pixels * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
-    return Image(finished if canvas is None else canvas.kept(finished), recipe)
+    finished = finished if canvas is None else canvas.kept(finished)
+    finished = yield from refined(
+        finished,
+        recipe.refine,
+        inputs or Inputs(),
+        model.upscaler,
+        lambda step: on_moment(Moment("refine", 2 + step, stages)),
+    )
+    return Image(finished, recipe)
 
 
 class Resolving(Parts, Protocol):

@@ -33,6 +33,7 @@ from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.picture.inputs import Inputs
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
+from darkroom.refine.chain import check
 from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
@@ -90,6 +91,7 @@ class Model:
             environment=self.environment(),
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
+            refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
         recipe = recipe.model_copy(update=told)
@@ -100,6 +102,7 @@ class Model:
             wordings(parse(text).text, recipe.steps)
         check_names(recipe)
         doublings(recipe.upscale, self.upscaler)
+        check(recipe.refine, (recipe.width, recipe.height), inputs, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
 

@@ -8,8 +8,7 @@ from hashlib import blake2b
 import torch
 
 from darkroom.cards import EMBEDDED
-from darkroom.contracts.recipe import CHOSEN_SEEDS, Recipe
-from darkroom.contracts.verdict import Answered, Verdict
+from darkroom.contracts.recipe import CHOSEN_SEEDS, Answered, Recipe, Verdict
 from darkroom.engine import Engine
 from darkroom.generate import picture, styled
 from darkroom.judge.asked import asked

@@ -19,4 +19,4 @@ def test_the_commands_of_a_guide_draw(guide: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_guides() -> None:
-    assert {"anatomy", "many-pictures", "starting-points", "steering"} <= {guide.stem for guide in GUIDES}
+    assert {"anatomy", "finishing", "many-pictures", "starting-points", "steering"} <= {g.stem for g in GUIDES}

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import AdapterUse, Environment, PictureFile, Recipe
+from darkroom.contracts.recipe import AdapterUse, Answered, Environment, PictureFile, Recipe, Verdict
+from darkroom.contracts.refinement import chain_text, parse_chain
 from darkroom.contracts.request import MAX_SEED, MAX_SIDE, Margins, Request
 from darkroom.contracts.steering import Region, Swap, Toward
-from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.picture.infotext import infotext, parse_infotext
 from darkroom.picture.metadata import read_infotext, read_recipe
 from darkroom.picture.write import encode
+from tests.chains import CHAINS
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
@@ -76,6 +77,7 @@ DRAWN = st.builds(
     model=NAMES,
     model_hash=HASHES,
     adapters=st.lists(ADAPTERS, max_size=2).map(tuple),
+    refine=st.just(()) | CHAINS,
     darkroom=NAMES,
     verdict=st.none() | VERDICTS,
     environment=st.builds(
@@ -117,7 +119,7 @@ MARGINS = st.builds(Margins, left=st.integers(1, 2048), bottom=st.integers(0, 20
 PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]), st.none() | st.floats(0, 1))
 ALONE = PLAIN | st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
 RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0, 1), st.none() | MARGINS)
-BROUGHT = ("init_image", "mask")
+BROUGHT = ("init_image", "mask", "refine")
 
 
 @given(RECIPES)
@@ -129,8 +131,9 @@ def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> N
     request = recipe.request()
     again = {name: value for name, value in request if name in Recipe.model_fields and name not in BROUGHT}
     assert {name: getattr(recipe, name) for name in again} == again
-    for name in BROUGHT:
+    for name in ("init_image", "mask"):
         assert getattr(request, name) == getattr(getattr(recipe, name), "name", None)
+    assert parse_chain(chain_text(recipe.refine)) == request.refine
     assert not recipe.request().judged  # the picture is drawn again, not judged again
 
 
@@ -152,7 +155,7 @@ def test_an_infotext_comes_back(recipe: Recipe) -> None:
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
     assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
     assert read.settings.get("Style") == recipe.style
-    begun = ("init_image", "mask", "strength", "outpaint", "mask_blur")  # an infotext holds no picture
+    begun = ("init_image", "mask", "strength", "outpaint", "mask_blur", "refine")  # an infotext holds no picture
     left_out = {name: Request.model_fields[name].default for name in begun}
     assert read.request() == recipe.request().model_copy(update={"model": "default", **left_out})
 

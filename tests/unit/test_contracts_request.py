@@ -27,6 +27,7 @@ def test_nothing_but_the_prompt_is_decided() -> None:
     untouched = {"verify": False, "best_of": 1, "retry": 0, "verbatim": False}  # the judge is not asked
     assert {name: value for name, value in request if value is not None and name != "prompt"} == {
         "model": "default",
+        "refine": (),
         **untouched,
     }
     assert not request.judged

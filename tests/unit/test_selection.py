@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from darkroom.contracts.errors import BadInput
-from darkroom.contracts.recipe import PictureFile, Recipe
+from darkroom.contracts.recipe import Answered, PictureFile, Recipe, Verdict
 from darkroom.contracts.request import Request
-from darkroom.contracts.verdict import Answered, Verdict
 from darkroom.drawing.results import Judging, Wanted, results
 from darkroom.drawing.speaker import Speaker
 from darkroom.generate import picture, run

@@ -47,6 +47,7 @@ def generate(
     x: str | None = None,
     y: str | None = None,
     z: str | None = None,
+    files: Folder | None = None,
     out: Folder = Path("pictures"),
     sheet: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -63,6 +64,7 @@ def generate(
         darkroom generate --template "a {what} on a {colour} background" --fill what=cat --fill colour=blue
         darkroom generate "a castle, watercolour" --init-image sketch.png --strength 0.7
         darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
+        darkroom generate "a castle" --refine "clean, contrast=1.1, sharpen, crop=16:9"
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
         darkroom generate --batch prompts.csv --steps 8
         darkroom generate "a red fox" --x steps=4,8,16 --y sampler=euler,heun
@@ -106,6 +108,8 @@ def generate(
         A field laid out down its left side.
     z
         A field with a sheet for each value.
+    files
+        Folder in which what a recipe names is looked for, beside the picture otherwise.
     out
         Folder for the pictures.
     sheet
@@ -119,7 +123,7 @@ def generate(
     model = asked.get("model", "default")
     axes = {letter: text for letter, text in (("x", x), ("y", y), ("z", z)) if text is not None}
     if recipe is not None:
-        files = {name: asked[name] for name in ("init_image", "mask") if name in asked}
+        brought = {name: asked[name] for name in ("init_image", "mask") if name in asked}
         others: dict[str, Any] = {"prompt": prompt, "negative": negative or None, "seed": seed, "size": size}
         others |= {
             **given(parts),
@@ -132,9 +136,11 @@ def generate(
             "batch": batch,
             **axes,
         }
-        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *files}})
-        _draw([], recipe, out, given=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *brought}})
+        _draw([], recipe, out, given=brought, files=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
+    if files is not None:
+        raise BadInput("--files", "is where the files of a recipe are, and there is none", "leave it out")
     prompt = _filled(prompt, template, fill)
     said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
     if batch is not None or axes:

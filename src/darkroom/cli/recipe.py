@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from darkroom.cli.values import Folder
 from darkroom.contracts.errors import BadInput, NoRecipe
 from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.refinement import STEPS, chain_text
 from darkroom.contracts.request import Request
 
 recipe_app = App(name="recipe", help="What is written in a picture: how it was made.")
@@ -74,6 +75,7 @@ def run(
     out: Folder = Path("pictures"),
     init_image: str | None = None,
     mask: str | None = None,
+    files: Folder | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
 ) -> None:
@@ -91,26 +93,30 @@ def run(
         The picture it began with; without it, looked for beside it.
     mask
         The mask it was drawn within; without it, looked for beside it.
+    files
+        Folder in which what the recipe names is looked for; without it, that of the picture.
     json_
         Print one JSON object.
     dry_run
         Print the resolved recipe and draw nothing.
     """
     from darkroom.drawing import draw
-    from darkroom.picture.metadata import read_recipe
+    from darkroom.picture.metadata import read_recipe, read_refinement
 
-    files = {name: value for name, value in (("init_image", init_image), ("mask", mask)) if value is not None}
+    brought = {name: value for name, value in (("init_image", init_image), ("mask", mask)) if value is not None}
     try:
         read_recipe(picture)
     except NoRecipe:
+        if read_refinement(picture) is not None:
+            raise
         request, left_out = _asked(picture)
-        if files:
-            flag = "--" + next(iter(files)).replace("_", "-")
+        if brought:
+            flag = "--" + next(iter(brought)).replace("_", "-")
             raise BadInput(flag, "is no part of this picture's settings", "leave it out") from None
         _note(left_out)
         draw([request.model_copy(update={"model": model})], None, out, model=model, as_json=json_, dry_run=dry_run)
         return
-    draw([], picture, out, model=model, given=files, as_json=json_, dry_run=dry_run)
+    draw([], picture, out, model=model, given=brought, files=files, as_json=json_, dry_run=dry_run)
 
 
 def _note(left_out: dict[str, str]) -> None:
@@ -121,13 +127,17 @@ def _note(left_out: dict[str, str]) -> None:
 
 def _told(picture: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
     """What a picture says, by our names, and what it says besides; None: the recipe is darkroom's own."""
-    from darkroom.picture.metadata import read_grid, read_recipe
+    from darkroom.picture.metadata import read_grid, read_recipe, read_refinement
 
     try:
         return _plain(read_recipe(picture)), None
     except NoRecipe:
         if (grid := read_grid(picture)) is not None:
             return grid, None
+        if (refinement := read_refinement(picture)) is not None:
+            return {
+                name: value for name, value in refinement.model_dump(mode="json").items() if value is not None
+            }, None
         request, left_out = _asked(picture)
         return _plain(request, leaving_out={"model"}), left_out
 
@@ -155,6 +165,8 @@ def _plain(contract: Recipe | Request, leaving_out: Collection[str] = ()) -> dic
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, dict) and "step" in value:
+        return chain_text([STEPS[value["step"]].checked(value)])
     if isinstance(value, dict):
         return ", ".join(f"{name} {_written(inner)}" for name, inner in value.items() if inner is not None)
     if isinstance(value, list):

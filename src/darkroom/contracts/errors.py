@@ -174,6 +174,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     "float_type": lambda _, value: "is not a number; give one like 3.5",
     "finite_number": lambda _, value: "is not a finite number; give one like 3.5",
     "greater_than_equal": lambda c, _: f"is below {_bound(c['ge'])}; try {_bound(c['ge'])}",
+    "greater_than": lambda c, _: f"is not above {_bound(c['gt'])}; give more",
     "less_than_equal": lambda c, _: f"is above {_bound(c['le'])}; try {_bound(c['le'])}",
     "multiple_of": lambda c, _: f"is not a multiple of {c['multiple_of']}",
     "string_type": lambda _, value: "is not text; give it in quotes",

@@ -12,14 +12,18 @@ from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
+from darkroom.contracts.refinement import Chain, Lut, Match
+from darkroom.contracts.refinement import PictureFile as PictureFile  # who reads recipes finds it here
 from darkroom.contracts.request import (
     MAX_SIDE,
     MIN_SIDE,
     SIDE_STEP,
     UPSCALES,
     AnyPrompt,
+    Candidates,
     Margins,
     Request,
+    Retries,
     Seed,
     Settings,
     Share,
@@ -31,7 +35,6 @@ from darkroom.contracts.request import (
     check_start,
 )
 from darkroom.contracts.steering import Regions, Swap, Toward
-from darkroom.contracts.verdict import Verdict
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
 REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its composition stays, its things change
@@ -61,24 +64,42 @@ class AdapterUse(Contract):
     scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
 
 
-def _no_folder(name: str) -> str:
-    if set(name) & set("/\\") or name == "..":
-        raise BadInput(f"the picture {shown(name)}", "names a folder", "give the file's own name")
-    return name
+def _found(steps: Chain) -> Chain:
+    for step in steps:
+        if isinstance(step, Lut | Match) and isinstance(step.file, str):
+            raise BadInput(f"the file {shown(step.file)}", "is named without its hash", "resolve the request first")
+    return steps
 
 
-class PictureFile(Contract):
-    """A picture that was brought along. The recipe tells which it was; its pixels are not in it."""
+Done = Annotated[Chain, AfterValidator(_found)]
+"""Steps whose files are told by their hashes."""
 
-    name: Annotated[Name, AfterValidator(_no_folder)] = Field(description="The file's name, without its folder.")
-    sha256: Sha256 = Field(description="SHA-256 over its pixels, so that it may be stored as another file.")
-    width: Annotated[Whole, Field(ge=1, le=2**31, description="Width in pixels.")]
-    height: Annotated[Whole, Field(ge=1, le=2**31, description="Height in pixels.")]
+
+class Answered(Contract):
+    """One fact the prompt asked for, and the judge's answer."""
+
+    kind: Name = Field(description="Presence, count, colour, binding, relation, style, ground, light, camera, letters.")
+    text: Text = Field(max_length=2000, description="The fact, in words.")
+    answer: Literal["yes", "no", "cannot tell"] = Field(description="What the judge says.")
+
+
+class Verdict(Contract):
+    """The judge's answers to everything a prompt asked for that it can check, and how it chose the picture by them."""
+
+    judge: Sha256 = Field(description="SHA-256 of the judge's weights.")
+    facts: tuple[Answered, ...] = Field(
+        (), max_length=1000, description="The answers. Empty: nothing could be checked."
+    )
+    seed: Seed | None = Field(None, description="The seed asked for. None: an older recipe, which does not say.")
+    best_of: Candidates = Field(1, description="Candidates asked for.")
+    retry: Retries = Field(0, description="Further candidates allowed.")
+    tried: Annotated[Whole, Field(ge=1, le=10_000, description="Pictures drawn before this one was kept.")] = 1
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.width, self.height
+    def holds(self) -> bool:
+        """Whether no fact is missing of those the judge can tell, and there is one."""
+        answers = [fact.answer for fact in self.facts if fact.answer != "cannot tell"]
+        return bool(answers) and all(answer == "yes" for answer in answers)
 
 
 class Subject(Contract):
@@ -119,6 +140,7 @@ class Recipe(Settings, Subject):
     swap: Swap | None = Field(None, description="Words changed in the finished picture. None: there were none.")
     tile: Tile | None = Field(None, description="Where its edges meet. None: nowhere.")
     hires: Share | None = Field(None, description="How much of it was drawn anew once enlarged. None: nothing.")
+    refine: Done = Field((), description="What was done to the picture of that size afterwards, in order.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
@@ -168,13 +190,16 @@ class Recipe(Settings, Subject):
         environment: Environment,
         init_image: PictureFile | None = None,
         mask: PictureFile | None = None,
+        refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image`` and ``mask`` are what was found under the names that the request has for them.
+        ``init_image`` and ``mask`` are what was found under the names that the request has for them, ``refine`` are its
+        steps with the files that were found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
         asked |= {"init_image": init_image, "mask": mask, **_sizes(request, card, init_image)}
+        asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
         if (mask is not None or request.outpaint is not None) and request.mask_blur is None:
@@ -189,7 +214,19 @@ class Recipe(Settings, Subject):
         """The request that makes this picture again. Of pictures it has but names: who opens them compares hashes."""
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
         told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
+        told["refine"] = tuple(step.asked() for step in self.refine)
         return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
+
+
+class Refinement(Contract):
+    """What was done to a picture that is not drawn from a recipe, such as a photo: what stands in its file instead."""
+
+    source: PictureFile = Field(description="The picture it was made from.")
+    refine: Done = Field(description="What was done to it, in order.")
+    model: Name | None = Field(None, description="The model whose upscaler took part. None: none did.")
+    model_hash: Sha256 | None = Field(None, description="That model's hash. None: none took part.")
+    darkroom: Name = Field(description="Version of darkroom that did it.")
+    schema_version: Annotated[Whole, Field(ge=1, le=1, description="Version of this format.")] = 1
 
 
 def _sizes(request: Request, card: Card, start: PictureFile | None) -> dict[str, int]:

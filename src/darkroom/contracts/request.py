@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.refinement import AnyChain, FileName
 from darkroom.contracts.steering import AnySwap, AnyToward, Regions
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
@@ -94,7 +95,6 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Shift = Annotated[Number, Field(ge=0.01, le=100)]
 Threshold = Annotated[Number, Field(ge=0.01, le=1)]
 Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
-FileName = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
 Softness = Annotated[Whole, Field(ge=0, le=256)]
 Edge = Annotated[Whole, Field(ge=0, le=MAX_SIDE)]
 Tile = Literal["both", "across", "down"]
@@ -239,6 +239,11 @@ class Request(Contract):
         None,
         description="How much of the enlarged picture is drawn anew at its own size, 0 to 1. None: it is enlarged "
         "only.",
+    )
+    refine: AnyChain = Field(
+        (),
+        description='What is done to the finished picture, in this order: "clean, exposure=0.3, sharpen, crop=16:9" '
+        "(docs/finishing.md). Empty: nothing.",
     )
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")

@@ -22,6 +22,7 @@ from darkroom.model import Model, check_names, load
 from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.write import write_new
+from darkroom.refine.chain import check
 from darkroom.synthesis.samplers import SAMPLERS
 
 
@@ -64,6 +65,7 @@ def draw(
     judge: Path | None = None,
     inputs: Inputs | None = None,
     given: dict[str, str] | None = None,
+    files: Path | None = None,
     sheet: bool = False,
     as_json: bool = False,
     dry_run: bool = False,
@@ -72,6 +74,7 @@ def draw(
 
     ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``inputs`` are
     the files that requests name, ``given`` the names of those that ``again`` was made from; None: as they are found.
+    ``files`` is the folder where they are looked for; None: that of ``again``.
     Raises DarkroomError; once drawing has begun it is Unfinished, which says what was saved before.
     """
     if not dry_run:
@@ -84,14 +87,14 @@ def draw(
     inputs = inputs or Inputs()
     if again is not None:
         recipes = [say.moved(_again(opened, again), opened)]
-        inputs.looked_for(recipes[0], again.parent, given or {})
+        inputs.looked_for(recipes[0], files or again.parent, given or {})
         requests = [recipes[0].request()]
     else:
         recipes = [opened.resolve(request, inputs) for request in requests]
     canvas_of(recipes[0], inputs)  # a picture or mask that cannot be drawn from is refused before anything is drawn
     reading = read_prompt(opened, recipes[0])
     say.notes(reading.notes)
-    say.sized(recipes[0])
+    say.sized(recipes[0], check(recipes[0].refine, (recipes[0].width, recipes[0].height), inputs, opened.upscaler))
     if dry_run:
         print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
         return []

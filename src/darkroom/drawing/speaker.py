@@ -52,10 +52,11 @@ class Speaker:
         """How much of the sentence the model takes."""
         self.line("interpret", f"{reading.tokens} tokens of {reading.limit}")
 
-    def sized(self, recipe: Recipe) -> None:
-        """How large the finished picture will be, and how large it is drawn where that is less."""
+    def sized(self, recipe: Recipe, final: tuple[int, int]) -> None:
+        """How large the picture will be, and where that differs how large it is drawn, and after its steps."""
         drawn = "drawn at {}x{}, upscaled {} times: ".format(*recipe.drawn, recipe.upscale)
-        self.line("size", f"{drawn if recipe.upscale > 1 else ''}{recipe.width}x{recipe.height}")
+        after = "" if final == (recipe.width, recipe.height) else ", refined to {}x{}".format(*final)
+        self.line("size", f"{drawn if recipe.upscale > 1 else ''}{recipe.width}x{recipe.height}{after}")
 
     # --- while it draws ---
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.recipe import PictureFile, Recipe
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.refinement import Chain, Lut, Match, PictureFile, TableFile
+from darkroom.picture.containers import load
 from darkroom.picture.read import read
 
 _LONGEST = 200  # characters of a name that a recipe keeps
@@ -47,12 +49,8 @@ class Inputs:
         """What a recipe says of the picture of this name. Raises BadInput or BadFile where there is none to read."""
         if name in self._found:
             return self._found[name]
-        pixels = self._read(name)
-        sha256 = fingerprint(pixels)
-        self._sources[sha256] = name
-        height, width = pixels.shape[:2]
-        plain = "".join("?" if letter in "/\\" or not letter.isprintable() else letter for letter in Path(name).name)
-        file = PictureFile(name=plain[-_LONGEST:] or "picture", sha256=sha256, width=width, height=height)
+        file = picture_file(name, self._read(name))
+        self._sources[file.sha256] = name
         self._found[name] = file
         return file
 
@@ -66,6 +64,34 @@ class Inputs:
         if fingerprint(pixels) != file.sha256:
             raise BadInput(f"the picture {shown(name)}", "has changed since it was named", "draw again")
         return pixels
+
+    def steps(self, asked: Chain) -> Chain:
+        """Steps with what a recipe says of the files they name. Raises BadInput or BadFile where there is none."""
+        found: list[Any] = []
+        for step in asked:
+            if isinstance(step, Match) and isinstance(step.file, str):
+                step = step.model_copy(update={"file": self.found(step.file)})
+            elif isinstance(step, Lut) and isinstance(step.file, str):
+                step = step.model_copy(update={"file": self.found_table(step.file)})
+            found.append(step)
+        return tuple(found)
+
+    def found_table(self, name: str) -> TableFile:
+        """What a recipe says of the file of this name. Raises BadFile where there is none to read."""
+        file = TableFile(name=_bare(name, "table"), sha256=hashlib.sha256(load(name)[0]).hexdigest())
+        self._sources[file.sha256] = name
+        return file
+
+    def table(self, file: TableFile) -> bytes:
+        """The bytes of a file that a recipe names. Raises BadInput where it was not brought along or has changed."""
+        name = self._sources.get(file.sha256)
+        if name is None:
+            rule = "is part of this recipe and was not given"
+            raise BadInput(f"the file {shown(file.name)}", rule, "put it beside the picture, or give its folder")
+        data, _ = load(name)
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise BadInput(f"the file {shown(name)}", "has changed since it was named", "refine again")
+        return data
 
     def looked_for(self, recipe: Recipe, folder: Path, given: dict[str, str]) -> None:
         """Finds what a recipe names: under the names given for its fields, or in the folder of the picture it is in.
@@ -85,9 +111,36 @@ class Inputs:
                 raise BadInput(f"the {what} {shown(file.name)}", rule, f"say where it is with {flag}")
             if self.found(name).sha256 != file.sha256:
                 raise BadInput(name, f"is not the {what} of this recipe", f"give the one it was drawn from with {flag}")
+        self.looked_for_steps(recipe.refine, folder)
+
+    def looked_for_steps(self, steps: Chain, folder: Path) -> None:
+        """Finds the files that steps tell of in a folder. Raises BadInput, with the reason, as :meth:`looked_for`."""
+        for step in steps:
+            if not isinstance(step, Lut | Match) or isinstance(step.file, str) or step.file.sha256 in self._sources:
+                continue
+            name = str(folder / step.file.name)
+            if not os.path.isfile(name):
+                rule = f"of the step {step.step} of this recipe, is not in {folder}"
+                raise BadInput(f"the file {shown(step.file.name)},", rule, "say where it is with --files FOLDER")
+            found = self.found(name) if isinstance(step, Match) else self.found_table(name)
+            if found.sha256 != step.file.sha256:
+                fix = "give the folder of the right one with --files"
+                raise BadInput(name, f"is not the file of the step {step.step} of this recipe", fix)
 
     def _read(self, name: str) -> np.ndarray:
         return self._put[name] if name in self._put else read(name)
+
+
+def _bare(name: str, otherwise: str) -> str:
+    """A file's name as a recipe keeps it: without its folder."""
+    plain = "".join("?" if letter in "/\\" or not letter.isprintable() else letter for letter in Path(name).name)
+    return plain[-_LONGEST:] or otherwise
+
+
+def picture_file(name: str, pixels: np.ndarray) -> PictureFile:
+    """What a recipe says of a picture of that name, (height, width, channels) uint8."""
+    height, width = pixels.shape[:2]
+    return PictureFile(name=_bare(name, "picture"), sha256=fingerprint(pixels), width=width, height=height)
 
 
 def fingerprint(pixels: np.ndarray) -> str:

@@ -1,4 +1,5 @@
-"""What a picture says about itself: its recipe, the A1111 infotext, and that a model made it.
+"""What a picture says about itself: its recipe, the A1111 infotext, and that a model made it. A photo that was refined
+has no recipe; it says what was done to it (``darkroom-refinement``, ``darkroom:refinement``), and is no model's work.
 
 | | recipe (the authority) | infotext (a courtesy copy) | source type |
 |---|---|---|---|
@@ -21,7 +22,7 @@ from typing import Any
 from PIL import PngImagePlugin
 
 from darkroom.contracts.errors import BadFile, BadInput, NoRecipe
-from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.recipe import Recipe, Refinement
 from darkroom.picture import exif, xmp
 from darkroom.picture.containers import (
     EXIF_HEADER,
@@ -39,6 +40,7 @@ from darkroom.picture.infotext import Infotext, infotext, parse_infotext
 
 RECIPE_KEY = "darkroom"
 GRID_KEY = "darkroom grid"  # where the sheet of a grid says what it was made of
+REFINEMENT_KEY = "darkroom-refinement"
 INFOTEXT_KEY = "parameters"
 GRAPH_KEY = "prompt"  # where ComfyUI keeps what it ran
 XMP_KEY = "XML:com.adobe.xmp"
@@ -48,32 +50,42 @@ MAX_TEXT_BYTES = 4_000_000  # of one text, unpacked
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def png_texts(recipe: Recipe | None, source_type: str, grid: Mapping[str, Any] | None = None) -> PngImagePlugin.PngInfo:
+def png_texts(
+    told: Recipe | Refinement | None, source_type: str, grid: Mapping[str, Any] | None = None
+) -> PngImagePlugin.PngInfo:
     """The text chunks of a PNG; ``grid`` is what the sheet of a grid was made of, None: it is none."""
     texts = PngImagePlugin.PngInfo()
-    if recipe is not None:
-        texts.add_itxt(RECIPE_KEY, recipe.to_json())
-        texts.add_text(INFOTEXT_KEY, infotext(recipe))
+    if isinstance(told, Recipe):
+        texts.add_itxt(RECIPE_KEY, told.to_json())
+        texts.add_text(INFOTEXT_KEY, infotext(told))
+    elif told is not None:
+        texts.add_itxt(REFINEMENT_KEY, told.to_json())
     if grid is not None:
         texts.add_itxt(GRID_KEY, json.dumps(grid, ensure_ascii=False))
     texts.add_itxt(XMP_KEY, xmp.packet(source_type).decode())
     return texts
 
 
-def jpeg_blocks(recipe: Recipe | None, source_type: str) -> list[bytes]:
+def jpeg_blocks(told: Recipe | Refinement | None, source_type: str) -> list[bytes]:
     """The bodies of a JPEG's APP1 segments."""
-    block = EXIF_HEADER + _exif(recipe)
+    block = EXIF_HEADER + _exif(told)
     blocks = [block] if len(EXIF_HEADER) < len(block) <= xmp.SEGMENT_BYTES else []
-    return blocks + xmp.jpeg_parts(source_type, recipe.to_json(ascii_only=True) if recipe else None)
+    return blocks + xmp.jpeg_parts(source_type, *_named(told))
 
 
-def webp_blocks(recipe: Recipe | None, source_type: str) -> tuple[bytes, bytes]:
+def webp_blocks(told: Recipe | Refinement | None, source_type: str) -> tuple[bytes, bytes]:
     """The EXIF and XMP chunks of a WebP; an empty one is not written."""
-    return _exif(recipe), xmp.packet(source_type, recipe.to_json(ascii_only=True) if recipe else None)
+    return _exif(told), xmp.packet(source_type, *_named(told))
 
 
-def _exif(recipe: Recipe | None) -> bytes:
-    return exif.with_user_comment(infotext(recipe)) if recipe is not None else b""
+def _exif(told: Recipe | Refinement | None) -> bytes:
+    return exif.with_user_comment(infotext(told)) if isinstance(told, Recipe) else b""
+
+
+def _named(told: Recipe | Refinement | None) -> tuple[str | None, str]:
+    """What XMP holds, and its name there."""
+    name = xmp.REFINEMENT if isinstance(told, Refinement) else xmp.RECIPE
+    return (told.to_json(ascii_only=True) if told else None), name
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -84,10 +96,13 @@ def read_recipe(source: str | os.PathLike[str] | bytes) -> Recipe:
     data, name = load(source)
     kind = sniff(data, name)
     try:
-        text = _recipe_json(data, kind)
+        text = _told(data, kind, RECIPE_KEY, xmp.RECIPE)
         foreign = text is None and _infotext(data, kind) is not None
+        photo = text is None and _told(data, kind, REFINEMENT_KEY, xmp.REFINEMENT) is not None
     except (ValueError, IndexError, struct.error):
         raise damaged(name) from None
+    if photo:
+        raise NoRecipe(name, "was refined, and not drawn from a recipe", "see it with `darkroom recipe show`")
     if text is None:
         has = "holds settings of another program but no darkroom recipe" if foreign else "holds no darkroom recipe"
         raise NoRecipe(name, has, "give a picture as darkroom saved it; editors and chats often remove the recipe")
@@ -138,10 +153,39 @@ def read_grid(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
-def _recipe_json(data: bytes, kind: Format) -> str | None:
+def read_refinement(source: str | os.PathLike[str] | bytes) -> Refinement | None:
+    """What was done to a picture that was not drawn from a recipe; None when it says nothing of the kind."""
+    data, name = load(source)
+    kind = sniff(data, name)
+    try:
+        text = _told(data, kind, REFINEMENT_KEY, xmp.REFINEMENT)
+    except (ValueError, IndexError, struct.error):
+        raise damaged(name) from None
+    try:
+        return None if text is None else Refinement.from_json(text)
+    except BadInput as error:
+        raise BadFile(name, f"holds a record that cannot be used ({error})", "give it as it was saved") from None
+
+
+def read_source_type(source: str | os.PathLike[str] | bytes) -> str | None:
+    """IPTC's digital source type, as a picture states it; None when it states none."""
+    data, name = load(source)
+    kind = sniff(data, name)
+    try:
+        if kind == "PNG":
+            packet = _png_text(data, XMP_KEY)
+            return None if packet is None else xmp.source_type(packet.encode())
+        found = (xmp.source_type(packet) for packet in _xmp_packets(data, kind))
+        return next((text for text in found if text is not None), None)
+    except (ValueError, IndexError, struct.error):
+        raise damaged(name) from None
+
+
+def _told(data: bytes, kind: Format, key: str, name: str) -> str | None:
+    """JSON of ours: in a PNG under a key, elsewhere in XMP under a name."""
     if kind == "PNG":
-        return _png_text(data, RECIPE_KEY)
-    found = (xmp.recipe_json(packet) for packet in _xmp_packets(data, kind))
+        return _png_text(data, key)
+    found = (xmp.told(packet, name) for packet in _xmp_packets(data, kind))
     return next((text for text in found if text is not None), None)
 
 

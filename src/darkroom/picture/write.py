@@ -19,7 +19,7 @@ from PIL import Image
 
 from darkroom.contracts.errors import BadInput, CannotWrite, shown
 from darkroom.contracts.files import publish
-from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.recipe import Recipe, Refinement
 from darkroom.picture import xmp
 from darkroom.picture.metadata import jpeg_blocks, png_texts, webp_blocks
 
@@ -61,6 +61,19 @@ def write_new(
     processes write the same name at once."""
     data = encode(pixels, recipe, format, quality=quality, edited=edited)
     return _written(data, _names(Path(folder), _stem(recipe.seed, recipe.prompt.text), format), folder)
+
+
+def write_refined(
+    pixels: np.ndarray,
+    folder: str | os.PathLike[str],
+    stem: str,
+    told: Recipe | Refinement,
+    format: str = "png",
+    *,
+    source_type: str | None = None,
+) -> Path:
+    """Write a picture under a stem of its own, "fox-refined.png", then "fox-refined-2.png", never over another file."""
+    return _written(encode(pixels, told, format, source_type=source_type), _names(Path(folder), stem, format), folder)
 
 
 def choose_path(folder: str | os.PathLike[str], seed: int, text: str, format: str = "png") -> Path:
@@ -134,26 +147,28 @@ def slug(text: str) -> str:
 
 def encode(
     pixels: np.ndarray,
-    recipe: Recipe | None,
+    recipe: Recipe | Refinement | None,
     format: str = "png",
     *,
     quality: int | None = None,
     edited: bool = False,
     grid: Mapping[str, Any] | None = None,
+    source_type: str | None = None,
 ) -> bytes:
     """A picture as a file's bytes.
 
     ``pixels`` are (height, width, 3 or 4) uint8 sRGB. ``quality`` is 1-100, for JPEG and WebP; None takes
-    ``QUALITY``. ``edited``: parts come from a real photo, as they may in any that began with a picture.
-    ``grid`` is what the sheet of a grid was made of, which a PNG keeps; None: it is none.
+    ``QUALITY``. ``edited``: parts come from a real photo, as they may in any that began with a picture. ``grid`` is
+    what the sheet of a grid was made of, which a PNG keeps; None: it is none. ``source_type`` is IPTC's; None: a model
+    made it, or a part of it where it is edited.
     """
     # 1. pixels
     kind = _format(format)
     image = _checked(pixels, kind)
     # 2. the watermark goes into the pixels here, before anything is encoded
     # 3. encode, with recipe, infotext and XMP
-    begun = recipe is not None and recipe.init_image is not None
-    source_type = xmp.EDITED if edited or begun else xmp.MADE
+    begun = isinstance(recipe, Recipe) and recipe.init_image is not None
+    source_type = source_type or (xmp.EDITED if edited or begun else xmp.MADE)
     data = _encoded(image, kind, recipe, source_type, _quality(quality, kind), grid)
     # 4. the signature (C2PA) comes last: whatever touches the bytes after it breaks it
     return data
@@ -192,7 +207,7 @@ def _quality(quality: int | None, kind: str) -> int:
 def _encoded(
     image: Image.Image,
     kind: str,
-    recipe: Recipe | None,
+    recipe: Recipe | Refinement | None,
     source_type: str,
     quality: int,
     grid: Mapping[str, Any] | None,

@@ -1,5 +1,5 @@
-"""XMP: the standard block of statements about a file. Ours says that the picture was made by a trained model (IPTC's
-digital source type) and, in JPEG and WebP, holds the recipe.
+"""XMP: the standard block of statements about a file. Ours says that the picture was made by a trained model, or what
+else it is (IPTC's digital source type), and, in JPEG and WebP, holds the recipe, or what was done to a photo.
 
 A JPEG segment holds 64 KiB. A longer recipe moves into an extended packet over several segments, as the XMP
 specification, part 3, section 1.1.3.1, describes it.
@@ -15,6 +15,8 @@ from xml.sax.saxutils import quoteattr
 
 MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 EDITED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+BY_HAND = "http://cv.iptc.org/newscodes/digitalsourcetype/humanEdits"  # "using non-generative tools"
+GENERATED = {MADE, EDITED, "http://cv.iptc.org/newscodes/digitalsourcetype/compositeSynthetic"}
 
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _DARKROOM = "urn:darkroom:xmp:1.0:"
@@ -29,9 +31,12 @@ _EXTENSION_PART = 65_400  # bytes of an extended packet in one segment, by the s
 MAX_PACKET = 8_000_000  # bytes read; two prompts of full length stay below one million
 
 
-def packet(source_type: str, recipe_json: str | None = None) -> bytes:
-    """An XMP packet. ``recipe_json`` must be ASCII: XML cannot hold every character."""
-    return _packet({"Iptc4xmpExt:DigitalSourceType": source_type, "darkroom:recipe": recipe_json})
+RECIPE, REFINEMENT = "recipe", "refinement"  # our names for what a packet holds
+
+
+def packet(source_type: str, told: str | None = None, name: str = RECIPE) -> bytes:
+    """An XMP packet. ``told`` is JSON and must be ASCII: XML cannot hold every character."""
+    return _packet({"Iptc4xmpExt:DigitalSourceType": source_type, f"darkroom:{name}": told})
 
 
 def _packet(values: dict[str, str | None]) -> bytes:
@@ -51,15 +56,15 @@ def _packet(values: dict[str, str | None]) -> bytes:
     return "\n".join([begin, *lines, '<?xpacket end="r"?>']).encode()
 
 
-def jpeg_parts(source_type: str, recipe_json: str | None) -> list[bytes]:
-    """The bodies of the APP1 segments a JPEG needs: one, or more when the recipe is too long for it."""
-    whole = JPEG_HEADER + packet(source_type, recipe_json)
+def jpeg_parts(source_type: str, told: str | None, name: str = RECIPE) -> list[bytes]:
+    """The bodies of the APP1 segments a JPEG needs: one, or more when what is told is too long for it."""
+    whole = JPEG_HEADER + packet(source_type, told, name)
     if len(whole) <= SEGMENT_BYTES:
         return [whole]
-    extension = _packet({"darkroom:recipe": recipe_json}).split(b"\n", 1)[1].rsplit(b"\n", 1)[0]  # no xpacket lines
-    name = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
-    main = _packet({"Iptc4xmpExt:DigitalSourceType": source_type, "xmpNote:HasExtendedXMP": name})
-    start = JPEG_EXTENSION_HEADER + name.encode()
+    extension = _packet({f"darkroom:{name}": told}).split(b"\n", 1)[1].rsplit(b"\n", 1)[0]  # no xpacket lines
+    digest = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
+    main = _packet({"Iptc4xmpExt:DigitalSourceType": source_type, "xmpNote:HasExtendedXMP": digest})
+    start = JPEG_EXTENSION_HEADER + digest.encode()
     parts = [
         start + struct.pack(">II", len(extension), at) + extension[at : at + _EXTENSION_PART]
         for at in range(0, len(extension), _EXTENSION_PART)
@@ -84,18 +89,26 @@ def jpeg_packets(segments: Iterable[bytes]) -> Iterator[bytes]:
         yield joined
 
 
-def recipe_json(packet: bytes) -> str | None:
-    """The recipe inside a packet; None when there is none or the packet is not sound XML."""
+def told(packet: bytes, name: str = RECIPE) -> str | None:
+    """The JSON of that name inside a packet; None when there is none or the packet is not sound XML."""
+    return _said(packet, f"{{{_DARKROOM}}}{name}")
+
+
+def source_type(packet: bytes) -> str | None:
+    """The digital source type that a packet states; None when it states none."""
+    return _said(packet, f"{{{_IPTC}}}DigitalSourceType")
+
+
+def _said(packet: bytes, wanted: str) -> str | None:
     if len(packet) > MAX_PACKET or b"<!" in packet:  # declarations could unfold into gigabytes, and XMP has none
         return None
     try:
         tree = ElementTree.fromstring(packet)
     except (ElementTree.ParseError, ValueError):
         return None
-    wanted = f"{{{_DARKROOM}}}recipe"
     for node in tree.iter():
         if wanted in node.attrib:
             return node.attrib[wanted]
         if node.tag == wanted:
-            return node.text
+            return node.attrib.get(f"{{{_RDF}}}resource") or node.text
     return None

@@ -40,6 +40,8 @@ def kind_of(name: str) -> str:
         return other[name]
     shape = Request.model_json_schema()["properties"][name]
     [one, *others] = [one for one in shape.get("anyOf", [shape]) if one.get("type") != "null"]
+    if any(other.get("type") == "string" for other in others):  # of what has a short form, that is it
+        return "string"
     if one.get("type") == "array" and one.get("maxItems") == 2:
         return "interval"
     return str(one["type"]) if not others and one.get("type") in _PLAIN else "object"
