@@ -102,6 +102,8 @@ class Model:
             wordings(parse(text).text, recipe.steps)
         check_names(recipe)
         doublings(recipe.upscale, self.upscaler)
+        if recipe.hires and recipe.upscale == 1:
+            raise BadInput(f"hires {recipe.hires:g}", "draws anew what was enlarged, and nothing is", "add upscale 2")
         check(recipe.refine, (recipe.width, recipe.height), inputs, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe

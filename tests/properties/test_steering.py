@@ -159,7 +159,7 @@ def test_choices_in_regions_and_swaps_are_made_by_the_seed(model: Model) -> None
         ({"regions": "0.5,0,0.5,1: a cat"}, "less than 5% wide or high"),
         ({"regions": ["left: a cat"] * 17}, "regions"),
         ({"tile": "sideways"}, "tile 'sideways'"),
-        ({"hires": 0.3}, "draws anew what was enlarged, and nothing was; add upscale 2"),
+        ({"hires": 0.3}, "draws anew what was enlarged, and nothing is; add upscale 2"),
         ({"hires": 1.3, "upscale": 2}, "hires 1.3 is above 1"),
     ],
 )

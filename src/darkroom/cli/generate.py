@@ -16,7 +16,7 @@ from darkroom.contracts.errors import BadInput, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import CHOSEN_SEEDS
 from darkroom.contracts.request import Request, expand, parse_margins, parse_size
-from darkroom.requests.spelling import seeds_of
+from darkroom.requests.spelling import frames_of, seeds_of
 
 if TYPE_CHECKING:
     Flags = Any
@@ -50,6 +50,7 @@ def generate(
     files: Folder | None = None,
     out: Folder = Path("pictures"),
     sheet: bool = False,
+    frames: Whole | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
 ) -> None:
@@ -66,6 +67,7 @@ def generate(
         darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
         darkroom generate "a castle" --refine "clean, contrast=1.1, sharpen, crop=16:9"
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
+        darkroom generate "a red apple" --toward "a yellow lemon" --frames 8 --seed 5
         darkroom generate --batch prompts.csv --steps 8
         darkroom generate "a red fox" --x steps=4,8,16 --y sampler=euler,heun
 
@@ -114,6 +116,9 @@ def generate(
         Folder for the pictures.
     sheet
         Also write contact sheets of all pictures, 48 on each; never over another.
+    frames
+        Pictures of a film, from the prompt to what --toward says, or from the seed's noise to that of
+        --variation-seed, or both at once; also written as an animated WebP.
     json_
         Print one JSON object with paths, recipes and notes on stdout, or with the error.
     dry_run
@@ -134,6 +139,7 @@ def generate(
             "wildcards": wildcards,
             "count": None if count == 1 else count,
             "batch": batch,
+            "frames": frames,
             **axes,
         }
         _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *brought}})
@@ -143,6 +149,8 @@ def generate(
         raise BadInput("--files", "is where the files of a recipe are, and there is none", "leave it out")
     prompt = _filled(prompt, template, fill)
     said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
+    if frames is not None and (batch is not None or axes or count != 1):
+        raise BadInput("--frames", "and --batch, --count, --x, --y or --z are ways to draw many", "give one of them")
     if batch is not None or axes:
         text = Prompt.checked(said).text if given(parts) else prompt
         told = {"prompt": text, "negative": negative or None, "size": size, "outpaint": outpaint, "seed": seed}
@@ -158,14 +166,19 @@ def generate(
     fields = {"prompt": said, "width": width, "height": height, **asked}
     if outpaint is not None:
         fields["outpaint"] = parse_margins(outpaint)
+    if frames is not None and "variation_seed" in asked:
+        fields = {"variation": 1.0, **fields}
     request = Request.checked(fields, flags=True)
     if judge is not None and not request.judged:
         raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
     several = seed is not None or count != 1
     requests = expand(request, seeds_of(seed, count, secrets.randbelow(CHOSEN_SEEDS))) if several else [request]
-    _draw(
-        requests, None, out, wildcards=wildcards, sheet=sheet, as_json=json_, dry_run=dry_run, model=model, judge=judge
-    )
+    if frames is not None:
+        if len(requests) > 1:
+            raise BadInput(f"--frames and {len(requests)} seeds", "are as many films", "give one seed")
+        requests = frames_of(requests[0], frames, (secrets.randbelow(CHOSEN_SEEDS), secrets.randbelow(CHOSEN_SEEDS)))
+    options = {"sheet": sheet, "as_film": frames is not None, "as_json": json_, "dry_run": dry_run}
+    _draw(requests, None, out, wildcards=wildcards, model=model, judge=judge, **options)
 
 
 def _filled(prompt: str | None, template: str | None, fill: list[str] | None) -> str | None:

@@ -172,8 +172,6 @@ class Recipe(Settings, Subject):
             raise BadInput("init_image without strength", "does not say how much was drawn anew", "give it")
         if (self.variation is None) != (self.variation_seed is None):
             raise BadInput("variation and variation_seed", "say something together only", "give both, or neither")
-        if self.hires is not None and self.upscale == 1:
-            raise BadInput(f"hires {self.hires:g}", "draws anew what was enlarged, and nothing was", "add upscale 2")
         if self.init_image is not None and self.mask is not None and self.mask.size != self.init_image.size:
             (wide, high), (width, height) = self.mask.size, self.init_image.size
             rule = f"is not as large as {self.init_image.name}, {width}x{height}"

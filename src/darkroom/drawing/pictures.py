@@ -16,7 +16,7 @@ from darkroom.control.canvas import canvas_of
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import Reading, read_prompt
 from darkroom.drawing.results import Judging, Wanted, raise_fault, results
-from darkroom.drawing.sheets import contact_sheets
+from darkroom.drawing.sheets import contact_sheets, film
 from darkroom.drawing.speaker import Speaker, pictures
 from darkroom.model import Model, check_names, load
 from darkroom.picture.inputs import Inputs
@@ -47,12 +47,17 @@ class _Done:
     drawn: dict[int, Drawn] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
     sheets: list[Path] = field(default_factory=list)
+    film: Path | None = None
 
     def as_json(self, reading: Reading) -> dict[str, Any]:
         """For a program."""
         told = {"unknown": reading.unknown, "dropped": reading.dropped, "notes": reading.notes}
         sheets = [str(sheet) for sheet in self.sheets]
-        made = {"sheet": sheets[0] if sheets else None, "sheets": sheets}
+        made = {
+            "sheet": sheets[0] if sheets else None,
+            "sheets": sheets,
+            "film": None if self.film is None else str(self.film),
+        }
         return {"pictures": [d.as_json() for d in self.drawn.values()], **made, **told}
 
 
@@ -67,11 +72,13 @@ def draw(
     given: dict[str, str] | None = None,
     files: Path | None = None,
     sheet: bool = False,
+    as_film: bool = False,
     as_json: bool = False,
     dry_run: bool = False,
 ) -> list[Drawn]:
     """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
 
+    ``as_film``: also write them as an animation, in the order of the requests.
     ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``inputs`` are
     the files that requests name, ``given`` the names of those that ``again`` was made from; None: as they are found.
     ``files`` is the folder where they are looked for; None: that of ``again``.
@@ -104,9 +111,11 @@ def draw(
     done = _Done()
     try:
         _save(wanted, opened, judging, inputs, out, done, say)
-        if sheet and done.drawn:
-            in_order = [done.drawn[at].path for at in sorted(done.drawn)]
+        in_order = [done.drawn[at].path for at in sorted(done.drawn)]
+        if sheet and in_order:
             done.sheets += contact_sheets(in_order, out, say)
+        if as_film:
+            done.film = film(in_order, out, say)
     except KeyboardInterrupt:
         say.clear()
         raise Stopped("stopped", fix=f"{pictures(len(done.drawn))} kept", done=done.as_json(reading)) from None

@@ -1,4 +1,4 @@
-"""Contact sheets of saved pictures: read back a sheet at a time, so that any number of them costs no memory."""
+"""Sheets and films of saved pictures: read back, so that drawing any number of them costs no memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from darkroom.drawing.speaker import Speaker
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
 from darkroom.picture.sheet import contact_sheet
-from darkroom.picture.write import write_sheet
+from darkroom.picture.write import write_film, write_sheet
 
 PER_SHEET = 48  # pictures; a dozen rows of four, which a screen shows in two or three goes
 COLUMNS = 4
+FRAME = 120  # milliseconds of a film's frame
 
 
 def contact_sheets(paths: Sequence[Path], out: Path, say: Speaker) -> list[Path]:
@@ -33,4 +34,20 @@ def contact_sheets(paths: Sequence[Path], out: Path, say: Speaker) -> list[Path]
             sheet = contact_sheet(pixels, captions, columns=min(COLUMNS, len(captions)))
             made.append(write_sheet(sheet, out, edited=edited))
             say.saved(made[-1])
+    return made
+
+
+def film(paths: Sequence[Path], out: Path, say: Speaker) -> Path | None:
+    """The pictures one after the other, there and back again; None where fewer than two are left."""
+    frames, edited = [], False
+    for path in paths:
+        try:
+            edited |= read_recipe(path).init_image is not None
+            frames.append(read(path))
+        except DarkroomError:
+            continue  # someone moved it meanwhile
+    if len(frames) < 2:
+        return None
+    made = write_film([*frames, *frames[-2:0:-1]], out, FRAME, edited=edited)
+    say.saved(made)
     return made

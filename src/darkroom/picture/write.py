@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,21 @@ def write_grid(
     """Write the sheet of a grid as "grid.png", "grid-2.png" and so on, never over another file. ``told`` is what it was
     made of, for :func:`darkroom.picture.metadata.read_grid`; ``edited`` as for :func:`encode`."""
     return _written(encode(pixels, None, edited=edited, grid=told), _names(Path(folder), "grid", "png"), folder)
+
+
+def write_film(
+    frames: Sequence[np.ndarray], folder: str | os.PathLike[str], milliseconds: int, *, edited: bool = False
+) -> Path:
+    """Write pictures of one size as an animated WebP, "film.webp", "film-2.webp" and so on, never over another file.
+
+    It plays for ever, each frame so many ``milliseconds``; ``edited`` as for :func:`encode`.
+    """
+    images = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    _, packet = webp_blocks(None, xmp.EDITED if edited else xmp.MADE)
+    file = io.BytesIO()
+    options = {"save_all": True, "append_images": images[1:], "duration": milliseconds, "loop": 0, "xmp": packet}
+    images[0].save(file, "WEBP", quality=QUALITY["WEBP"], method=4, **options)
+    return _written(file.getvalue(), _names(Path(folder), "film", "webp"), folder)
 
 
 def sheet_path(folder: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from darkroom.contracts.errors import BadInput, explain, shown, unknown
 from darkroom.contracts.request import MAX_SEEDS, Request, parse_margins, parse_seeds, parse_size
 
+MAX_FRAMES = 500
 TEXTS = frozenset({"prompt", "negative"})  # which hold any text, blank ends and quotes too
 _PLAIN = frozenset({"integer", "number", "boolean", "string"})
 _OURS = ("negative", "size", "count")  # spelled so on the command line, and no fields of a request
@@ -39,8 +40,8 @@ def kind_of(name: str) -> str:
     if name in other:
         return other[name]
     shape = Request.model_json_schema()["properties"][name]
-    [one, *others] = [one for one in shape.get("anyOf", [shape]) if one.get("type") != "null"]
-    if any(other.get("type") == "string" for other in others):  # of what has a short form, that is it
+    [one, *others] = forms = [one for one in shape.get("anyOf", [shape]) if one.get("type") != "null"]
+    if any(form.get("type") == "string" for form in forms):  # what has a short form is spelled so
         return "string"
     if one.get("type") == "array" and one.get("maxItems") == 2:
         return "interval"
@@ -165,6 +166,29 @@ class Asked:
             if any(problem["loc"] for problem in error.errors(include_url=False)):
                 raise BadInput(explain(error, flags=True)) from None
         seeds_of(self.seed, self.count, 0)
+
+
+def frames_of(request: Request, count: int, chosen: tuple[int, int]) -> list[Request]:
+    """The frames of a film: the request with nothing of its ``toward`` and ``variation``, then ever more, up to all.
+
+    ``chosen`` are the seed and the other seed of all of them where none is given; a share that is not given is 1.
+    """
+    if not 2 <= count <= MAX_FRAMES:
+        raise BadInput(f"frames {shown(count)}", f"is not between 2 and {MAX_FRAMES}", "try 8")
+    toward, variation = request.toward, request.variation
+    if toward is None and variation is None:
+        rule = "lead nowhere: nothing changes from one to the next"
+        raise BadInput("frames", rule, 'say where to: --toward "a dog", or --variation-seed 9')
+    end = 1.0 if toward is None or "share" not in toward.model_fields_set else toward.share
+    seeds: dict[str, Any] = {"seed": chosen[0] if request.seed is None else request.seed}
+    if variation is not None:
+        seeds["variation_seed"] = chosen[1] if request.variation_seed is None else request.variation_seed
+    found = []
+    for share in (n / (count - 1) for n in range(count)):
+        told: dict[str, Any] = {} if toward is None else {"toward": {"prompt": toward.prompt, "share": end * share}}
+        told |= {} if variation is None else {"variation": variation * share}
+        found.append(Request.checked({**dict(request), **seeds, **told}))
+    return found
 
 
 def _plain(value: Any) -> bool:
