@@ -5,6 +5,8 @@ python -m tests.guides docs/starting-points.md    # redraws its pictures, and sh
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -12,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from darkroom.cli import run
 from darkroom.picture.read import read
 from darkroom.picture.sheet import contact_sheet
 
@@ -47,28 +51,43 @@ def followed(guide: Path, folder: Path, *, anew: bool = False) -> list[tuple[str
     drawn: list[tuple[str, Path]] = []
     for lines, shown in _steps(guide):
         for line in lines:
-            program, *arguments = shlex.split(line)
-            start = [sys.executable, "-m", "darkroom.cli"] if program == "darkroom" else [sys.executable]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DARKROOM_CONFIG": str(folder / "config")}
-            done = subprocess.run([*start, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{line}\n{done.stderr}")
-            if arguments[:1] == ["generate"]:
-                drawn += [(Path(path).parent.name, folder / path) for path in done.stdout.splitlines()]
+            printed = _ran(line, folder)
+            if line.startswith(("darkroom generate ", "darkroom refine ")):
+                drawn += [(Path(path).parent.name, folder / path) for path in printed.splitlines()]
         if shown is not None and anew:
             text = guide.read_text(encoding="utf-8")
             guide.write_text(
-                text.replace(f"{lines[-1]}\n```\n\n```text\n{shown}", f"{lines[-1]}\n```\n\n```text\n{done.stdout}", 1)
+                text.replace(f"{lines[-1]}\n```\n\n```text\n{shown}", f"{lines[-1]}\n```\n\n```text\n{printed}", 1)
             )
-        elif shown is not None and done.stdout.strip() != shown.strip():
-            raise RuntimeError(f"{line}\nprints\n{done.stdout}and not\n{shown}")
+        elif shown is not None and printed.strip() != shown.strip():
+            raise RuntimeError(f"{line}\nprints\n{printed}and not\n{shown}")
     return drawn
+
+
+def _ran(line: str, folder: Path) -> str:
+    """What a command prints, run in a folder; in this process, which has torch already, where it is darkroom's own."""
+    program, *arguments = shlex.split(line)
+    if program != "darkroom":
+        done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{line}\n{done.stderr}")
+        return done.stdout
+    out, said, code = io.StringIO(), io.StringIO(), None
+    settings = mock.patch.dict(os.environ, {"DARKROOM_CONFIG": str(folder / "config")})
+    with settings, contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        try:
+            run.main(arguments)
+        except SystemExit as ended:
+            code = ended.code
+    if code:
+        raise RuntimeError(f"{line}\n{said.getvalue()}")
+    return out.getvalue()
 
 
 def main() -> None:
     guide = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        drawn = followed(guide, Path(folder), anew=True)
+        drawn = [one for one in followed(guide, Path(folder), anew=True) if one[1].suffix != ".webp"]  # no film
         pixels = [read(path) for _, path in drawn]
         high = [Image.fromarray(p).resize((p.shape[1] * CELL // p.shape[0], CELL)) for p in pixels]
         wide = max(image.width for image in high)
