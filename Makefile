@@ -19,13 +19,16 @@ demo: setup
 	@$(BIN)/python -m darkroom.demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(TEST) -m "not slow"
 
 # What ours is held against: published samplers (of k-diffusion only one file is read, without what it depends on) and
 # colour-science.
 test-all: $(VENV)/.installed-dev
 	$(PIP) install -q diffusers scipy tqdm colour-science && $(PIP) install -q --no-deps k-diffusion
-	$(BIN)/python -m pytest
+	$(TEST)
+
+# A process for each core (at most eight: each holds a model or two), whole files each; one thread in each of them.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 train-mini: $(VENV)/.installed-dev
 	$(BIN)/python tests/train_mini.py runs/train-mini $(PACK)

@@ -127,21 +127,12 @@ def generate(
     asked = given(flags)
     model = asked.get("model", "default")
     axes = {letter: text for letter, text in (("x", x), ("y", y), ("z", z)) if text is not None}
+    told: dict[str, Any] = {"size": size, "outpaint": outpaint, "seed": seed}
     if recipe is not None:
         brought = {name: asked[name] for name in ("init_image", "mask") if name in asked}
-        others: dict[str, Any] = {"prompt": prompt, "negative": negative or None, "seed": seed, "size": size}
-        others |= {
-            **given(parts),
-            "template": template,
-            "fill": fill,
-            "outpaint": outpaint,
-            "judge": judge,
-            "wildcards": wildcards,
-            "count": None if count == 1 else count,
-            "batch": batch,
-            "frames": frames,
-            **axes,
-        }
+        others = {"prompt": prompt, "negative": negative or None, **told, **given(parts), "template": template}
+        others |= {"fill": fill, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}
+        others |= {"batch": batch, "frames": frames, **axes}
         _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *brought}})
         _draw([], recipe, out, given=brought, files=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
         return
@@ -153,32 +144,46 @@ def generate(
         raise BadInput("--frames", "and --batch, --count, --x, --y or --z are ways to draw many", "give one of them")
     if batch is not None or axes:
         text = Prompt.checked(said).text if given(parts) else prompt
-        told = {"prompt": text, "negative": negative or None, "size": size, "outpaint": outpaint, "seed": seed}
+        told |= {"prompt": text, "negative": negative or None, "count": count}
         options: dict[str, Any] = {"judge": judge, "wildcards": wildcards, "as_json": json_, "dry_run": dry_run}
-        draw_many({**told, "count": count, **asked}, batch, axes, out, sheet=sheet, **options)
+        draw_many({**told, **asked}, batch, axes, out, sheet=sheet, **options)
         return
     if prompt is None and not given(parts):
         raise BadInput("no prompt", "was given", 'say what to draw: darkroom generate "a red fox"')
     for kind in ("sampler", "style", "spacing", "guidance_method"):
         if kind in asked and not asked[kind].strip():
             _refuse_blank(kind, asked[kind], model)
+    request = _request(said, size, outpaint, asked if frames is None else _leading(asked))
+    if judge is not None and not request.judged:
+        raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
+    options = {"sheet": sheet, "as_film": frames is not None, "as_json": json_, "dry_run": dry_run}
+    requests = _expanded(request, seed, count, frames)
+    _draw(requests, None, out, wildcards=wildcards, model=model, judge=judge, **options)
+
+
+def _request(said: dict[str, Any], size: str | None, outpaint: str | None, asked: dict[str, Any]) -> Request:
+    """What the flags tell of one picture."""
     width, height = parse_size(size) if size is not None else (None, None)
     fields = {"prompt": said, "width": width, "height": height, **asked}
     if outpaint is not None:
         fields["outpaint"] = parse_margins(outpaint)
-    if frames is not None and "variation_seed" in asked:
-        fields = {"variation": 1.0, **fields}
-    request = Request.checked(fields, flags=True)
-    if judge is not None and not request.judged:
-        raise BadInput("--judge", "has nothing to judge", "add --verify, --best-of or --retry")
+    return Request.checked(fields, flags=True)
+
+
+def _leading(asked: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a film, which goes all the way to another seed where nothing else is said."""
+    return {"variation": 1.0, **asked} if "variation_seed" in asked else asked
+
+
+def _expanded(request: Request, seed: str | None, count: int, frames: int | None) -> list[Request]:
+    """A request for each seed, or for each frame of a film."""
     several = seed is not None or count != 1
     requests = expand(request, seeds_of(seed, count, secrets.randbelow(CHOSEN_SEEDS))) if several else [request]
-    if frames is not None:
-        if len(requests) > 1:
-            raise BadInput(f"--frames and {len(requests)} seeds", "are as many films", "give one seed")
-        requests = frames_of(requests[0], frames, (secrets.randbelow(CHOSEN_SEEDS), secrets.randbelow(CHOSEN_SEEDS)))
-    options = {"sheet": sheet, "as_film": frames is not None, "as_json": json_, "dry_run": dry_run}
-    _draw(requests, None, out, wildcards=wildcards, model=model, judge=judge, **options)
+    if frames is None:
+        return requests
+    if len(requests) > 1:
+        raise BadInput(f"--frames and {len(requests)} seeds", "are as many films", "give one seed")
+    return frames_of(requests[0], frames, (secrets.randbelow(CHOSEN_SEEDS), secrets.randbelow(CHOSEN_SEEDS)))
 
 
 def _filled(prompt: str | None, template: str | None, fill: list[str] | None) -> str | None:
