@@ -8,7 +8,8 @@ from hashlib import blake2b
 import torch
 
 from darkroom.cards import EMBEDDED
-from darkroom.contracts.recipe import CHOSEN_SEEDS, Answered, Recipe, Verdict
+from darkroom.contracts.recipe import Answered, Recipe, Verdict
+from darkroom.contracts.request import CHOSEN_SEEDS
 from darkroom.engine import Engine
 from darkroom.generate import picture, styled
 from darkroom.judge.asked import asked

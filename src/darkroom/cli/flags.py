@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import field, fields, make_dataclass
+from functools import cache
 from typing import Annotated, Any, Optional
 
 from cyclopts import Parameter
@@ -25,7 +26,7 @@ def flags_of(contract: type[Contract], *, leaving_out: Collection[str]) -> type:
     The description of a field is the help of its flag. A switch is False by itself, and everything else None, which
     leaves it to the contract.
     """
-    shapes = contract.model_json_schema()["properties"]
+    shapes = _shapes(contract)
     made = []
     for name, told in contract.model_fields.items():
         if name in leaving_out:
@@ -41,6 +42,13 @@ def flags_of(contract: type[Contract], *, leaving_out: Collection[str]) -> type:
         made.append((name, flag, field(default=False if switch else None)))
     ours = {"__module__": __name__}  # cyclopts opens no class of the standard library, which it would be of else
     return make_dataclass(f"{contract.__name__}Flags", made, frozen=True, kw_only=True, namespace=ours)
+
+
+@cache
+def _shapes(contract: type[Contract]) -> dict[str, Any]:
+    """The fields in a contract's JSON schema, which takes a while to make."""
+    shapes: dict[str, Any] = contract.model_json_schema()["properties"]
+    return shapes
 
 
 def help_of(description: str | None) -> str:

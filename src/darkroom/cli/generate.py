@@ -14,8 +14,7 @@ from darkroom.cli.many import draw_many
 from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import CHOSEN_SEEDS
-from darkroom.contracts.request import Request, expand, parse_margins, parse_size
+from darkroom.contracts.request import CHOSEN_SEEDS, Request, expand, parse_margins, parse_size
 from darkroom.requests.spelling import frames_of, seeds_of
 
 if TYPE_CHECKING:

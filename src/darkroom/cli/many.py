@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.contracts.errors import BadInput
-from darkroom.contracts.recipe import CHOSEN_SEEDS
-from darkroom.requests.axes import grid_of
-from darkroom.requests.rows import BatchFile
+from darkroom.contracts.request import CHOSEN_SEEDS
 from darkroom.requests.spelling import Asked
 
 
@@ -36,6 +34,7 @@ def draw_many(
         if axes:
             raise BadInput(f"--{next(iter(axes))}", "and --batch are two ways to draw many", "give one of them")
         from darkroom.drawing.batch import draw_batch  # torch is imported here
+        from darkroom.requests.rows import BatchFile
 
         file = BatchFile(batch)
         file.check()
@@ -43,6 +42,8 @@ def draw_many(
         return
     if sheet:
         raise BadInput("--sheet", "is what a grid is anyway", "leave it out")
+    from darkroom.requests.axes import grid_of
+
     grid = grid_of(asked, axes, secrets.randbelow(CHOSEN_SEEDS), secrets.randbelow(CHOSEN_SEEDS))
     from darkroom.drawing.grid import draw_grid
 

@@ -6,15 +6,17 @@ import json
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from darkroom.cli.values import Folder
 from darkroom.contracts.errors import BadInput, NoRecipe
-from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.refinement import STEPS, chain_text
 from darkroom.contracts.request import Request
+
+if TYPE_CHECKING:
+    from darkroom.contracts.recipe import Recipe
 
 recipe_app = App(name="recipe", help="What is written in a picture: how it was made.")
 

@@ -13,8 +13,7 @@ from darkroom.cli.flags import flags_of, given
 from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, Unfinished, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.request import Request, parse_size
-from darkroom.wording.styles import NO_SETTINGS
+from darkroom.contracts.request import NO_SETTINGS, Request, parse_size
 
 if TYPE_CHECKING:
     Parts = Any

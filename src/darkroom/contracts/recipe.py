@@ -15,6 +15,7 @@ from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
 from darkroom.contracts.refinement import Chain, Lut, Match
 from darkroom.contracts.refinement import PictureFile as PictureFile  # who reads recipes finds it here
 from darkroom.contracts.request import (
+    CHOSEN_SEEDS,
     MAX_SIDE,
     MIN_SIDE,
     SIDE_STEP,
@@ -42,7 +43,6 @@ CONTINUED = (
     0.9  # of the margins around one, which begin with its colours carried on: at 1 they have grounds of their own
 )
 SOFT = 4  # pixels over which what is drawn passes into what is kept, where nobody says otherwise
-CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
 
 
 class Environment(Contract):

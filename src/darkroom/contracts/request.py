@@ -22,6 +22,14 @@ MAX_GUIDANCE = 30.0
 MAX_SEED = 2**63 - 1
 UPSCALES = (1, 2, 4)
 GUIDED_TIMES = (0.1, 0.95)  # guidance outside them costs quality: arXiv:2404.07724, section 4
+NO_SETTINGS = frozenset(
+    {
+        *("prompt", "seed", "model", "init_image", "strength", "mask", "mask_blur", "outpaint", "variation"),
+        *("variation_seed", "verify", "best_of", "retry", "verbatim", "regions", "toward", "swap"),
+    }
+)
+"""Fields of a request that say what is drawn, and from what, rather than how."""
+CHOSEN_SEEDS = 2**32  # a seed nobody gave is drawn below this: short enough to type, wide enough not to repeat
 MAX_SEEDS = 10_000  # pictures one command or call may ask for
 
 

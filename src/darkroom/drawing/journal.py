@@ -18,8 +18,8 @@ from pathlib import Path
 
 from darkroom.contracts.errors import BadInput, CannotWrite, reason
 from darkroom.contracts.files import append, publish
-from darkroom.contracts.recipe import CHOSEN_SEEDS, Recipe
-from darkroom.contracts.request import Request
+from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.request import CHOSEN_SEEDS, Request
 
 NAME = "journal.jsonl"
 MAGIC = "darkroom batch journal"

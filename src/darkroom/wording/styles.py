@@ -15,20 +15,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from darkroom.contracts.contract import Contract, Text
 from darkroom.contracts.errors import BadFile, BadInput, shown, unknown
 from darkroom.contracts.prompt import MAX_TEXT
-from darkroom.contracts.request import Request
+from darkroom.contracts.request import NO_SETTINGS, Request
 from darkroom.wording.reduce import reduced
 from darkroom.wording.stylefile import check_name, read_styles
 from darkroom.wording.templates import fields_of
 
 PROMPT = "prompt"  # the one field of a style's template
-NO_SETTINGS = frozenset(
-    re.split(
-        r",\s+",
-        """prompt, seed, model, init_image, strength, mask, mask_blur, outpaint, variation, variation_seed, verify,
-        best_of, retry, verbatim, regions, toward, swap""",
-    )
-)
-"""Fields of a request that say what is drawn, and from what, rather than how."""
 _AT = re.compile(r"\\.|\{prompt\}", re.DOTALL)
 _CLOSED = re.compile(r"\s*[.,;:]")
 
