@@ -169,24 +169,20 @@ class Words:
 
 def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
     """Vectors of everything a recipe says. Where it names nothing unwanted, the empty sentence stands for it."""
-    words = parse(recipe.prompt.text, recipe.prompt.negative)
-    positive = yield from said(wordings(words.text, recipe.steps), model, recipe.style)
-    negative = yield from said(wordings(words.negative, recipe.steps), model)
-    nothing = (yield from model.encoder.encode([Sentence("")])) if words.negative else None
-    toward = None
-    if recipe.toward is not None:
-        other = yield from said(wordings(parse(recipe.toward.prompt).text, recipe.steps), model, recipe.style)
-        toward = other, recipe.toward.share
-    regions = []
-    for region in recipe.regions or ():
-        there = yield from said(wordings(parse(region.prompt).text, recipe.steps), model, recipe.style)
-        regions.append((region.box, there))
-    wanted, changed = Wanted(positive, toward, regions), None
-    if recipe.swap is not None and recipe.swap.strength:
-        text = parse(swapped(recipe.prompt.text, recipe.swap.old, recipe.swap.new)).text
-        after = yield from said(wordings(text, recipe.steps), model, recipe.style)
-        changed = replace(wanted, said=after)
-    return Words(wanted, negative, nothing, changed)
+
+    def spoken(text: str, style: str | None = recipe.style) -> Task[Said]:
+        return said(wordings(parse(text).text, recipe.steps), model, style)
+
+    prompt, other, swap, regions = recipe.prompt, recipe.toward, recipe.swap, recipe.regions or ()
+    positive, negative = yield from together(spoken(prompt.text), spoken(prompt.negative, None))
+    nothing = (yield from model.encoder.encode([Sentence("")])) if parse(prompt.negative).text else None
+    toward = None if other is None else ((yield from spoken(other.prompt)), other.share)
+    there = yield from together(*(spoken(region.prompt) for region in regions))
+    wanted = Wanted(positive, toward, [(region.box, what) for region, what in zip(regions, there, strict=True)])
+    if swap is None or not swap.strength:
+        return Words(wanted, negative, nothing, None)
+    after = yield from spoken(swapped(prompt.text, swap.old, swap.new))
+    return Words(wanted, negative, nothing, replace(wanted, said=after))
 
 
 def said(found: Sequence[Wording], model: Parts, style: str | None = None) -> Task[Said]:

@@ -19,6 +19,7 @@ from darkroom.cli.run import main
 from darkroom.model import Model
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
+from tests import program
 from tests.tiny import saved, tiny_model
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -37,11 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ran(*arguments: str) -> int:
     """The exit code of ``darkroom generate``."""
-    try:
-        main(["generate", *arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return program.ran("generate", *arguments)
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.cli.run import main
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
 from darkroom.requests.spelling import frames_of
+from tests.program import ran
 from tests.tiny import saved, tiny_model
-
-
-def ran(*arguments: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert not ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +28,14 @@ def test_frames_go_all_the_way_and_are_pictures_like_others(tiny: Path, tmp_path
     asked = ["--model", str(tiny), "--upscale", "1", "--size", "64"]
     first, last_one = ["a red fox", "--seed", "3", *asked], ["two blue cats", "--seed", "9", *asked]
     to = ["--toward", "two blue cats", "--variation-seed", "9"]
-    ran("generate", *first, *to, "--frames", "4", "--out", str(drawn), "--sheet")
+    assert ran("generate", *first, *to, "--frames", "4", "--out", str(drawn), "--sheet") == 0
     lines = [Path(line) for line in capsys.readouterr().out.splitlines()]
     frames = [line for line in lines if line.name.startswith("0003")]
     assert [line.name for line in lines[len(frames) :]] == ["sheet.png", "film.webp"] and len(frames) == 4
     shares = [toward.share for path in frames if (toward := read_recipe(path).toward) is not None]
     assert shares == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    ran("generate", *first, "--out", str(tmp_path / "one"))
-    ran("generate", *last_one, "--out", str(tmp_path / "other"))
+    assert ran("generate", *first, "--out", str(tmp_path / "one")) == 0
+    assert ran("generate", *last_one, "--out", str(tmp_path / "other")) == 0
     ends = [read(Path(line)) for line in capsys.readouterr().out.splitlines()]
     assert np.array_equal(read(frames[0]), ends[0]) and np.array_equal(read(frames[-1]), ends[1])
     with Image.open(drawn / "film.webp") as film:

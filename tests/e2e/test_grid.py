@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroom.cli.run import main
 from darkroom.model import Model
 from darkroom.picture.grid import Heads, lay_out
 from darkroom.picture.metadata import read_grid, read_recipe
 from darkroom.picture.read import read
+from tests.program import ran
 from tests.tiny import saved, tiny_model
 
 
@@ -25,15 +25,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def ran(*arguments: str) -> int:
-    """The exit code of a command line."""
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def drawn(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:

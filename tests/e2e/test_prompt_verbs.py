@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darkroom.cli.run import main
 from darkroom.door import DrawingModel
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
 from tests.guides import ROOT
+from tests.program import ran
 from tests.tiny import saved, tiny_model
 
 
@@ -28,15 +28,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DARKROOM_CONFIG", str(tmp_path / "config"))
     return tmp_path / "config" / "styles.toml"
-
-
-def ran(*arguments: str) -> int:
-    """The exit code of a command line."""
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def test_a_prompt_is_shown_without_torch() -> None:

@@ -9,23 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from darkroom.cli.run import main
 from darkroom.picture.read import read
+from tests.program import ran
 from tests.tiny import saved, tiny_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(saved(tiny_model(), tmp_path_factory.mktemp("model")))
-
-
-def ran(*arguments: str) -> int:
-    """The exit code of a command line."""
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def drawn(model: str, out: Path, *options: str) -> Path:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from darkroom.cli.run import main
 from darkroom.picture import xmp
 from darkroom.picture.metadata import read_recipe, read_refinement, read_source_type
 from darkroom.picture.read import read
+from tests.program import ran
 from tests.tiny import saved, tiny_model
 
 CHAIN = "exposure=0.5, contrast=1.2, crop=4:3"
@@ -32,15 +32,6 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     Image.fromarray(pixels).save(path, exif=exif, quality=95)
     return path
-
-
-def ran(*arguments: str | Path) -> int:
-    """The exit code of a command line."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def drawn(model: str, out: Path, *options: str) -> Path:

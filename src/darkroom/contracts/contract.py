@@ -30,6 +30,9 @@ Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number, whole or not: no bool, no text."""
 
+Share = Annotated[Number, Field(ge=0, le=1)]
+"""A share of a whole, 0 to 1."""
+
 Text = Annotated[str, Field(strict=True)]
 """Text that is valid Unicode."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from darkroom.contracts.card import UPSCALER, Card
-from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Whole
+from darkroom.contracts.contract import Contract, Name, Number, Sha256, Share, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
 from darkroom.contracts.refinement import Chain, Lut, Match
@@ -27,7 +27,6 @@ from darkroom.contracts.request import (
     Retries,
     Seed,
     Settings,
-    Share,
     Shift,
     Softness,
     Threshold,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from darkroom.contracts.contract import Contract, Name, Number, Sha256, Whole
+from darkroom.contracts.contract import Contract, Name, Number, Sha256, Share, Whole
 from darkroom.contracts.errors import BadInput, explain, shown, unknown
 
 MAX_STEPS = 64
@@ -30,7 +30,6 @@ _SIZE = re.compile(r"([0-9]{1,6})(?:[xX×]([0-9]{1,6}))?")
 _STEP = re.compile(r'\s*+([^,="\s]*+)\s*+(?:=\s*+((?:"(?:[^"]|"")*+")?+[^,"]*+))?+(,|\Z)')
 
 FileName = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
-_Share = Annotated[Number, Field(ge=0, le=1)]
 _Noise = Annotated[Number, Field(ge=0, le=0.5)]
 _Kelvin = Annotated[Whole, Field(ge=WARMEST, le=COOLEST)]
 _Side = Annotated[Whole, Field(ge=1, le=MAX_SIDE)]
@@ -146,7 +145,7 @@ class Curve(Step):
 
     FORM: ClassVar[str] = "curve=X:Y X:Y ..., such as curve=0:0 0.25:0.2 1:1"
     step: Literal["curve"] = Field("curve", description="Which step it is.")
-    points: tuple[tuple[_Share, _Share], ...] = Field(
+    points: tuple[tuple[Share, Share], ...] = Field(
         min_length=2, max_length=MAX_POINTS, description="Values from 0 to 1, and what becomes of them."
     )
 
@@ -197,7 +196,7 @@ class Saturation(_Factor):
 class _FromFile(Step):
     """A step that goes by a file, with how much of it is done."""
 
-    amount: _Share = Field(1.0, description="How much of it: 0 is nothing, 1 all.")
+    amount: Share = Field(1.0, description="How much of it: 0 is nothing, 1 all.")
 
     @classmethod
     def fields_of(cls, value: str) -> dict[str, Any]:

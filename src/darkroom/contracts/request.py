@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from darkroom.contracts.contract import Contract, Name, Number, Whole
+from darkroom.contracts.contract import Contract, Name, Number, Share, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
@@ -99,7 +99,6 @@ Upscale = Annotated[
     Field(ge=UPSCALES[0], le=UPSCALES[-1], json_schema_extra={"enum": list(UPSCALES)}),
     BeforeValidator(_upscale),
 ]
-Share = Annotated[Number, Field(ge=0, le=1)]
 Shift = Annotated[Number, Field(ge=0.01, le=100)]
 Threshold = Annotated[Number, Field(ge=0.01, le=1)]
 Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]

@@ -10,14 +10,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from darkroom.contracts.contract import Contract, Number, Text
+from darkroom.contracts.contract import Contract, Share, Text
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT
 
 MAX_REGIONS = 16
 SWAPPED = 0.9  # how far back a swap goes where nobody says: its thing is drawn anew, on the ground it stood on
-
-Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 def _said(value: Any) -> Any:

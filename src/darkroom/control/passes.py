@@ -77,6 +77,16 @@ class Way:
 
 def evaluations_of(recipe: Recipe) -> int:
     """How often a recipe's sampler asks for an estimate, in all passes."""
-    strengths = [recipe.strength, recipe.hires or 0.0, 0.0 if recipe.swap is None else recipe.swap.strength]
-    steps = [steps_of(recipe.steps, strength) for strength in strengths]
-    return sum(evaluations(recipe.sampler, some) for some in steps if some)
+    return sum(asked for _, asked in evaluations_by_size(recipe))
+
+
+def evaluations_by_size(recipe: Recipe) -> list[tuple[tuple[int, int], int]]:
+    """The same pass by pass, with width and height in pixels."""
+    swap = 0.0 if recipe.swap is None else recipe.swap.strength
+    passes = [
+        (recipe.drawn, recipe.strength),
+        (recipe.drawn, swap),
+        ((recipe.width, recipe.height), recipe.hires or 0.0),
+    ]
+    steps = [(size, steps_of(recipe.steps, strength)) for size, strength in passes]
+    return [(size, evaluations(recipe.sampler, some)) for size, some in steps if some]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from darkroom.contracts.card import Card
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
-from darkroom.control.passes import evaluations_of
+from darkroom.control.passes import evaluations_by_size, evaluations_of
 from darkroom.synthesis.samplers import FLOW_MAP
 
 # Of an evaluation, for so many finished pixels as a trained picture has: decoded and enlarged. Measured on one core, of
@@ -54,9 +54,13 @@ def load_of(request: Request, recipe: Recipe, card: Card) -> Load:
 
 
 def evaluation_work(recipe: Recipe, card: Card) -> float:
-    """What one evaluation of a picture costs: guidance asks twice, and larger pictures cost by their area."""
-    asked = 2 if recipe.guidance != 1 and recipe.sampler != FLOW_MAP else 1
-    return asked * recipe.drawn[0] * recipe.drawn[1] / _trained(card)
+    """What one evaluation of a picture costs, over all of its passes: guidance, another prompt and each region ask once
+    more, and larger pictures cost by their area."""
+    guided = recipe.guidance != 1 and recipe.sampler != FLOW_MAP
+    asked = 1 + guided + (recipe.toward is not None) + len(recipe.regions or ())
+    passes = evaluations_by_size(recipe)
+    area = sum(width * height * n for (width, height), n in passes) / max(1, sum(n for _, n in passes))
+    return asked * area / _trained(card)
 
 
 def _trained(card: Card) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,7 +100,10 @@ def _done(step: Step, colours: Array, inputs: Inputs) -> Array:
 def table_of(step: Lut, inputs: Inputs) -> Table:
     """The table that a step tells of."""
     assert isinstance(step.file, TableFile)
-    return parse_cube(inputs.table(step.file), step.file.name)
+    return _parsed(inputs.table(step.file), step.file.name)
+
+
+_parsed = lru_cache(maxsize=2)(parse_cube)  # many pictures share a table
 
 
 def _upscaled(colours: Array, step: Upscale, upscaler: Refiner | None) -> Task[Array]:
