@@ -78,16 +78,22 @@ def test_what_a_worker_makes_comes_through_bit_by_bit() -> None:
 
 
 _STOPPED = """
-import os, signal, time
+import multiprocessing, os, signal, time
+from darkroom.data import ahead
 from darkroom.data.ahead import Ahead
+first, begin = multiprocessing.Lock(), ahead._begin
+def late(*arguments):  # the second worker is still being born when the signal comes
+    first.acquire(block=False) or time.sleep(0.3)
+    begin(*arguments)
+ahead._begin = late
 def slow(first, count):
     time.sleep(0.3)
     return [first]
-ahead = Ahead(slow, lambda parts: [p for part in parts for p in part], 2)
+made = Ahead(slow, lambda parts: [p for part in parts for p in part], 2)
 signal.signal(signal.SIGTERM, lambda *_: None)  # as the trainer does, once it runs
 os.killpg(0, signal.SIGTERM)
-print(ahead(0, 4), ahead(4, 4))
-ahead.close()
+print(made(0, 4), made(4, 4))
+made.close()
 """
 
 

@@ -51,7 +51,13 @@ class Ahead(Generic[T]):
         self._next: tuple[tuple[int, int], Future[T]] | None = None  # the batch being joined, and which it is
         context = torch.multiprocessing.get_context("fork")
         self._pool = ProcessPoolExecutor(workers, context, _begin, (make, os.getpid()))
-        self._pool.submit(_nothing).result()  # forks them now
+        # Sent to the whole group, as terminals and timeouts do, a signal must not take the batches from under the last
+        # steps: workers are born with both blocked (set by each for itself, one could come too early).
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self._pool.submit(_nothing).result()  # forks them now
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._thread = ThreadPoolExecutor(1, "join")
 
     def __call__(self, first: int, count: int) -> T:
@@ -149,13 +155,10 @@ def _chunks(first: int, count: int) -> list[tuple[int, int]]:
 
 
 def _begin(make: Callable[[int, int], object], parent: int) -> None:
-    """What a worker does first: it takes the source, leaves signals to its parent, and dies with it."""
+    """What a worker does first: it takes the source, and dies with its parent."""
     global _make
     _make = make
     torch.set_num_threads(1)
-    # Sent to the whole group, as terminals and timeouts do, they must not take the batches from under the last steps.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
