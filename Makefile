@@ -25,7 +25,7 @@ test: $(VENV)/.installed-dev
 # colour-science.
 test-all: $(VENV)/.installed-dev
 	$(PIP) install -q diffusers scipy tqdm colour-science && $(PIP) install -q --no-deps k-diffusion
-	$(TEST)
+	DARKROOM_EXAMPLES=10000 $(TEST)
 
 # A process for each core (at most eight: each holds a model or two), whole files each; one thread in each of them.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile

@@ -10,10 +10,13 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -26,20 +29,44 @@ from darkroom.picture.sheet import contact_sheet
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CELL = 192  # pixels a side
+GRID = "grid.png"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A block of a guide that is run: lines of commands, or Python, where names last from block to block.
+
+    ``shown`` is what the block of text after it shows the last line to print, or the Python; None: there is none.
+    """
+
+    python: bool
+    text: str
+    shown: str | None
+
+    @property
+    def lines(self) -> list[str]:
+        """What is run, one after the other."""
+        return [self.text] if self.python else [line for line in self.text.splitlines() if line.strip()]
 
 
 def commands(guide: Path) -> list[list[str]]:
     """The command lines of its blocks, in order."""
-    return [shlex.split(line) for lines, _ in _steps(guide) for line in lines]
+    return [shlex.split(line) for step in steps(guide) if not step.python for line in step.lines]
 
 
-def _steps(guide: Path) -> list[tuple[list[str], str | None]]:
-    """Its blocks of command lines, each with what the block of text after it shows the last of them to print; None:
-    there is none."""
+def steps(guide: Path) -> list[Step]:
+    """Its blocks that are run, in order."""
     blocks = _BLOCK.findall(guide.read_text(encoding="utf-8"))
     after = [*(text if kind == "text" else None for kind, text in blocks[1:]), None]
-    steps = zip(blocks, after, strict=True)
-    return [([line for line in text.splitlines() if line.strip()], out) for (kind, text), out in steps if not kind]
+    found = zip(blocks, after, strict=True)
+    return [Step(kind == "python", text, shown) for (kind, text), shown in found if kind in ("", "python")]
+
+
+def beside(guide: Path, folder: Path) -> None:
+    """Puts the photos of the guides where a guide looks for them."""
+    (folder / "pictures").mkdir()
+    for photo in (guide.parent / "pictures").glob("*.jpg"):
+        shutil.copy(photo, folder / "pictures")
 
 
 def followed(guide: Path, folder: Path, *, anew: bool = False) -> list[tuple[str, Path]]:
@@ -49,18 +76,18 @@ def followed(guide: Path, folder: Path, *, anew: bool = False) -> list[tuple[str
     ``anew`` writes that into the guide instead.
     """
     drawn: list[tuple[str, Path]] = []
-    for lines, shown in _steps(guide):
-        for line in lines:
-            printed = _ran(line, folder)
+    names: dict[str, Any] = {}
+    for step in steps(guide):
+        printed = ""
+        for line in step.lines:
+            printed = _executed(line, folder, names) if step.python else _ran(line, folder)
             if line.startswith(("darkroom generate ", "darkroom refine ")):
                 drawn += [(Path(path).parent.name, folder / path) for path in printed.splitlines()]
-        if shown is not None and anew:
-            text = guide.read_text(encoding="utf-8")
-            guide.write_text(
-                text.replace(f"{lines[-1]}\n```\n\n```text\n{shown}", f"{lines[-1]}\n```\n\n```text\n{printed}", 1)
-            )
-        elif shown is not None and printed.strip() != shown.strip():
-            raise RuntimeError(f"{line}\nprints\n{printed}and not\n{shown}")
+        if step.shown is not None and anew:
+            before, text = f"{step.text}```\n\n```text\n", guide.read_text(encoding="utf-8")
+            guide.write_text(text.replace(f"{before}{step.shown}", f"{before}{printed}", 1))
+        elif step.shown is not None and printed.strip() != step.shown.strip():
+            raise RuntimeError(f"{step.lines[-1]}\nprints\n{printed}and not\n{step.shown}")
     return drawn
 
 
@@ -84,19 +111,39 @@ def _ran(line: str, folder: Path) -> str:
     return out.getvalue()
 
 
+def _executed(code: str, folder: Path, names: dict[str, Any]) -> str:
+    """What Python prints, run in a folder with the names of the blocks before."""
+    out = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out):
+        exec(compile(code, "<guide>", "exec"), names)
+    return out.getvalue()
+
+
 def main() -> None:
     guide = Path(sys.argv[1])
+    if not commands(guide):  # its Python saves the pictures itself
+        with tempfile.TemporaryDirectory() as folder:
+            beside(guide, Path(folder))
+            followed(guide, Path(folder), anew=True)
+            shutil.copytree(Path(folder) / "pictures", guide.parent / "pictures", dirs_exist_ok=True)
+        return
     with tempfile.TemporaryDirectory() as folder:
         drawn = [one for one in followed(guide, Path(folder), anew=True) if one[1].suffix != ".webp"]  # no film
-        pixels = [read(path) for _, path in drawn]
-        high = [Image.fromarray(p).resize((p.shape[1] * CELL // p.shape[0], CELL)) for p in pixels]
-        wide = max(image.width for image in high)
-        cells = [ImageOps.pad(image, (wide, CELL), color="white") for image in high]
-    sheet = contact_sheet([np.asarray(cell) for cell in cells], [name for name, _ in drawn], columns=4)
-    out = guide.parent / "pictures" / f"{guide.stem}.png"
-    out.parent.mkdir(exist_ok=True)
-    Image.fromarray(sheet).save(out, optimize=True)
-    print(out)
+        laid_out = {f"{name}.png": read(path) for name, path in drawn if path.name == GRID}
+        sheets = {**laid_out, f"{guide.stem}.png": _sheet([one for one in drawn if one[1].name != GRID])}
+    for name, pixels in sheets.items():
+        if f"(pictures/{name})" in guide.read_text(encoding="utf-8"):
+            Image.fromarray(pixels).save(out := guide.parent / "pictures" / name, optimize=True)
+            print(out)
+
+
+def _sheet(drawn: list[tuple[str, Path]]) -> np.ndarray:
+    """Pictures side by side, each with its name."""
+    pixels = [read(path) for _, path in drawn]
+    high = [Image.fromarray(p).resize((p.shape[1] * CELL // p.shape[0], CELL)) for p in pixels]
+    wide = max(image.width for image in high)
+    cells = [ImageOps.pad(image, (wide, CELL), color="white") for image in high]
+    return contact_sheet([np.asarray(cell) for cell in cells], [name for name, _ in drawn], columns=4)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
-from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.recipe import GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.control.canvas import canvas_of
 from darkroom.control.edges import meeting
@@ -59,6 +60,7 @@ class Parts(Protocol):
     def synthesizer(self) -> Synthesizer: ...
     @property
     def upscaler(self) -> Refiner | None: ...
+    def weaker(self, use: GuideUse, /) -> Parts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +171,33 @@ class Words:
 
 def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
     """Vectors of everything a recipe says. Where it names nothing unwanted, the empty sentence stands for it."""
-
-    def spoken(text: str, style: str | None = recipe.style) -> Task[Said]:
-        return said(wordings(parse(text).text, recipe.steps), model, style)
-
-    prompt, other, swap, regions = recipe.prompt, recipe.toward, recipe.swap, recipe.regions or ()
-    positive, negative = yield from together(spoken(prompt.text), spoken(prompt.negative, None))
-    nothing = (yield from model.encoder.encode([Sentence("")])) if parse(prompt.negative).text else None
-    toward = None if other is None else ((yield from spoken(other.prompt)), other.share)
-    there = yield from together(*(spoken(region.prompt) for region in regions))
-    wanted = Wanted(positive, toward, [(region.box, what) for region, what in zip(regions, there, strict=True)])
+    text, unwanted, swap = recipe.prompt.text, recipe.prompt.negative, recipe.swap
+    wanted, negative = yield from together(meant(recipe, model, text), spoken(recipe, model, unwanted, None))
+    nothing = (yield from model.encoder.encode([Sentence("")])) if parse(unwanted).text else None
     if swap is None or not swap.strength:
         return Words(wanted, negative, nothing, None)
-    after = yield from spoken(swapped(prompt.text, swap.old, swap.new))
-    return Words(wanted, negative, nothing, replace(wanted, said=after))
+    changed = yield from meant(recipe, model, swapped(text, swap.old, swap.new))
+    return Words(wanted, negative, nothing, changed)
+
+
+def meant(recipe: Recipe, model: Parts, text: str) -> Task[Wanted]:
+    """Vectors of a text and of what a recipe says beside it, for the model and for the weaker one it is led by."""
+    others = [] if recipe.toward is None else [recipe.toward.prompt]
+    others += [region.prompt for region in recipe.regions or ()]
+    whole, *more = yield from together(*(spoken(recipe, model, one, recipe.style) for one in (text, *others)))
+    toward = None if recipe.toward is None else (more.pop(0), recipe.toward.share)
+    boxes = [region.box for region in recipe.regions or ()]
+    wanted = Wanted(whole, toward, list(zip(boxes, more, strict=True)))
+    if recipe.guide is None:
+        return wanted
+    guide = model.weaker(recipe.guide)
+    same = yield from meant(recipe.model_copy(update={"guide": None}), guide, text)
+    return replace(wanted, weaker=partial(guide.synthesizer.estimate, same))
+
+
+def spoken(recipe: Recipe, model: Parts, text: str, style: str | None) -> Task[Said]:
+    """Vectors of a text over the steps of a recipe."""
+    return said(wordings(parse(text).text, recipe.steps), model, style)
 
 
 def said(found: Sequence[Wording], model: Parts, style: str | None = None) -> Task[Said]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from darkroom.cards import CARD, folder_of, read_card
 from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import Environment, Recipe
+from darkroom.contracts.recipe import Environment, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Region, Swap, Toward
 from darkroom.latent.codec import AutoencoderCodec
@@ -59,6 +59,7 @@ class Model:
     networks: dict[str, Network]
     dtype: torch.dtype
     upscaler: Refiner | None = None  # None: it draws at its own size only
+    guides: dict[str, Model] = field(default_factory=dict, repr=False)  # weaker ones that were opened, by their hashes
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -91,6 +92,7 @@ class Model:
             environment=self.environment(),
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
+            guide=None if request.guide is None else self.led_away_from(request.guide),
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
@@ -107,6 +109,28 @@ class Model:
         check(recipe.refine, (recipe.width, recipe.height), inputs, self.upscaler)
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
+
+    def led_away_from(self, name: str) -> GuideUse:
+        """Opens a weaker model, by name or folder, for pictures to be led away from.
+
+        Raises BadInput for one with a latent space of its own, BadFile for one that cannot be opened.
+        """
+        card = read_card(folder_of(name))
+        if card.model_hash not in self.guides:
+            if card.files.get("autoencoder") != self.card.files.get("autoencoder"):
+                fix = "take an earlier or a smaller model that was trained with the same one"
+                raise BadInput(f"the guide {shown(name)}", f"has another autoencoder than {self.card.name}", fix)
+            guide = load(name, self.dtype, f"{card.model_hash}/")
+            self.networks.update(guide.networks)
+            self.guides[card.model_hash] = guide
+        return GuideUse(name=card.name, model_hash=card.model_hash)
+
+    def weaker(self, use: GuideUse) -> Model:
+        """The guide that a recipe names. Raises BadInput where it was not opened."""
+        if use.model_hash not in self.guides:
+            rule = "is part of this recipe and was not given"
+            raise BadInput(f"the guide {use.name} {use.model_hash[:12]}", rule, "name its folder with --guide")
+        return self.guides[use.model_hash]
 
     def environment(self) -> Environment:
         """What besides the recipe decides the last bit of a pixel."""
@@ -170,12 +194,16 @@ def assembled(
     autoencoder: Autoencoder,
     denoiser: Denoiser,
     upscaler: Upscaler | None = None,
+    role: str = "",
 ) -> Model:
-    """A model of our own networks; they are put in evaluation mode and not changed otherwise."""
+    """A model of our own networks; they are put in evaluation mode and not changed otherwise.
+
+    ``role`` sets the calls of text encoder and denoiser apart from those of another model.
+    """
     for network in (text, autoencoder, denoiser):
         network.eval()
-    encoder = SentenceEncoder(tokenizer, text)
-    codec, synthesizer = AutoencoderCodec(autoencoder), DiffusionSynthesizer(denoiser)
+    encoder = SentenceEncoder(tokenizer, text, role)
+    codec, synthesizer = AutoencoderCodec(autoencoder), DiffusionSynthesizer(denoiser, role)
     networks: dict[str, Network] = {
         encoder.NETWORK: encoder,
         codec.ENCODER: codec,
@@ -191,8 +219,11 @@ def assembled(
     return Model(card, encoder, codec, synthesizer, networks, dtype, refiner)
 
 
-def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
-    """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
+def load(name: str = "default", dtype: torch.dtype = torch.bfloat16, role: str = "") -> Model:
+    """Opens a model by name or folder; ``role`` is as for :func:`assembled`.
+
+    Raises DarkroomError that says which file is missing or damaged, and the fix.
+    """
     folder = folder_of(name)
     card = read_card(folder)
     if card.family != FAMILY:
@@ -216,7 +247,7 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
         if network is not None:
             _fill(network, files[component], folder / card.files[component].path)
             network.to(dtype)
-    return assembled(card, tokenizer, text, autoencoder, denoiser, upscaler)
+    return assembled(card, tokenizer, text, autoencoder, denoiser, upscaler, role)
 
 
 def write_card(folder: Path, card: Card) -> None:

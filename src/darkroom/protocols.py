@@ -150,6 +150,7 @@ class Guidance:
     rescale: float = 0.0  # share of the way back to the spread of what is not guided
     interval: tuple[float, float] = (0.0, 1.0)  # times, both included, between which it acts
     threshold: float | None = None  # quantile at which the estimate is cut; None: nowhere
+    weaker: bool = False  # away from what a weaker model says of the same, in place of a negative prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +167,19 @@ class Start:
 Box = tuple[float, float, float, float]
 
 
+# An estimate for each of the levels to come, without guidance.
+Estimate = Callable[[Sequence[Level]], Task[Denoise]]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a picture is to show: what is ``said`` of all of it; another thing it lies ``toward``, and how far; and
-    what is said of parts of it."""
+    what is said of parts of it. ``weaker`` is a weaker model's estimate of the same; None: there is no such model."""
 
     said: Said
     toward: tuple[Said, float] | None = None
     regions: Sequence[tuple[Box, Said]] = ()
+    weaker: Estimate | None = None
 
 
 # watch(level, x0) sees each clean estimate as it is made.
@@ -234,6 +240,9 @@ class Synthesizer(Network, Protocol):
         """Raises BadInput for what this network cannot be drawn with."""
 
     def task(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]: ...
+
+    def estimate(self, wanted: Wanted, levels: Sequence[Level]) -> Task[Denoise]:
+        """The estimate of what is wanted, without guidance: for a better model to be led away from."""
 
     def changes(self, latent: Latent, before: Said, after: Said, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Which cells of a picture would be others if another thing were said of it."""

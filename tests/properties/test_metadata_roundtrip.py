@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import AdapterUse, Answered, Environment, PictureFile, Recipe, Verdict
+from darkroom.contracts.recipe import AdapterUse, Answered, Environment, GuideUse, PictureFile, Recipe, Verdict
 from darkroom.contracts.refinement import chain_text, parse_chain
 from darkroom.contracts.request import MAX_SEED, MAX_SIDE, Margins, Request
 from darkroom.contracts.steering import Region, Swap, Toward
@@ -19,6 +20,7 @@ from darkroom.picture.metadata import read_infotext, read_recipe
 from darkroom.picture.write import encode
 from tests.chains import CHAINS
 
+EXAMPLES = int(os.environ.get("DARKROOM_EXAMPLES", "300"))  # `make test-all` takes 10,000
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 # Pieces that mean something to one of the formats, mixed into any text
@@ -105,6 +107,12 @@ def varied(recipe: Recipe, share: float, seed: int) -> Recipe:
     return recipe.model_copy(update={"variation": share, "variation_seed": seed})
 
 
+def led(recipe: Recipe, guide: GuideUse) -> Recipe:
+    """The recipe led away from a weaker model, in place of what it does not want."""
+    plain = recipe.prompt.model_copy(update={"negative": ""})
+    return recipe.model_copy(update={"prompt": plain, "guide": guide})
+
+
 def begun(recipe: Recipe, start: PictureFile, mask: PictureFile | None, strength: float, margins: Margins) -> Recipe:
     """The recipe of a picture that began with another."""
     fitting = None if mask is None else mask.model_copy(update={"width": start.width, "height": start.height})
@@ -117,13 +125,14 @@ FILE_NAMES = NAMES.map(lambda name: name.replace("/", "").replace("\\", "")).fil
 FILES = st.builds(PictureFile, name=FILE_NAMES, sha256=HASHES, width=st.integers(1, 9999), height=st.integers(1, 9999))
 MARGINS = st.builds(Margins, left=st.integers(1, 2048), bottom=st.integers(0, 2048))
 PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]), st.none() | st.floats(0, 1))
-ALONE = PLAIN | st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
+GUIDES = st.builds(GuideUse, name=NAMES, model_hash=HASHES)
+ALONE = PLAIN | st.builds(led, PLAIN, GUIDES) | st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
 RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0, 1), st.none() | MARGINS)
-BROUGHT = ("init_image", "mask", "refine")
+BROUGHT = ("init_image", "mask", "guide", "refine")
 
 
 @given(RECIPES)
-@settings(max_examples=300)
+@settings(max_examples=EXAMPLES)
 def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> None:
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(recipe.to_json(ascii_only=True)) == recipe
@@ -131,7 +140,7 @@ def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> N
     request = recipe.request()
     again = {name: value for name, value in request if name in Recipe.model_fields and name not in BROUGHT}
     assert {name: getattr(recipe, name) for name in again} == again
-    for name in ("init_image", "mask"):
+    for name in ("init_image", "mask", "guide"):
         assert getattr(request, name) == getattr(getattr(recipe, name), "name", None)
     assert parse_chain(chain_text(recipe.refine)) == request.refine
     assert not recipe.request().judged  # the picture is drawn again, not judged again
@@ -139,7 +148,7 @@ def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> N
 
 @pytest.mark.parametrize("format", ["png", "jpg", "webp"])
 @given(recipe=RECIPES)
-@settings(max_examples=300)
+@settings(max_examples=EXAMPLES)
 def test_a_recipe_comes_back_out_of_a_picture(format: str, recipe: Recipe) -> None:
     data = encode(PIXELS, recipe, format)
     assert read_recipe(data) == recipe
@@ -148,20 +157,20 @@ def test_a_recipe_comes_back_out_of_a_picture(format: str, recipe: Recipe) -> No
 
 
 @given(RECIPES)
-@settings(max_examples=300)
+@settings(max_examples=EXAMPLES)
 def test_an_infotext_comes_back(recipe: Recipe) -> None:
     read = parse_infotext(infotext(recipe))
     assert (read.prompt, read.negative) == (recipe.prompt.text, recipe.prompt.negative)
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
     assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
     assert read.settings.get("Style") == recipe.style
-    begun = ("init_image", "mask", "strength", "outpaint", "mask_blur", "refine")  # an infotext holds no picture
+    begun = ("init_image", "mask", "guide", "strength", "outpaint", "mask_blur", "refine")  # it holds no such file
     left_out = {name: Request.model_fields[name].default for name in begun}
     assert read.request() == recipe.request().model_copy(update={"model": "default", **left_out})
 
 
 @given(TEXT)
-@settings(max_examples=300)
+@settings(max_examples=EXAMPLES)
 def test_any_text_has_a_reading(text: str) -> None:
     read = parse_infotext(text)
     assert len(read.prompt) + len(read.negative) <= len(text)

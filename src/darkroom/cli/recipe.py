@@ -77,6 +77,7 @@ def run(
     out: Folder = Path("pictures"),
     init_image: str | None = None,
     mask: str | None = None,
+    guide: str | None = None,
     files: Folder | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
@@ -95,6 +96,8 @@ def run(
         The picture it began with; without it, looked for beside it.
     mask
         The mask it was drawn within; without it, looked for beside it.
+    guide
+        The weaker model it was led away from, by name or folder.
     files
         Folder in which what the recipe names is looked for; without it, that of the picture.
     json_
@@ -105,7 +108,8 @@ def run(
     from darkroom.drawing import draw
     from darkroom.picture.metadata import read_recipe, read_refinement
 
-    brought = {name: value for name, value in (("init_image", init_image), ("mask", mask)) if value is not None}
+    given = {"init_image": init_image, "mask": mask, "guide": guide}
+    brought = {name: value for name, value in given.items() if value is not None}
     try:
         read_recipe(picture)
     except NoRecipe:

@@ -32,6 +32,7 @@ from darkroom.contracts.request import (
     Threshold,
     Tile,
     can_be_drawn,
+    check_guide,
     check_start,
 )
 from darkroom.contracts.steering import Regions, Swap, Toward
@@ -101,6 +102,13 @@ class Verdict(Contract):
         return bool(answers) and all(answer == "yes" for answer in answers)
 
 
+class GuideUse(Contract):
+    """A weaker model that the picture was led away from."""
+
+    name: Name = Field(description="The model, by its own name.")
+    model_hash: Sha256 = Field(description="SHA-256 over its files, as its card computes it.")
+
+
 class Subject(Contract):
     """What was drawn; comes first in a recipe."""
 
@@ -142,6 +150,7 @@ class Recipe(Settings, Subject):
     refine: Done = Field((), description="What was done to the picture of that size afterwards, in order.")
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
+    guide: GuideUse | None = Field(None, description="The weaker model it was led away from. None: there was none.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
     darkroom: Name = Field(description="Version of darkroom that made the picture.")
     environment: Environment = Field(description="What it ran on.")
@@ -167,6 +176,7 @@ class Recipe(Settings, Subject):
     @model_validator(mode="after")
     def _can_begin(self) -> Self:
         check_start(self)
+        check_guide(self)
         if self.init_image is not None and self.strength is None:
             raise BadInput("init_image without strength", "does not say how much was drawn anew", "give it")
         if (self.variation is None) != (self.variation_seed is None):
@@ -187,15 +197,16 @@ class Recipe(Settings, Subject):
         environment: Environment,
         init_image: PictureFile | None = None,
         mask: PictureFile | None = None,
+        guide: GuideUse | None = None,
         refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image`` and ``mask`` are what was found under the names that the request has for them, ``refine`` are its
-        steps with the files that were found; None: its own, which name none.
+        ``init_image``, ``mask`` and ``guide`` are what was found under the names that the request has for them,
+        ``refine`` its steps with the files that were found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
-        asked |= {"init_image": init_image, "mask": mask, **_sizes(request, card, init_image)}
+        asked |= {"init_image": init_image, "mask": mask, "guide": guide, **_sizes(request, card, init_image)}
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
@@ -208,11 +219,13 @@ class Recipe(Settings, Subject):
         return cls.checked({**dict(card.defaults), **asked, **chosen, **drawn})
 
     def request(self) -> Request:
-        """The request that makes this picture again. Of pictures it has but names: who opens them compares hashes."""
+        """The request that makes this picture again. Of pictures and models it has but names: who opens them compares
+        hashes."""
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
         told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
         told["refine"] = tuple(step.asked() for step in self.refine)
-        return Request(**told | {name: told[name].name for name in ("init_image", "mask") if told[name] is not None})
+        named = ("init_image", "mask", "guide")
+        return Request(**told | {name: told[name].name for name in named if told[name] is not None})
 
 
 class Refinement(Contract):

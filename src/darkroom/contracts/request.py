@@ -187,6 +187,11 @@ class Request(Contract):
     guidance_threshold: Threshold | None = Field(
         None, description="Quantile of sizes at which the estimate is cut, such as 0.995. None: nowhere."
     )
+    guide: Name | None = Field(
+        None,
+        description="A weaker model to lead away from, in place of a negative prompt: an earlier or a smaller one with "
+        "the same autoencoder, by name or folder. None: none.",
+    )
     spacing: Name | None = Field(
         None, description="Where the steps lie: even, karras, exponential or beta. None: the model card's default."
     )
@@ -260,6 +265,7 @@ class Request(Contract):
     @model_validator(mode="after")
     def _can_begin(self) -> Self:
         check_start(self)
+        check_guide(self)
         if self.mask_blur is not None and self.mask is None and self.outpaint is None:
             raise BadInput(f"mask_blur {self.mask_blur}", "has no edge to soften", "give a mask, or leave it out")
         if self.variation_seed is not None and self.variation is None:
@@ -283,6 +289,13 @@ def check_start(asked: Any) -> None:
         if (value := getattr(asked, name)) is not None:
             said = f"{name} {shown(value)}" if isinstance(value, str | float | int) else name
             raise BadInput(said, "needs a picture to start from", "give one (init image)")
+
+
+def check_guide(asked: Any) -> None:
+    """Raises BadInput where a picture is to be led away from two things at once."""
+    if asked.guide is not None and asked.prompt.negative:
+        rule = "leads away from a weaker model, and a negative prompt from what it says"
+        raise BadInput("guide", rule, "give one of them")
 
 
 def expand(request: Request, seeds: Iterable[int]) -> list[Request]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason
+from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason, shown
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
@@ -93,8 +93,9 @@ def draw(
     say = Speaker(quiet=as_json)
     inputs = inputs or Inputs()
     if again is not None:
-        recipes = [say.moved(_again(opened, again), opened)]
-        inputs.looked_for(recipes[0], files or again.parent, given or {})
+        given = dict(given or {})
+        recipes = [say.moved(_again(opened, again, given.pop("guide", None)), opened)]
+        inputs.looked_for(recipes[0], files or again.parent, given)
         requests = [recipes[0].request()]
     else:
         recipes = [opened.resolve(request, inputs) for request in requests]
@@ -154,8 +155,8 @@ def _save(
     say.ends()
 
 
-def _again(model: Model, path: Path) -> Recipe:
-    """The recipe inside a picture; refuses one that this model cannot reproduce."""
+def _again(model: Model, path: Path, guide: str | None) -> Recipe:
+    """The recipe inside a picture; refuses one that this model, with this guide, cannot reproduce."""
     recipe = read_recipe(path)
     if recipe.model_hash != model.card.model_hash:
         raise BadInput(
@@ -164,6 +165,14 @@ def _again(model: Model, path: Path) -> Recipe:
             f"{model.card.model_hash[:12]}",
             "name that model's folder with --model",
         )
+    if guide is not None and recipe.guide is None:
+        raise BadInput(f"--guide {shown(guide)}", "is no part of this recipe", "leave it out")
+    if guide is not None and (use := model.led_away_from(guide)) != recipe.guide:
+        assert recipe.guide is not None
+        rule = f"was led away from {recipe.guide.name} {recipe.guide.model_hash[:12]}, and this is {use.name} "
+        raise BadInput(f"{path}", f"{rule}{use.model_hash[:12]}", "name that model's folder with --guide")
+    if recipe.guide is not None:
+        model.weaker(recipe.guide)
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     check_names(recipe)

@@ -153,6 +153,7 @@ def infotext(recipe: Recipe) -> str:
         **{key: _told(told[name]) for key, name in _OPTIONAL.items() if told[name] != _plain(name)},
         # told and not read: the pictures are not in the text
         **({"Denoising strength": _told(recipe.strength)} if recipe.init_image is not None else {}),
+        **({"Guide": recipe.guide.name} if recipe.guide is not None else {}),
         **({"Mask blur": _told(recipe.mask_blur)} if recipe.mask is not None else {}),
         "Version": f"{OURS}{recipe.darkroom}",
     }

@@ -45,10 +45,9 @@ def tokenised(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> TokenB
 class SentenceEncoder:
     """Our text encoder behind the ``TextEncoder`` protocol: a call for each chunk, for long ones several."""
 
-    NETWORK = "text"
-
-    def __init__(self, tokenizer: Tokenizer, network: nn.Module) -> None:
-        self.tokenizer, self.network = tokenizer, network
+    def __init__(self, tokenizer: Tokenizer, network: nn.Module, role: str = "") -> None:
+        """``role`` sets its calls apart from those of another model's networks."""
+        self.tokenizer, self.network, self.NETWORK = tokenizer, network, f"{role}text"
 
     @property
     def limit(self) -> int:

@@ -124,6 +124,7 @@ def guidance_of(recipe: Recipe) -> Guidance:
         recipe.guidance_rescale,
         recipe.guidance_interval,
         recipe.guidance_threshold,
+        weaker=recipe.guide is not None,
     )
 
 

@@ -50,10 +50,9 @@ class DiffusionSynthesizer:
     velocity there, so that every sampler draws with it, at one evaluation where a plain denoiser needs two.
     """
 
-    TEXT, NETWORK = "denoiser.text", "denoiser"
-
-    def __init__(self, network: Denoiser) -> None:
-        self.network = network
+    def __init__(self, network: Denoiser, role: str = "") -> None:
+        """``role`` sets its calls apart from those of another model's networks."""
+        self.network, self.TEXT, self.NETWORK = network, f"{role}denoiser.text", f"{role}denoiser"
         self.schedule = RectifiedFlow()
 
     def check(self, sampler: str, guidance: Guidance) -> None:
@@ -87,8 +86,10 @@ class DiffusionSynthesizer:
         return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, f"steps{spec.stream}")))
 
     def _guided(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
-        """A plain denoiser's estimate with classifier-free guidance around it."""
-        plus, minus = yield from together(self._wanted(wanted, levels), self._said(negative, levels))
+        """A plain denoiser's estimate with guidance around it: away from the negative prompt, or from what a weaker
+        model says of the same (autoguidance, arXiv:2406.02507 eq. 3, the same rule)."""
+        away = self._said(negative, levels) if wanted.weaker is None else wanted.weaker(levels)
+        plus, minus = yield from together(self._wanted(wanted, levels), away)
         how = spec.guidance
         return guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
 
@@ -104,13 +105,16 @@ class DiffusionSynthesizer:
         )
         return led_away(led, nothing, minus, scale, GUIDED_TIMES)
 
+    def estimate(self, wanted: Wanted, levels: Sequence[Level]) -> Task[Denoise]:
+        """The estimate of what is wanted, without guidance: for a better model to be led away from."""
+        return (yield from self._wanted(wanted, levels, self._unguided))
+
     def changes(self, latent: Latent, before: Said, after: Said, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Where two sentences want different things of a picture (DiffEdit, arXiv:2210.11427, step 1): it is noised to
         one level a few times, and both are asked; a cell changes where they are far apart, or where a neighbour's are.
         """
         level = self.schedule.level(CHANGED_AT)
-        plain = None if self.network.config.flow_map is None else 1.0
-        one, other = yield from together(self._said(before, [level], plain), self._said(after, [level], plain))
+        one, other = yield from together(*(self._said(said, [level], self._unguided) for said in (before, after)))
         noise = SeededNoise(seed, "changes")
         noised = [level.alpha * latent + level.sigma * noise.draw(latent.shape) for _ in range(LOOKS)]
         found = yield from together(*(ask(x, level) for x in noised for ask in (one, other)))
@@ -119,6 +123,11 @@ class DiffusionSynthesizer:
         low, high = smooth.min(), smooth.max()
         far = (smooth - low > CHANGED * (high - low)).float()
         return F.max_pool2d(far, 3, stride=1, padding=1)[0] > 0
+
+    @property
+    def _unguided(self) -> float | None:
+        """What the network is told where it is not to guide."""
+        return None if self.network.config.flow_map is None else 1.0
 
     def _wanted(self, wanted: Wanted, levels: Sequence[Level], guidance: float | None = None) -> Task[Denoise]:
         """The estimate of everything that is wanted, in one."""

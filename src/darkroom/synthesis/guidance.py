@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, TypeVar, overload
 
 import torch
 from jaxtyping import Bool
@@ -12,12 +13,18 @@ from torch import Tensor
 from darkroom.protocols import Call, Denoise, Latent, Level, T, Task
 from darkroom.synthesis.combine import Combine, classifier_free
 
+U = TypeVar("U")
+
 # Of a negative's strength, over a step instead of at one level: small steps feel what those before did, a long one does
 # not. Measured by eye on steps of a quarter: at 1 things dissolve, at .25 little is to be seen.
 LONG = 0.5
 
 
-def together(*tasks: Task[T]) -> Task[tuple[T, ...]]:
+@overload
+def together(one: Task[T], other: Task[U], /) -> Task[tuple[T, U]]: ...
+@overload
+def together(*tasks: Task[T]) -> Task[tuple[T, ...]]: ...
+def together(*tasks: Task[Any]) -> Task[tuple[Any, ...]]:
     """Runs unstarted tasks in lockstep as one task, whose pending calls are theirs put one after the other.
 
     Tasks may finish at different times. Returns their results in the order of the tasks.
@@ -29,7 +36,7 @@ def together(*tasks: Task[T]) -> Task[tuple[T, ...]]:
     Raises:
         ValueError: the number of answers is not the number of calls.
     """
-    results: dict[int, T] = {}
+    results: dict[int, Any] = {}
     waiting: dict[int, list[Call]] = {}
 
     def advance(index: int, resume: Callable[[], list[Call]]) -> None:
