@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -18,10 +19,11 @@ from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import FULL, Scene, scene_seed
 from darkroom.data.stock.built import Built
 from darkroom.evaluation import bars, command
-from darkroom.evaluation.calibration import OTHER_SIZES, OVERALL, RANKING, Calibration, _resized, calibrate
+from darkroom.evaluation.calibration import OTHER_SIZES, OVERALL, RANKING, Calibration, calibrate
 from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, Trust, load_judge
 from darkroom.judge.sight import Sight
+from darkroom.judge.sizes import TAUGHT, TRIED, from_afar
 from darkroom.judge.spoilt import WAYS
 from darkroom.judge.verdict import Fact, judged
 from darkroom.wording.vocabulary import core
@@ -163,10 +165,12 @@ def test_scenes_of_other_sizes_show_the_same_facts_at_sizes_of_their_own(stock: 
     config = stock.everything(held_out="include", camera_share=0.3)
     singles: list[float] = []
     others: list[float] = []
+    small: list[float] = []
     for i in range(300):
         scene = draw_scene(scene_seed("preview", 3, i), config)
-        other = _resized(scene)
-        if other is None:
+        other, taught = (from_afar(scene, reach, Random(i)) for reach in (TRIED, TAUGHT))
+        assert (other is None) == (taught is None)
+        if other is None or taught is None:
             assert scene.camera or scene.figure or scene.lettering or not scene.objects
             continue
         assert replace(other, objects=scene.objects) == scene
@@ -176,7 +180,8 @@ def test_scenes_of_other_sizes_show_the_same_facts_at_sizes_of_their_own(stock: 
         if scene.kind == "single":
             singles.append(scene.objects[0].size)
             others.append(other.objects[0].size)
-    assert len(singles) > 50 and max(others) < min(singles)
+            small.append(taught.objects[0].size)
+    assert len(singles) > 50 and max(small) < min(others) and max(others) < min(singles)
 
 
 # --- bars --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import torch
@@ -21,10 +21,11 @@ from darkroom.data.stock.built import Built
 from darkroom.evaluation.prompts import WORDS, PromptRow, described
 from darkroom.judge.expect import foils
 from darkroom.judge.judge import Judge, Trust, answers
-from darkroom.judge.sight import SURE, Sight
+from darkroom.judge.sight import Sight
+from darkroom.judge.sizes import TRIED, from_afar
 from darkroom.judge.spoilt import WAYS, spoilt
 from darkroom.judge.truth import overlap
-from darkroom.judge.verdict import all_right, judged
+from darkroom.judge.verdict import LIKELY, all_right, judged
 from darkroom.wording.vocabulary import core
 
 BATCH = 32
@@ -33,8 +34,6 @@ OVERALL = "overall"  # every fact of a picture right
 GROUP = "group: "  # the same, within a group of prompts
 OTHER_SIZES = "other sizes: "
 """Facts of scenes whose things are of sizes that no scene of their kind has: one in three, drawn again so."""
-SIZES = (0.32, 0.40)  # of the largest thing, where it was larger: between those of singles and of wide views
-SHRUNK = (0.75, 0.85)  # of what it was, where it was smaller: several of one thing
 RANKING = "ranking"
 """Whether a sentence fits a picture better than the same with one fact changed: of its own scene (ceiling), and of
 another one (floor), of which neither is true."""
@@ -73,7 +72,8 @@ def calibrate(
         _ask_all(said, [row for row, _ in lot], sights)
         for way, answer in _spoilings(judge, scenes, sights, pixels, composer):
             fooled[way].append(answer)
-        others = [(row, other) for row, scene in lot[::3] if (other := _resized(scene)) is not None]
+        farther = ((row, from_afar(scene, TRIED, Random(f"{scene.seed}/sizes"))) for row, scene in lot[::3])
+        others = [(row, scene) for row, scene in farther if scene is not None]
         if others:
             sights = judge.look(composer.render([scene for _, scene in others]).pixels)
             _ask_all(resized, [row for row, _ in others], sights)
@@ -90,19 +90,6 @@ def _nothing_said() -> Said:
 def _trust(rows: dict[str, list[bool]]) -> Trust:
     foil = _share(rows["foil"]) if rows["foil"] else None
     return Trust(_share(rows["ceiling"]), _share(rows["floor"]), foil, len(rows["ceiling"]), len(rows["foil"]))
-
-
-def _resized(scene: Scene) -> Scene | None:
-    """The scene with everything drawn together to sizes it never has; None where its size is told or is not its own."""
-    if not scene.objects or scene.camera or scene.figure or scene.lettering:
-        return None
-    random = Random(f"{scene.seed}/sizes")
-    largest = max(thing.size for thing in scene.objects)
-    scale = random.uniform(*SIZES) / largest if largest > SIZES[1] else random.uniform(*SHRUNK)
-    things = (
-        replace(t, size=t.size * scale, x=0.5 + (t.x - 0.5) * scale, y=0.5 + (t.y - 0.5) * scale) for t in scene.objects
-    )
-    return replace(scene, objects=tuple(things))
 
 
 def _ask_all(said: Said, rows: Sequence[PromptRow], sights: Sequence[Sight]) -> None:
@@ -149,7 +136,7 @@ def _spoilings(
 
     def sees(sight: Sight, scene: Scene, which: int) -> bool:
         word, box = core()[scene.objects[which].concept].word, composer.visible_box(scene, scene.objects[which])
-        return any(t.word == word and t.score >= SURE and overlap(t.box, box) > 0.5 for t in sight.things)
+        return any(t.words.get(word, 0) >= LIKELY and overlap(t.box, box) > 0.5 for t in sight.things)
 
     jobs: list[tuple[Scene, int, str]] = []
     worse: list[Tensor] = []

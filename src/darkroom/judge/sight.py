@@ -9,21 +9,20 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from darkroom.judge.truth import COLOUR_NAMES, WHOLE, overlap
+from darkroom.judge.truth import COLOUR_NAMES, WHOLE
 from darkroom.nn.detector import CELLS, SIDE, Detector
 from darkroom.wording.vocabulary import core
 
-SURE = 0.35  # heat from which something counts as there
+FAINT = 0.05  # score below which nothing is noted
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing seen."""
+    """Something seen, and all that it may be."""
 
-    word: str  # the concept
-    score: float  # how sure it is that something is there and that it is this, in [0, 1]
-    colour: str  # "own" or a colour word
+    words: dict[str, float]  # concept -> how sure it is that something is there and that it is this, in [0, 1]
+    colours: dict[str, float]  # "own" or a colour word -> probability
     box: Box  # x0, y0, x1, y1, fractions of the side
     covered: float  # probability that something stands before it
 
@@ -32,7 +31,7 @@ class Thing:
 class Sight:
     """All that is seen in one picture."""
 
-    things: tuple[Thing, ...]  # surest first
+    things: tuple[Thing, ...]  # some of them one thing seen twice
     whole: dict[str, dict[str, float]]  # fact of the whole picture -> value -> probability
     word: str  # "" where none is read
     vector: Tensor = field(default_factory=lambda: torch.zeros(0), compare=False, repr=False)  # (shared,), for ranking
@@ -59,34 +58,25 @@ def look(detector: Detector, pixels: Float[Tensor, "b 3 h w"]) -> list[Sight]:
     for i in range(len(pixels)):
         things = [
             _thing(concepts[i], seen.colour[i], seen.box[i], seen.covered[i], peaks[i, row, column].item(), row, column)
-            for row, column in (peaks[i] >= SURE / 2).nonzero().tolist()
+            for row, column in (peaks[i] >= FAINT).nonzero().tolist()
         ]
         facts = {name: dict(zip(WHOLE[name], p[i].tolist(), strict=True)) for name, p in whole.items()}
-        found.append(Sight(_apart(things), facts, _word(read[i].tolist()), seen.vector[i].float()))
+        found.append(Sight(tuple(things), facts, _word(read[i].tolist()), seen.vector[i].float()))
     return found
 
 
 def _thing(concept: Tensor, colour: Tensor, box: Tensor, covered: Tensor, heat: float, row: int, column: int) -> Thing:
-    best = int(concept[:, row, column].argmax())
+    scores = heat * concept[:, row, column]
+    words = {core()[best].word: scores[best].item() for best in (scores >= FAINT).nonzero()[:, 0].tolist()}
+    colours = colour[:, row, column].float().softmax(0).tolist()
     left, up, right, down = box[:, row, column].float().tolist()
     x, y = (column + 0.5) / CELLS, (row + 0.5) / CELLS
     return Thing(
-        core()[best].word,
-        heat * concept[best, row, column].item(),
-        COLOUR_NAMES[int(colour[:, row, column].argmax())],
+        words,
+        dict(zip(COLOUR_NAMES, colours, strict=True)),
         (x - left, y - up, x + right, y + down),
         covered[row, column].float().sigmoid().item(),
     )
-
-
-def _apart(things: list[Thing]) -> tuple[Thing, ...]:
-    """Without those that are the same thing seen twice: of one word, one mostly within the other."""
-    kept: list[Thing] = []
-    for thing in sorted(things, key=lambda t: -t.score):
-        same = (k for k in kept if k.word == thing.word)
-        if all(max(overlap(k.box, thing.box), overlap(thing.box, k.box)) < 0.6 for k in same):
-            kept.append(thing)
-    return tuple(kept)
 
 
 def _word(letters: list[int]) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from darkroom.data.scenes.layout import GREY
 from darkroom.judge.expect import MOST, Expectation, Related, Wanted
-from darkroom.judge.sight import SURE, Sight, Thing
+from darkroom.judge.sight import Sight, Thing
 from darkroom.judge.truth import overlap
 
 Answer = Literal["yes", "no", "cannot tell"]
-MAYBE = 0.28
-"""Heat from which something may be there: from here to SURE the answer is "cannot tell", below it is "no". Calibration
-counts who says yes, so its rows are the same with this band as without."""
+LIKELY = 0.15
+"""Probability from which what is asked for is seen: the question is whether this is a cat, and not what it is most
+like. What it is not is hardly ever that likely (the foils of the calibration)."""
+SURE = 0.35  # score from which a thing counts though nobody asked for it: there are more than there should be
+MAYBE = 0.10
+"""Score from which something may be there: from here to LIKELY the answer is "cannot tell", below it is "no".
+Calibration counts who says yes, so its rows are the same with this band as without."""
+SAME = 0.6  # share of a box within another's from which two of a kind are one thing seen twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +33,26 @@ class Fact:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Things of one kind: those that are there, surest first, and how many more may be."""
+
+    own: list[Thing]
+    perhaps: int
+
+
 def judged(sight: Sight, expected: Expectation) -> tuple[Fact, ...]:
     """Every fact of an expectation, with the judge's answer."""
+    found = _found(sight, expected)
     words = dict.fromkeys(wanted.word for wanted in expected.objects)
-    facts = [fact for word in words for fact in _of_kind(sight, expected, word)]
+    facts = [fact for word in words for fact in _of_kind(sight, expected, word, found[word])]
     if sum(wanted.colour is not None for wanted in expected.objects) > 1:
         colours = [fact for fact in facts if fact.kind == "colour"]
         facts.append(Fact("binding", ", ".join(fact.text for fact in colours), _all(fact.answer for fact in colours)))
-    facts += (_related(sight, expected, related) for related in expected.relations)
-    facts += (Fact(fact, value, _said(sight.most(fact) == value)) for fact, value in expected.whole.items())
+    facts += (_related(found, expected, related) for related in expected.relations)
+    facts += (
+        Fact(fact, value, _said(sight.whole[fact].get(value, 0.0) >= LIKELY)) for fact, value in expected.whole.items()
+    )
     if expected.letters is not None:
         facts.append(Fact("letters", expected.letters, _said(sight.word == expected.letters.upper())))
     return (*facts, *(Fact("unknown", word, "cannot tell") for word in expected.unknown))
@@ -56,28 +72,61 @@ def _all(answers: Iterable[Answer]) -> Answer:
     return "no" if "no" in given else "cannot tell" if "cannot tell" in given else "yes"
 
 
-def _seen(sight: Sight, word: str) -> tuple[list[Thing], list[Thing]]:
-    """The things of a kind that are there, and those that may be."""
-    own = [thing for thing in sight.things if thing.word == word and thing.score >= MAYBE]
-    return [thing for thing in own if thing.score >= SURE], [thing for thing in own if thing.score < SURE]
+def _found(sight: Sight, expected: Expectation) -> dict[str, _Found]:
+    """What is seen of each kind that is asked for. A thing counts for one of them only, the likeliest first."""
+    parties = (party for related in expected.relations for party in (related.first, related.second))
+    named = [*(wanted.word for wanted in expected.objects), *(party for party in parties if isinstance(party, str))]
+    words = dict.fromkeys(named)
+    scored = ((t.words.get(word, 0.0), at, word) for at, t in enumerate(sight.things) for word in words)
+    seen: dict[str, list[tuple[float, Thing]]] = {word: [] for word in words}
+    taken: set[int] = set()
+    for score, at, word in sorted(scored, key=lambda one: -one[0]):
+        thing = sight.things[at]
+        if score < MAYBE or at in taken:
+            continue
+        taken.add(at)
+        if all(max(overlap(other.box, thing.box), overlap(thing.box, other.box)) < SAME for _, other in seen[word]):
+            seen[word].append((score, thing))
+    return {word: _meant_of(things, _number(expected, word)) for word, things in seen.items()}
 
 
-def _of_kind(sight: Sight, expected: Expectation, word: str) -> Iterator[Fact]:
+def _meant_of(things: Sequence[tuple[float, Thing]], number: int) -> _Found:
+    """Of things of a kind, surest first, those that are there: the sure ones, and likely ones up to ``number``."""
+    likely = [thing for score, thing in things if score >= LIKELY]
+    sure = sum(score >= SURE for score, _ in things)
+    own = likely[: max(sure, number)]
+    return _Found(own, len(things) - len(likely))
+
+
+def _number(expected: Expectation, word: str) -> int:
+    """How many of a kind are asked for: of "a red apple and a green apple" two."""
+    return max(1, sum(wanted.count or 1 for wanted in expected.objects if wanted.word == word))
+
+
+def _of_kind(sight: Sight, expected: Expectation, word: str, found: _Found) -> Iterator[Fact]:
     """Whether things of one kind are there, as many as asked for, in the colours asked for."""
-    own, perhaps = _seen(sight, word)
+    own, perhaps = found.own, found.perhaps
     yield Fact("presence", word, _said(bool(own), bool(perhaps)))
-    same = [wanted for wanted in expected.objects if wanted.word == word]  # "a red apple and a green apple"
+    same = [wanted for wanted in expected.objects if wanted.word == word]
     if any(wanted.count is not None for wanted in same):
-        number = sum(wanted.count or 1 for wanted in same)
-        doubtful = number > MOST or len(own) < number <= len(own) + len(perhaps)
+        number = _number(expected, word)
+        doubtful = number > MOST or len(own) < number <= len(own) + perhaps
         holds = len(own) == number <= MOST
         yield Fact("one" if number == 1 else "count", f"{number} {word}", _said(holds, doubtful))
     for wanted in same:
         if wanted.colour is not None:
-            painted = sum(thing.colour == wanted.colour for thing in own)
+            painted = sum(_is(thing, wanted, same) for thing in own)
             enough = wanted.count or 1 if len(same) > 1 else max(1, len(own))
             answer = _said(painted >= enough, not own and bool(perhaps))
             yield Fact("colour", f"{wanted.colour} {word}", "cannot tell" if own and _colourless(sight) else answer)
+
+
+def _is(thing: Thing, wanted: Wanted, kind: Sequence[Wanted]) -> bool:
+    """Whether a thing has the colour asked for, and not rather that of another of its kind."""
+    if wanted.colour is None:
+        return True
+    rivals = (thing.colours.get(other.colour or "", 0.0) for other in kind)
+    return thing.colours.get(wanted.colour, 0.0) >= max(LIKELY, *rivals)
 
 
 def _colourless(sight: Sight) -> bool:
@@ -85,12 +134,14 @@ def _colourless(sight: Sight) -> bool:
     return sight.most("light") not in ("plain", "day") or sight.most("style") in GREY
 
 
-def _related(sight: Sight, expected: Expectation, related: Related) -> Fact:
+def _related(found: Mapping[str, _Found], expected: Expectation, related: Related) -> Fact:
     """Whether a relation holds: some of the things that are meant stand so, as many as asked for of those there are."""
     parties = [_meant(expected, party) for party in (related.first, related.second)]
     text = f"{_named(parties[0])} {related.relation} {_named(parties[1])}"
+    kinds = [[wanted for wanted in expected.objects if wanted.word == party.word] for party in parties]
     there = [
-        [thing for thing in _seen(sight, wanted.word)[0] if wanted.colour in (None, thing.colour)] for wanted in parties
+        [thing for thing in found[wanted.word].own if _is(thing, wanted, kind)]
+        for wanted, kind in zip(parties, kinds, strict=True)
     ]
     pairs = [
         (i, j)
@@ -102,7 +153,7 @@ def _related(sight: Sight, expected: Expectation, related: Related) -> Fact:
         len({pair[side] for pair in pairs}) >= min(len(there[side]), parties[side].count or 1) for side in (0, 1)
     )
     missing = [wanted for wanted, things in zip(parties, there, strict=True) if not things]
-    doubtful = bool(missing) and all(_seen(sight, wanted.word)[1] for wanted in missing)
+    doubtful = bool(missing) and all(found[wanted.word].perhaps for wanted in missing)
     return Fact("relation", text, _said(bool(pairs) and enough, doubtful))
 
 

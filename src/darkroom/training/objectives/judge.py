@@ -25,6 +25,7 @@ from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
 from darkroom.judge.judge import WORDS
 from darkroom.judge.mistold import mistold
+from darkroom.judge.sizes import TAUGHT, from_afar
 from darkroom.judge.spoilt import WAYS, spoilt, spoilt_with, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
 from darkroom.nn.config import defaults_of
@@ -51,6 +52,7 @@ KINDS = {
 """Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them; no box
 rooms, for a box is a parcel to whoever asks for one. Pairs that no model is trained on are held out of the judge's
 scenes, too."""
+AFAR_SHARE = 0.3  # of the scenes, seen from farther away than they are laid out
 COLOUR_SHARE = 0.4  # of the things it sees painted: what is recoloured must still be known for what it is
 
 
@@ -95,6 +97,12 @@ class Lesson(NamedTuple):
     mistold: list[str]  # captions with one fact changed, of those scenes that have one
 
 
+def seen_from_afar(scene: Scene) -> Scene:
+    """One scene in three or so from farther away, by its seed; the others as they are."""
+    random = Random(f"{scene.seed}/afar")
+    return scene if random.random() >= AFAR_SHARE else from_afar(scene, TAUGHT, random) or scene
+
+
 class JudgedScenes:
     """Lessons by sample number."""
 
@@ -103,7 +111,7 @@ class JudgedScenes:
 
     def __call__(self, first: int, count: int) -> Lesson:
         """Samples first .. first + count - 1."""
-        specs = self.scenes.specs(first, count)
+        specs = [seen_from_afar(spec) for spec in self.scenes.specs(first, count)]
         pixels, gone = seen_worn(specs, self.scenes.composer, self.settings)
         whole = (spec for spec, lost in zip(specs, gone, strict=True) if not lost)  # three, one spoilt, may be two
         wrong = [text for text in map(mistold, whole) if text is not None]
