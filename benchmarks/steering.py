@@ -124,7 +124,7 @@ def main() -> None:
     print(f"          kept {swapped['kept'] / of:.2f}, changed as asked {swapped['changed'] / of:.2f}")
     print(f"regions   {placed['cases']} pairs, the first to the left of the second: every fact right in")
     for name in ("sentence alone", "with regions"):
-        print(f"          {placed[name] / placed['cases']:.2f} {name}")
+        print(f"          {placed[name] / max(1, placed['cases']):.2f} {name}")
 
 
 if __name__ == "__main__":

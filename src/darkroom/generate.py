@@ -24,6 +24,7 @@ from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import (
     Call,
+    Change,
     Conditioning,
     Latent,
     LatentCodec,
@@ -44,6 +45,7 @@ from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.guidance import together
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
+from darkroom.wording.anatomy.facts import told_apart
 from darkroom.wording.parse import parse, swapped
 from darkroom.wording.parse import styled as styled  # who draws says it too
 from darkroom.wording.syntax import Sentence, Wording, wordings
@@ -110,7 +112,7 @@ def picture(
 
     # 3. Synthesise: noise is removed step by step toward the sentence; further passes draw some of it anew.
     latent: Latent | None = None
-    for each in way.passes(words.wanted, words.changed):
+    for each in way.passes(words.wanted, words.swap):
         start = yield from each.begin(latent)
         shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream)
         latent = yield from model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
@@ -159,14 +161,14 @@ def variation_of(recipe: Recipe) -> tuple[int, float] | None:
 class Words:
     """What is said, as vectors.
 
-    ``nothing`` is the empty sentence where the negative one is another; None: nothing is unwanted. ``changed`` is what
-    is wanted once words are swapped; None: none are.
+    ``nothing`` is the empty sentence where the negative one is another; None: nothing is unwanted. ``swap`` is what is
+    wanted once words are swapped, and how they change; None: none are.
     """
 
     wanted: Wanted
     negative: Said
     nothing: Conditioning | None
-    changed: Wanted | None
+    swap: tuple[Wanted, Change] | None
 
 
 def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
@@ -176,8 +178,18 @@ def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
     nothing = (yield from model.encoder.encode([Sentence("")])) if parse(unwanted).text else None
     if swap is None or not swap.strength:
         return Words(wanted, negative, nothing, None)
-    changed = yield from meant(recipe, model, swapped(text, swap.old, swap.new))
-    return Words(wanted, negative, nothing, changed)
+    after = yield from meant(recipe, model, swapped(text, swap.old, swap.new))
+    change = yield from changing(recipe, model, swap.old, wanted.said, after.said)
+    return Words(wanted, negative, nothing, (after, change))
+
+
+def changing(recipe: Recipe, model: Parts, old: str, before: Said, after: Said) -> Task[Change]:
+    """What is said before and after some words change, and of the things around them."""
+    parts = told_apart(wordings(parse(recipe.prompt.text).text, recipe.steps)[0].text, old)
+    if parts is None:
+        return Change(before, after)
+    alone, others = yield from together(*(spoken(recipe, model, part, recipe.style) for part in parts))
+    return Change(before, after, alone, others)
 
 
 def meant(recipe: Recipe, model: Parts, text: str) -> Task[Wanted]:

@@ -182,6 +182,17 @@ class Wanted:
     weaker: Estimate | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Words that change: all that is said ``before`` and ``after``; and, where other things are named too, what is said
+    without them (``alone``) and without the thing that the words are about (``others``)."""
+
+    before: Said
+    after: Said
+    alone: Said | None = None
+    others: Said | None = None
+
+
 # watch(level, x0) sees each clean estimate as it is made.
 Watch = Callable[[Level, Tensor], None]
 
@@ -244,5 +255,5 @@ class Synthesizer(Network, Protocol):
     def estimate(self, wanted: Wanted, levels: Sequence[Level]) -> Task[Denoise]:
         """The estimate of what is wanted, without guidance: for a better model to be led away from."""
 
-    def changes(self, latent: Latent, before: Said, after: Said, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
+    def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Which cells of a picture would be others if another thing were said of it."""

@@ -13,7 +13,7 @@ from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request
 from darkroom.data.scenes.anchors import wearables
-from darkroom.wording.anatomy.facts import facts_of
+from darkroom.wording.anatomy.facts import facts_of, told_apart
 from darkroom.wording.anatomy.nearest import distance, near
 from darkroom.wording.anatomy.roles import roles_of
 from darkroom.wording.anatomy.view import View, lines_of, view_of
@@ -156,3 +156,21 @@ def test_wildcards_are_told(model: tuple[Card, Tokenizer], tmp_path: Path) -> No
     request = Request.checked({"prompt": "a __colours__ fox"})
     view = view_of(request, *model, wildcards=tmp_path)
     assert view.prompt == "a red fox" and view.choices == [("__colours__", "red")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "apart"),
+    [
+        ("a purple cake and a blue butterfly", "butterfly", ("a blue butterfly", "a purple cake")),
+        ("A red Fox and a green tree, 3d", "red", ("a red fox, 3d", "a green tree, 3d")),
+        ("a fox, a cat and a dog in the snow", "cat", ("a cat, in the snow", "a fox, a dog in the snow")),
+        ("two apples to the left of a pear", "apples", ("two apples", "a pear")),
+        ("a cat wearing a blue hat", "blue", ("a blue hat", "a cat")),
+        ("a red cat and a red dog", "red", None),  # of both
+        ("a red apple on a blue background", "red", None),  # of all there is
+        ("a cat and a dog in the snow", "snow", None),  # of no thing
+        ("", "cat", None),
+    ],
+)
+def test_a_thing_and_the_others_are_told_apart(text: str, words: str, apart: tuple[str, str] | None) -> None:
+    assert told_apart(text, words) == apart

@@ -254,7 +254,7 @@ def model(plain: Model) -> Model:
 def pixels(model: Model, calls: list[Call] | None = None, **asked: object) -> np.ndarray:
     def evaluate(some: list[Call]) -> list[Tensor]:
         if calls is not None:
-            calls.extend(call for call in some if call.network == synthesizer.NETWORK)
+            calls.extend(call for call in some if call.network == model.synthesizer.NETWORK)
         return model.evaluate(some)
 
     request = Request(**{"prompt": "a red fox", "seed": 3, **asked})  # type: ignore[arg-type]

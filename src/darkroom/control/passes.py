@@ -12,7 +12,7 @@ from darkroom.contracts.request import SIDE_STEP
 from darkroom.control.canvas import Canvas
 from darkroom.control.edges import carried_on, meeting
 from darkroom.control.start import begin
-from darkroom.protocols import Latent, LatentCodec, Pixels, Refiner, Start, Synthesizer, Task, Wanted
+from darkroom.protocols import Change, Latent, LatentCodec, Pixels, Refiner, Start, Synthesizer, Task, Wanted
 from darkroom.synthesis.samplers import evaluations
 from darkroom.synthesis.spacing import steps_of
 
@@ -37,14 +37,16 @@ class Way:
     enlargers: Sequence[Refiner]
     canvas: Canvas | None
 
-    def passes(self, wanted: Wanted, changed: Wanted | None) -> list[Pass]:
-        """All of them, in order. ``changed`` is what is wanted once words are swapped; None: none are."""
+    def passes(self, wanted: Wanted, swap: tuple[Wanted, Change] | None) -> list[Pass]:
+        """All of them, in order. ``swap`` is what is wanted once words are swapped, and how they change; None: none
+        are."""
         recipe = self.recipe
         found = [Pass("", wanted, recipe.drawn, lambda _: begin(self.canvas, recipe, self.codec))]
-        if changed is not None:
-            found.append(Pass("/swap", changed, recipe.drawn, lambda before: self._swap(before, wanted, changed)))
+        if swap is not None:
+            wanted, change = swap
+            found.append(Pass("/swap", wanted, recipe.drawn, lambda before: self._swap(before, change)))
         if recipe.hires:
-            found.append(Pass("/hires", changed or wanted, (recipe.width, recipe.height), self._larger))
+            found.append(Pass("/hires", wanted, (recipe.width, recipe.height), self._larger))
         return found
 
     def decoded(self, latent: Latent) -> Task[Pixels]:
@@ -57,10 +59,10 @@ class Way:
             pixels = yield from carried_on(enlarger.refine, pixels, meeting(self.recipe.tile))
         return pixels
 
-    def _swap(self, before: Latent | None, wanted: Wanted, changed: Wanted) -> Task[Start]:
+    def _swap(self, before: Latent | None, change: Change) -> Task[Start]:
         """The picture as it was, and where the words that changed are to be seen in it."""
         assert before is not None and self.recipe.swap is not None
-        where = yield from self.synthesizer.changes(before, wanted.said, changed.said, self.recipe.seed)
+        where = yield from self.synthesizer.changes(before, change, self.recipe.seed)
         touched = None if self.canvas is None else self.canvas.touched(before.shape[2], before.shape[1])
         drawn = where if touched is None else where & torch.tensor(touched)[None]
         return Start(before, self.recipe.swap.strength, drawn)

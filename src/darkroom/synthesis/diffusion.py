@@ -16,6 +16,7 @@ from darkroom.nn.dit import Denoiser
 from darkroom.nn.slots import column, filled
 from darkroom.protocols import (
     Call,
+    Change,
     Conditioning,
     Denoise,
     Guidance,
@@ -35,11 +36,8 @@ from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.synthesis.spacing import begun, spaced
 
-CHANGED_AT, LOOKS, CHANGED = (
-    0.8,
-    4,
-    0.35,
-)  # where and how often two sentences are compared; share of their largest difference
+CHANGED_AT, LOOKS = 0.8, 4  # where and how often sentences are compared
+CHANGED, CHANGED_ALONE = 0.35, 0.2  # share of their largest difference; where the other things are told apart
 TRAINED_SIDE = 16  # latent cells a side of the training pictures; larger ones need more noise
 
 
@@ -109,20 +107,23 @@ class DiffusionSynthesizer:
         """The estimate of what is wanted, without guidance: for a better model to be led away from."""
         return (yield from self._wanted(wanted, levels, self._unguided))
 
-    def changes(self, latent: Latent, before: Said, after: Said, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
+    def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Where two sentences want different things of a picture (DiffEdit, arXiv:2210.11427, step 1): it is noised to
-        one level a few times, and both are asked; a cell changes where they are far apart, or where a neighbour's are.
+        one level a few times, and both are asked. Where other things are named, a cell must also miss the one that
+        changes more than the others: it is asked without each, too. Where none is, the cells around count as well.
         """
         level = self.schedule.level(CHANGED_AT)
-        one, other = yield from together(*(self._said(said, [level], self._unguided) for said in (before, after)))
+        told = [said for said in (change.before, change.after, change.alone, change.others) if said is not None]
+        ask = yield from together(*(self._said(said, [level], self._unguided) for said in told))
         noise = SeededNoise(seed, "changes")
         noised = [level.alpha * latent + level.sigma * noise.draw(latent.shape) for _ in range(LOOKS)]
-        found = yield from together(*(ask(x, level) for x in noised for ask in (one, other)))
-        apart = torch.stack([(a - b).abs().mean(0, keepdim=True) for a, b in zip(found[::2], found[1::2], strict=True)])
-        smooth = F.avg_pool2d(F.pad(apart.mean(0, keepdim=True), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-        low, high = smooth.min(), smooth.max()
-        far = (smooth - low > CHANGED * (high - low)).float()
-        return F.max_pool2d(far, 3, stride=1, padding=1)[0] > 0
+        found = yield from together(*(one(x, level) for one in ask for x in noised))
+        before, *others = torch.stack(found).view(len(ask), LOOKS, *latent.shape)
+        after, *missed = (apart(before, other) for other in others)
+        if not missed:
+            return F.max_pool2d((after > CHANGED).float()[None], 3, stride=1, padding=1)[0] > 0
+        without_others, without_it = missed
+        return (after > CHANGED_ALONE) & (without_it > without_others)
 
     @property
     def _unguided(self) -> float | None:
@@ -193,6 +194,14 @@ class DiffusionSynthesizer:
         t, *more = (torch.tensor([call.inputs[name]], device=device) for name in ("t", *named))
         shared, final = self.network.condition(t, pooled[None].to(device, dtype), *more)
         return shared[0], final[0]
+
+
+def apart(one: Float[Tensor, "looks c h w"], other: Float[Tensor, "looks c h w"]) -> Float[Tensor, "1 h w"]:
+    """How far two estimates are apart in each cell, smoothed; 0 where they are nearest and 1 where farthest."""
+    distance = (one - other).abs().mean((0, 1))[None, None]
+    smooth = F.avg_pool2d(F.pad(distance, (1, 1, 1, 1), mode="replicate"), 3, stride=1)[0]
+    low, high = smooth.min(), smooth.max()
+    return (smooth - low) / (high - low).clamp_min(1e-9)
 
 
 def started(spec: SynthesisSpec, seed: int, levels: Sequence[Level], still: int) -> tuple[Latent, Sequence[Level]]:
