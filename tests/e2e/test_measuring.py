@@ -74,7 +74,17 @@ def test_json_has_scores_intervals_calibration_and_what_is_unknown(call: Callabl
     said = call("evaluate", "--prompts", "mine.jsonl", "--json")
     assert said.code == 0, said.err
     told = json.loads(said.out)
-    assert set(told) == {"model", "model_hash", "judge", "overall", "group", "fact", "calibration", "unknown"}
+    assert set(told) == {
+        "model",
+        "model_hash",
+        "judge",
+        "overall",
+        "group",
+        "fact",
+        "calibration",
+        "unknown",
+        "settings",
+    }
     every = told["overall"]["all"]
     assert every["low"] <= every["value"] <= every["high"] and every["prompts"] == 2 and every["unknown"] == 1
     assert every["trust"] == {"ceiling": 0.9, "floor": 0.1, "foil": 0.05}
@@ -83,6 +93,15 @@ def test_json_has_scores_intervals_calibration_and_what_is_unknown(call: Callabl
     lines = said.err.splitlines()
     assert lines[0] == "unknown to the judge, and not scored: wombat (in 1 of 3 prompts)"
     assert lines[-1] == "judged 12 of 12"
+
+
+def test_a_model_is_measured_as_it_is_asked_to_draw(call: Callable[..., Ended]) -> None:
+    said = call("evaluate", "--prompts", "mine.jsonl", "--limit", "1", "--steps", "2", "--guidance", "1", "--json")
+    assert json.loads(said.out)["settings"] == {"steps": 2, "guidance": 1.0}
+    unknown = call("evaluate", "--prompts", "mine.jsonl", "--sampler", "eular")
+    assert unknown.code != 0 and "did you mean" in unknown.err and "judged" not in unknown.err
+    about = call("evaluate", "--calibration", "--steps", "2", own=False)
+    assert about.code != 0 and "--steps is about a model" in about.err
 
 
 def test_text_has_a_line_for_each_score_and_only_those_on_stdout(call: Callable[..., Ended]) -> None:

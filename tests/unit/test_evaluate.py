@@ -17,7 +17,7 @@ import pytest
 from darkroom.contracts.errors import BadFile, BadInput, DarkroomError
 from darkroom.data.split import TURNED, pair_held_out, template_held_out
 from darkroom.evaluation import prompts
-from darkroom.evaluation.accuracy import AT_ONCE, Outcome, evaluated
+from darkroom.evaluation.accuracy import AT_ONCE, Outcome, evaluated, picture_path
 from darkroom.evaluation.calibration import OVERALL, RANKING
 from darkroom.evaluation.progress import Progress
 from darkroom.evaluation.prompts import SETS, PromptRow, own_prompts, prompt_set, spread
@@ -25,6 +25,7 @@ from darkroom.evaluation.scores import Score, as_json, check_scorable, curve, sc
 from darkroom.judge.expect import Expectation, Related, Wanted
 from darkroom.judge.judge import Judge, Trust, load_judge
 from darkroom.judge.verdict import Fact
+from darkroom.picture.metadata import read_recipe
 from tests.tiny import tiny_model
 from tests.unit.test_judge import small_judge
 
@@ -344,8 +345,21 @@ def test_a_damaged_file_of_outcomes_is_named_with_its_line(
 def test_outcomes_of_another_judge_are_not_mixed(judge: Judge, tmp_path: Path) -> None:
     evaluated(tiny_model(), judge, rows(1), (1,), tmp_path)
     other = replace(judge, sha256="another")
-    with pytest.raises(BadInput, match="holds outcomes of another model or judge"):
+    said = "holds outcomes of another model, judge or settings"
+    with pytest.raises(BadInput, match=said):
         evaluated(tiny_model(), other, rows(1), (1,), tmp_path)
+    with pytest.raises(BadInput, match=said):
+        evaluated(tiny_model(), judge, rows(1), (1,), tmp_path, settings={"steps": 2})
+
+
+def test_a_model_is_measured_with_other_settings(judge: Judge, tmp_path: Path) -> None:
+    settings = {"steps": 2, "sampler": "heun", "guidance_interval": (0.2, 0.8)}
+    evaluated(tiny_model(), judge, rows(1), (1,), tmp_path, settings=settings)
+    recipe = read_recipe(picture_path(tmp_path, rows(1)[0].prompt, 1))
+    assert (recipe.steps, recipe.sampler, recipe.guidance_interval) == (2, "heun", (0.2, 0.8))
+    seen: list[int] = []
+    evaluated(tiny_model(), judge, rows(1), (1,), tmp_path, lambda done, of: seen.append(done), settings)
+    assert seen == [1]  # all of it was done
 
 
 # --- progress ----------------------------------------------------------------------------------------------------

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from darkroom.cli.flags import flags_of, given
 from darkroom.cli.values import Whole
 from darkroom.contracts.errors import BadInput
+from darkroom.contracts.request import Request, Settings
+
+if TYPE_CHECKING:
+    Flags = Any
+else:
+    HOW = {*Settings.model_fields, "guidance_threshold", "guide", "shift"} - {"width", "height", "upscale"}
+    Flags = flags_of(Request, leaving_out=set(Request.model_fields) - HOW)
+AS_IT_DRAWS: Any = Flags()
 
 
 def evaluate(
@@ -18,6 +27,7 @@ def evaluate(
     prompts: Path | None = None,
     out: Path | None = None,
     limit: Whole | None = None,
+    flags: Annotated[Flags, Parameter(name="*")] = AS_IT_DRAWS,
     judge: Path | None = None,
     report: bool = False,
     calibration: bool = False,
@@ -33,6 +43,7 @@ def evaluate(
 
         darkroom evaluate --model default --out runs/scores
         darkroom evaluate --prompts mine.jsonl --json
+        darkroom evaluate --limit 100 --steps 6 --sampler heun
         darkroom evaluate --calibration --data runs/data
 
     Parameters
@@ -64,9 +75,11 @@ def evaluate(
     json_
         Print one JSON object.
     """
+    settings = given(flags)
     own: dict[str, object] = {"--count": count, "--style": style, "--strict": strict or None}
     others: dict[str, object] = {"--prompts": prompts, "--out": out, "--limit": limit, "--report": report or None}
     others |= {"--model": model if model != "default" else None, "--set": set_ if set_ != "dev" else None}
+    others |= {"--" + name.replace("_", "-"): value for name, value in settings.items()}
     for flag, value in (others if calibration else own).items():
         if value is not None:
             raise BadInput(
@@ -80,4 +93,6 @@ def evaluate(
         scenes = 1000 if count is None else count
         command.calibration(data or Path("runs/data"), judge, scenes, style, as_data=json_, strict=strict)
     else:
-        command.evaluate(model, set_, prompts, out, judge, limit, data=data, report=report, as_data=json_)
+        command.evaluate(
+            model, set_, prompts, out, judge, limit, data=data, settings=settings, report=report, as_data=json_
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -23,6 +25,7 @@ from darkroom.judge.verdict import Fact, all_right, judged
 from darkroom.model import Model
 from darkroom.picture.image import Image
 
+PLAIN: Mapping[str, Any] = MappingProxyType({})
 AT_ONCE = 16  # pictures drawn and judged together; progress is written after each lot
 
 
@@ -62,20 +65,21 @@ def evaluated(
     seeds: Sequence[int],
     out: Path | None = None,
     report: Callable[[int, int], None] = lambda done, of: None,
-    steps: int | None = None,
+    settings: Mapping[str, Any] = PLAIN,
 ) -> list[Outcome]:
     """Draws every prompt with every seed and judges it. ``out`` (a folder) keeps both: it goes on there.
 
-    ``report`` is told how many pictures of how many are done; ``steps`` None takes the model's own.
+    ``report`` is told how many pictures of how many are done. ``settings`` are fields of the requests, such as steps;
+    what they do not name is the model's own.
     """
     kept = out / "outcomes.jsonl" if out is not None else None
-    done = {o.key: o for o in _kept(kept, model, judge, steps)} if kept is not None else {}
+    done = {o.key: o for o in _kept(kept, model, judge, settings)} if kept is not None else {}
     wanted = {_key(row, seed): (row, seed) for row in rows for seed in seeds}
     missing = [asked for key, asked in wanted.items() if key not in done]
     report(len(wanted) - len(missing), len(wanted))
     for start in range(0, len(missing), AT_ONCE):
         lot = missing[start : start + AT_ONCE]
-        outcomes = list(_judged(model, judge, lot, steps, out))
+        outcomes = list(_judged(model, judge, lot, settings, out))
         if kept is not None:
             with open(kept, "a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(outcome)) + "\n" for outcome in outcomes)
@@ -106,12 +110,11 @@ def drawn(model: Model, requests: Sequence[Request]) -> list[Image]:
 
 
 def _judged(
-    model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]], steps: int | None, out: Path | None
+    model: Model, judge: Judge, lot: Sequence[tuple[PromptRow, int]], settings: Mapping[str, Any], out: Path | None
 ) -> Iterator[Outcome]:
     vocabulary = set(model.card.vocabulary)
-    images = drawn(
-        model, [Request(prompt=Prompt(text=escaped(row.prompt)), seed=seed, steps=steps) for row, seed in lot]
-    )
+    said = [{"prompt": Prompt(text=escaped(row.prompt)), "seed": seed} for row, seed in lot]
+    images = drawn(model, [Request.checked({**settings, **asked}) for asked in said])
     pixels = torch.stack([torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) for image in images])
     for i, ((row, seed), sight) in enumerate(zip(lot, judge.look(pixels.float() / 255), strict=True)):
         if out is not None:
@@ -131,12 +134,12 @@ def outcome(judge: Judge, sight: Sight, row: PromptRow, seed: int = 0, taught: b
     return Outcome(row.prompt, row.group, row.seen, taught, seed, facts, _key(row, seed), nearer)
 
 
-def _kept(path: Path, model: Model, judge: Judge, steps: int | None) -> Iterator[Outcome]:
+def _kept(path: Path, model: Model, judge: Judge, settings: Mapping[str, Any]) -> Iterator[Outcome]:
     """Outcomes of an earlier call with the same model and judge; begins the file where there is none."""
     whose = {
         "model": model.card.model_hash,
         "defaults": json.loads(model.card.defaults.to_json()),
-        "steps": steps,
+        "settings": json.loads(json.dumps(dict(settings))),
         "judge": judge.sha256,
     }
     if not path.exists():
@@ -157,4 +160,6 @@ def _kept(path: Path, model: Model, judge: Judge, steps: int | None) -> Iterator
                 f"line {number} of {path}", f"is damaged ({error!r})", f"{fix}, or give another --out"
             ) from error
         if number == 1 and told != whose:
-            raise BadInput(f"folder {path.parent}", "holds outcomes of another model or judge", "give another --out")
+            raise BadInput(
+                f"folder {path.parent}", "holds outcomes of another model, judge or settings", "give another --out"
+            )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -13,9 +15,10 @@ from safetensors.torch import load_file
 from darkroom.cards import EMBEDDED
 from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.contracts.files import publish
+from darkroom.contracts.request import Request
 from darkroom.data.stock import built
 from darkroom.evaluation import bars
-from darkroom.evaluation.accuracy import evaluated
+from darkroom.evaluation.accuracy import PLAIN, evaluated
 from darkroom.evaluation.calibration import calibrate
 from darkroom.evaluation.measuring import reported
 from darkroom.evaluation.progress import Progress
@@ -35,11 +38,13 @@ def evaluate(
     limit: int | None,
     *,
     data: Path | None = None,
+    settings: Mapping[str, Any] = PLAIN,
     report: bool = False,
     as_data: bool,
 ) -> None:
     """Prints the scores of a model on a prompt set (``prompts`` None) or on a file of prompts.
 
+    ``settings`` are fields of the requests, such as steps; what they do not name is the model's own.
     ``out`` None keeps nothing, ``judge`` None is the judge in the package, ``limit`` None takes every prompt.
     ``report`` also writes ``out/report.html``, with distances from scenes of ``data`` (None: without them).
     """
@@ -58,7 +63,8 @@ def evaluate(
     trusted = load_judge(judge or EMBEDDED)
     check_scorable(rows, trusted.calibration)
     opened = load(model)
-    outcomes = evaluated(opened, trusted, rows, SEEDS, out, Progress("judged"))
+    opened.resolve(Request.checked({"prompt": "anything", **settings}))  # what cannot be drawn is refused now
+    outcomes = evaluated(opened, trusted, rows, SEEDS, out, Progress("judged"), settings)
     tables = scores(outcomes, trusted.calibration)
     if report and out is not None:
         whose = f"{name} set" if prompts is None else prompts.name
@@ -66,6 +72,7 @@ def evaluate(
         print(publish(page.html().encode(), out / "report.html"), file=sys.stderr if as_data else sys.stdout)
     if as_data:
         told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}
+        told |= {"settings": dict(settings)}
         calibrated = bars.rows(trusted.calibration)
         print(json.dumps({**told, **as_json(tables), "calibration": calibrated, "unknown": unknown}))
     else:

@@ -54,7 +54,9 @@ def reported(
     some = spread([row for row in rows if not row.expected.unknown], CURVE_PROMPTS)
     curve: dict[int, Score] = {}
     for n, steps in _steps(model.card.defaults.sampler).items():
-        drawn = evaluated(model, judge, some, SEEDS[:1], out / f"steps-{steps}", Progress(f"{n} evaluations"), steps)
+        drawn = evaluated(
+            model, judge, some, SEEDS[:1], out / f"steps-{steps}", Progress(f"{n} evaluations"), {"steps": steps}
+        )
         curve[n] = overall(drawn, judge.calibration)
     tables = scores(outcomes, judge.calibration)
     found: Mapping[str, Compared] = {}
