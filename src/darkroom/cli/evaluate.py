@@ -93,6 +93,5 @@ def evaluate(
         scenes = 1000 if count is None else count
         command.calibration(data or Path("runs/data"), judge, scenes, style, as_data=json_, strict=strict)
     else:
-        command.evaluate(
-            model, set_, prompts, out, judge, limit, data=data, settings=settings, report=report, as_data=json_
-        )
+        options: dict[str, Any] = {"data": data, "settings": settings, "report": report, "as_data": json_}
+        command.evaluate(model, set_, prompts, out, judge, limit, **options)

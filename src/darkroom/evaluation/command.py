@@ -71,8 +71,12 @@ def evaluate(
         page = reported(opened, trusted, rows, outcomes, out, data, whose)
         print(publish(page.html().encode(), out / "report.html"), file=sys.stderr if as_data else sys.stdout)
     if as_data:
-        told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}
-        told |= {"settings": dict(settings)}
+        told: dict[str, Any] = {
+            "model": opened.card.name,
+            "model_hash": opened.card.model_hash,
+            "judge": trusted.sha256,
+        }
+        told["settings"] = dict(settings)
         calibrated = bars.rows(trusted.calibration)
         print(json.dumps({**told, **as_json(tables), "calibration": calibrated, "unknown": unknown}))
     else:
