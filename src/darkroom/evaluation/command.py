@@ -75,8 +75,8 @@ def evaluate(
             "model": opened.card.name,
             "model_hash": opened.card.model_hash,
             "judge": trusted.sha256,
+            "settings": dict(settings),
         }
-        told["settings"] = dict(settings)
         calibrated = bars.rows(trusted.calibration)
         print(json.dumps({**told, **as_json(tables), "calibration": calibrated, "unknown": unknown}))
     else:
