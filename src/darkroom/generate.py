@@ -45,10 +45,19 @@ from darkroom.synthesis.combine import guidance_of
 from darkroom.synthesis.guidance import together
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
-from darkroom.wording.anatomy.facts import told_apart
+from darkroom.wording.anatomy.apart import told_apart
 from darkroom.wording.parse import parse, swapped
 from darkroom.wording.parse import styled as styled  # who draws says it too
 from darkroom.wording.syntax import Sentence, Wording, wordings
+
+
+class Guiding(Protocol):
+    """What a picture needs of a weaker model that it is led away from."""
+
+    @property
+    def encoder(self) -> TextEncoder: ...
+    @property
+    def synthesizer(self) -> Synthesizer: ...
 
 
 class Parts(Protocol):
@@ -62,7 +71,7 @@ class Parts(Protocol):
     def synthesizer(self) -> Synthesizer: ...
     @property
     def upscaler(self) -> Refiner | None: ...
-    def weaker(self, use: GuideUse, /) -> Parts: ...
+    def guide(self, use: GuideUse, /) -> Guiding: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +183,7 @@ class Words:
 def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
     """Vectors of everything a recipe says. Where it names nothing unwanted, the empty sentence stands for it."""
     text, unwanted, swap = recipe.prompt.text, recipe.prompt.negative, recipe.swap
-    wanted, negative = yield from together(meant(recipe, model, text), spoken(recipe, model, unwanted, None))
+    wanted, negative = yield from together(meant(recipe, model, text), spoken(recipe, model.encoder, unwanted, None))
     nothing = (yield from model.encoder.encode([Sentence("")])) if parse(unwanted).text else None
     if swap is None or not swap.strength:
         return Words(wanted, negative, nothing, None)
@@ -183,39 +192,46 @@ def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
     return Words(wanted, negative, nothing, (after, change))
 
 
-def changing(recipe: Recipe, model: Parts, old: str, before: Said, after: Said) -> Task[Change]:
-    """What is said before and after some words change, and of the things around them."""
-    parts = told_apart(wordings(parse(recipe.prompt.text).text, recipe.steps)[0].text, old)
-    if parts is None:
-        return Change(before, after)
-    alone, others = yield from together(*(spoken(recipe, model, part, recipe.style) for part in parts))
-    return Change(before, after, alone, others)
-
-
 def meant(recipe: Recipe, model: Parts, text: str) -> Task[Wanted]:
-    """Vectors of a text and of what a recipe says beside it, for the model and for the weaker one it is led by."""
+    """Vectors of a text and of what a recipe says beside it; for the weaker model it is led away from, too."""
+    if recipe.guide is None:
+        return (yield from told(recipe, model.encoder, text))
+    guide = model.guide(recipe.guide)
+    own, same = yield from together(told(recipe, model.encoder, text), told(recipe, guide.encoder, text))
+    return replace(own, weaker=partial(guide.synthesizer.estimate, same))
+
+
+def told(recipe: Recipe, encoder: TextEncoder, text: str) -> Task[Wanted]:
+    """Vectors of a text and of what a recipe says beside it, by one encoder."""
     others = [] if recipe.toward is None else [recipe.toward.prompt]
     others += [region.prompt for region in recipe.regions or ()]
-    whole, *more = yield from together(*(spoken(recipe, model, one, recipe.style) for one in (text, *others)))
+    whole, *more = yield from together(*(spoken(recipe, encoder, one, recipe.style) for one in (text, *others)))
     toward = None if recipe.toward is None else (more.pop(0), recipe.toward.share)
     boxes = [region.box for region in recipe.regions or ()]
-    wanted = Wanted(whole, toward, list(zip(boxes, more, strict=True)))
-    if recipe.guide is None:
-        return wanted
-    guide = model.weaker(recipe.guide)
-    same = yield from meant(recipe.model_copy(update={"guide": None}), guide, text)
-    return replace(wanted, weaker=partial(guide.synthesizer.estimate, same))
+    return Wanted(whole, toward, list(zip(boxes, more, strict=True)))
 
 
-def spoken(recipe: Recipe, model: Parts, text: str, style: str | None) -> Task[Said]:
+def changing(recipe: Recipe, model: Parts, old: str, before: Said, after: Said) -> Task[Change]:
+    """What is said before and after some words change, in the end; and, where it is one sentence, without the thing
+    that they are about and without the others."""
+    chunks = wordings(parse(recipe.prompt.text).text, recipe.steps)[-1].chunks
+    parts = told_apart(chunks[0].text, old) if len(chunks) == 1 else None
+    if parts is None:
+        return Change(before, after)
+    sentences = [[Sentence(part).also(styled("", recipe.style))] for part in parts]
+    alone, others = yield from together(*(model.encoder.encode(one) for one in sentences))
+    return Change(before, after, [(0, alone)], [(0, others)])
+
+
+def spoken(recipe: Recipe, encoder: TextEncoder, text: str, style: str | None) -> Task[Said]:
     """Vectors of a text over the steps of a recipe."""
-    return said(wordings(parse(text).text, recipe.steps), model, style)
+    return said(wordings(parse(text).text, recipe.steps), encoder, style)
 
 
-def said(found: Sequence[Wording], model: Parts, style: str | None = None) -> Task[Said]:
+def said(found: Sequence[Wording], encoder: TextEncoder, style: str | None = None) -> Task[Said]:
     """A prompt over the steps: vectors of what it says, from which step on. Each chunk is in the style."""
     chunks = [[chunk.also(styled("", style)) for chunk in wording.chunks] for wording in found]
-    encoded = yield from together(*(model.encoder.encode(some) for some in chunks))
+    encoded = yield from together(*(encoder.encode(some) for some in chunks))
     return [(wording.since, conditioning) for wording, conditioning in zip(found, encoded, strict=True)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +46,33 @@ from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 from darkroom.wording.wildcards import expanded
 
 FAMILY = "diffusion"  # the one that load() puts together
+_NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
+    "text": (TextConfig, TextEncoder),
+    "autoencoder": (AutoencoderConfig, Autoencoder),
+    "denoiser": (DenoiserConfig, Denoiser),
+    UPSCALER: (UpscalerConfig, Upscaler),
+}
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What another model's pictures can be led away from: a text encoder and a denoiser, whose calls have names of
+    their own."""
+
+    encoder: SentenceEncoder
+    synthesizer: DiffusionSynthesizer
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, text: nn.Module, denoiser: nn.Module, role: str = "") -> Guide:
+        """``role`` sets its calls apart from those of another model."""
+        assert isinstance(denoiser, Denoiser)
+        return cls(SentenceEncoder(tokenizer, text.eval(), role), DiffusionSynthesizer(denoiser.eval(), role))
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """Who evaluates its calls, by their names."""
+        text, denoiser = self.encoder, self.synthesizer
+        return {text.NETWORK: text, denoiser.TEXT: denoiser, denoiser.NETWORK: denoiser}
 
 
 @dataclass(frozen=True)
@@ -59,7 +86,7 @@ class Model:
     networks: dict[str, Network]
     dtype: torch.dtype
     upscaler: Refiner | None = None  # None: it draws at its own size only
-    guides: dict[str, Model] = field(default_factory=dict, repr=False)  # weaker ones that were opened, by their hashes
+    guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -92,7 +119,7 @@ class Model:
             environment=self.environment(),
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
-            guide=None if request.guide is None else self.led_away_from(request.guide),
+            guide=None if request.guide is None else self.open_guide(request.guide),
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
@@ -110,26 +137,28 @@ class Model:
         self.synthesizer.check(recipe.sampler, guidance_of(recipe))
         return recipe
 
-    def led_away_from(self, name: str) -> GuideUse:
-        """Opens a weaker model, by name or folder, for pictures to be led away from.
+    def open_guide(self, name: str) -> GuideUse:
+        """Opens a weaker model, by name or folder, for pictures to be led away from: its text encoder and its denoiser.
 
         Raises BadInput for one with a latent space of its own, BadFile for one that cannot be opened.
         """
-        card = read_card(folder_of(name))
+        folder = folder_of(name)
+        card = read_card(folder)
         if card.model_hash not in self.guides:
-            if card.files.get("autoencoder") != self.card.files.get("autoencoder"):
+            if _latent_space(card) != _latent_space(self.card):
                 fix = "take an earlier or a smaller model that was trained with the same one"
                 raise BadInput(f"the guide {shown(name)}", f"has another autoencoder than {self.card.name}", fix)
-            guide = load(name, self.dtype, f"{card.model_hash}/")
+            tokenizer, parts = _opened(folder, card, ("text", "denoiser"), self.dtype)
+            guide = Guide.of(tokenizer, parts["text"], parts["denoiser"], f"{card.model_hash}/")
             self.networks.update(guide.networks)
             self.guides[card.model_hash] = guide
         return GuideUse(name=card.name, model_hash=card.model_hash)
 
-    def weaker(self, use: GuideUse) -> Model:
+    def guide(self, use: GuideUse) -> Guide:
         """The guide that a recipe names. Raises BadInput where it was not opened."""
         if use.model_hash not in self.guides:
-            rule = "is part of this recipe and was not given"
-            raise BadInput(f"the guide {use.name} {use.model_hash[:12]}", rule, "name its folder with --guide")
+            rule = "is part of this recipe and was not opened"
+            raise BadInput(f"the guide {use.name} {use.model_hash[:12]}", rule, "give its folder (guide)")
         return self.guides[use.model_hash]
 
     def environment(self) -> Environment:
@@ -194,60 +223,56 @@ def assembled(
     autoencoder: Autoencoder,
     denoiser: Denoiser,
     upscaler: Upscaler | None = None,
-    role: str = "",
 ) -> Model:
-    """A model of our own networks; they are put in evaluation mode and not changed otherwise.
-
-    ``role`` sets the calls of text encoder and denoiser apart from those of another model.
-    """
-    for network in (text, autoencoder, denoiser):
-        network.eval()
-    encoder = SentenceEncoder(tokenizer, text, role)
-    codec, synthesizer = AutoencoderCodec(autoencoder), DiffusionSynthesizer(denoiser, role)
-    networks: dict[str, Network] = {
-        encoder.NETWORK: encoder,
-        codec.ENCODER: codec,
-        codec.DECODER: codec,
-        synthesizer.TEXT: synthesizer,
-        synthesizer.NETWORK: synthesizer,
-    }
+    """A model of our own networks; they are put in evaluation mode and not changed otherwise."""
+    own, codec = Guide.of(tokenizer, text, denoiser), AutoencoderCodec(autoencoder.eval())
+    networks: dict[str, Network] = {**own.networks, codec.ENCODER: codec, codec.DECODER: codec}
+    refiner = None if upscaler is None else NetworkUpscaler(upscaler.eval())
+    if refiner is not None:
+        networks[refiner.NETWORK] = refiner
     dtype = next(denoiser.parameters()).dtype
-    if upscaler is None:
-        return Model(card, encoder, codec, synthesizer, networks, dtype)
-    refiner = NetworkUpscaler(upscaler.eval())
-    networks[refiner.NETWORK] = refiner
-    return Model(card, encoder, codec, synthesizer, networks, dtype, refiner)
+    return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, refiner)
 
 
-def load(name: str = "default", dtype: torch.dtype = torch.bfloat16, role: str = "") -> Model:
-    """Opens a model by name or folder; ``role`` is as for :func:`assembled`.
-
-    Raises DarkroomError that says which file is missing or damaged, and the fix.
-    """
+def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
+    """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
     folder = folder_of(name)
     card = read_card(folder)
+    older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
+    tokenizer, parts = _opened(folder, card, [part for part in _NETWORKS if part not in older], dtype)
+    return assembled(card, tokenizer, **parts)
+
+
+def _opened(
+    folder: Path, card: Card, components: Sequence[str], dtype: torch.dtype
+) -> tuple[Tokenizer, dict[str, Any]]:
+    """The tokenizer of a model folder, and some of its networks. Raises BadFile."""
     if card.family != FAMILY:
         rule = f"names the family {shown(card.family)}, and this version draws only {FAMILY} models"
         raise BadFile(f"{folder / CARD}", rule, "take another model, or update darkroom")
-    files = {component: _verified(folder, card, component) for component in card.files}
     try:
+        files = {component: _verified(folder, card, component) for component in ("tokenizer", *components)}
         tokenizer = Tokenizer.from_json(files["tokenizer"])
-        text = TextEncoder(read_config(TextConfig, card.configs["text"]))
-        autoencoder = Autoencoder(read_config(AutoencoderConfig, card.configs["autoencoder"]))
-        denoiser = Denoiser(read_config(DenoiserConfig, card.configs["denoiser"]))
-        upscaler = None
-        if UPSCALER in files:  # older models have none
-            upscaler = Upscaler(read_config(UpscalerConfig, card.configs[UPSCALER]))
+        networks = {}
+        for component in components:
+            config, network = _NETWORKS[component]
+            networks[component] = network(read_config(config, card.configs[component]))
     except KeyError as error:
         raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error
     except (TokenizerError, ValueError, TypeError) as error:
+        if isinstance(error, BadFile):
+            raise
         raise BadFile(f"{folder}", f"cannot be opened ({error})", "take a complete model folder") from error
-    parts = {"text": text, "autoencoder": autoencoder, "denoiser": denoiser, UPSCALER: upscaler}
-    for component, network in parts.items():
-        if network is not None:
-            _fill(network, files[component], folder / card.files[component].path)
-            network.to(dtype)
-    return assembled(card, tokenizer, text, autoencoder, denoiser, upscaler, role)
+    for component, network in networks.items():
+        _fill(network, files[component], folder / card.files[component].path)
+        network.to(dtype)
+    return tokenizer, networks
+
+
+def _latent_space(card: Card) -> tuple[object, ...]:
+    """What decides which latents mean what: the autoencoder's weights and shape."""
+    file = card.files.get("autoencoder")
+    return (None if file is None else file.sha256, card.configs.get("autoencoder"))
 
 
 def write_card(folder: Path, card: Card) -> None:

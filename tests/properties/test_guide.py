@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from darkroom.cli import main
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
@@ -29,12 +31,13 @@ ASKED: list[dict[str, Any]] = [
     {},
     {"regions": "left: a red fox", "toward": "two blue cats:0.4", "sampler": "heun"},
     {"swap": "fox->cat", "guidance_method": "projected", "guidance_rescale": 0.5},
+    {"width": 128, "height": 128, "upscale": 2, "hires": 0.5},
 ]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
-    """A model, a weaker one of its latent space (another denoiser and text encoder), and one of another space."""
+    """A model, a weaker one of its latent space (all else is another), and one of another space."""
     strong, weak, other = tiny_model(0), tiny_model(1), tiny_model(2)
     weak.codec.network.load_state_dict(strong.codec.network.state_dict())  # type: ignore[attr-defined]
     root = tmp_path_factory.mktemp("models")
@@ -106,6 +109,47 @@ def test_led_and_plain_pictures_share_an_engine(model: Model, folders: tuple[str
         assert isinstance(image, Image) and np.array_equal(image.pixels, pixels(model, **asked))
 
 
+def test_opening_a_guide_changes_no_other_picture(folders: tuple[str, str, str]) -> None:
+    model = load(folders[0])
+    enlarged = {"width": 128, "height": 128, "upscale": 2}
+    before = pixels(model, **enlarged)
+    networks = dict(model.networks)
+    assert not np.array_equal(pixels(model, guide=folders[1], **enlarged), before)
+    assert np.array_equal(pixels(model, **enlarged), before)
+    assert {name: model.networks[name] for name in networks} == networks and len(model.networks) == len(networks) + 3
+
+
+def test_a_guide_is_a_flag_a_column_and_an_axis(
+    folders: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strong, weak, _ = folders
+    monkeypatch.setattr("darkroom.cli.run.share_cores", lambda: None)
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments: str) -> list[str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--model", strong])
+        assert not ended.value.code
+        return capsys.readouterr().out.split()
+
+    [led] = said("generate", PROMPT, "--seed", "1", "--guide", weak)
+    recipe = read_recipe(Path(led))
+    for again in (("recipe", "run", led), ("generate", "--recipe", led)):
+        [drawn] = said(*again, "--guide", weak, "--out", "again")
+        assert read_recipe(Path(drawn)) == recipe and np.array_equal(read(drawn), read(led))
+    Path("rows.jsonl").write_text(json.dumps({"prompt": PROMPT, "seed": 1, "guide": weak}) + "\n")
+    [row] = said("generate", "--batch", "rows.jsonl", "--out", "rows")
+    assert np.array_equal(read(row), read(led))
+    plain, same, grid = said("generate", PROMPT, "--x", f'guide="",{weak}', "--seed", "1", "--out", "grid")
+    assert (
+        read_recipe(Path(plain)).guide is None and np.array_equal(read(same), read(led)) and grid.endswith("grid.png")
+    )
+    frames = said(
+        "generate", PROMPT, "--toward", "a cat", "--frames", "3", "--seed", "1", "--guide", weak, "--out", "f"
+    )
+    assert np.array_equal(read(frames[0]), read(led))
+
+
 def test_a_picture_is_drawn_again_with_its_guide_alone(folders: tuple[str, str, str], tmp_path: Path) -> None:
     strong, weak, _ = folders
     [drawn] = draw([Request(prompt=PROMPT, seed=1, guide=weak)], None, tmp_path / "one", model=strong)
@@ -113,7 +157,7 @@ def test_a_picture_is_drawn_again_with_its_guide_alone(folders: tuple[str, str, 
     assert recipe.guide is not None and recipe.guide.model_hash == load(weak).card.model_hash
     [again] = draw([], drawn.path, tmp_path / "two", model=strong, given={"guide": weak})
     assert np.array_equal(read(drawn.path), read(again.path))
-    for given, said in (({}, "was not given"), ({"guide": strong}, "was led away from tiny")):
+    for given, said in (({}, "was not opened"), ({"guide": strong}, "was led away from tiny")):
         with pytest.raises(BadInput, match=said):
             draw([], drawn.path, tmp_path / "two", model=strong, given=given)
     [plain] = draw([Request(prompt=PROMPT, seed=1)], None, tmp_path / "one", model=strong)
@@ -143,5 +187,7 @@ def test_a_flow_map_has_its_guidance_within(folders: tuple[str, str, str], tmp_p
     path = str(saved(mapped, tmp_path / "mapped"))
     with pytest.raises(BadInput, match="within the network"):
         load(path).resolve(Request(prompt=PROMPT, guide=folders[1], guidance=2.0))
-    led = run(picture(strong.resolve(Request(prompt=PROMPT, guide=path, seed=1)), strong), strong.evaluate)
-    assert led.pixels.std() > 0  # a flow map may lead: it is told not to guide
+    alone = load(path)
+    plain, weak = first_estimate(strong, guidance=1.0), first_estimate(alone, guidance=1.0)
+    led = first_estimate(strong, guide=path)  # a flow map may lead: it is told not to guide
+    torch.testing.assert_close(led, weak + 2.5 * (plain - weak), rtol=0, atol=1e-5)

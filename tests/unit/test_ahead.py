@@ -154,3 +154,24 @@ def test_workers_die_with_their_parent() -> None:
             return
         time.sleep(0.1)
     pytest.fail(f"worker {worker} outlived its parent")
+
+
+_BROKEN = """
+import os, signal
+from darkroom.data.ahead import Ahead
+def pids(first, count): return [os.getpid()]
+ahead = Ahead(pids, lambda parts: [p for part in parts for p in part], 2)
+os.kill(ahead(0, 4)[0], signal.SIGKILL)
+try:
+    for first in range(4, 400, 4): ahead(first, 4)
+except Exception as error:
+    print(type(error).__name__)
+ahead.close()
+print("closed")
+"""
+
+
+def test_a_worker_that_is_killed_ends_the_others() -> None:
+    command = [sys.executable, "-c", _BROKEN]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.stdout == "BrokenProcessPool\nclosed\n"

@@ -13,7 +13,8 @@ from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request
 from darkroom.data.scenes.anchors import wearables
-from darkroom.wording.anatomy.facts import facts_of, told_apart
+from darkroom.wording.anatomy.apart import told_apart
+from darkroom.wording.anatomy.facts import facts_of
 from darkroom.wording.anatomy.nearest import distance, near
 from darkroom.wording.anatomy.roles import roles_of
 from darkroom.wording.anatomy.view import View, lines_of, view_of
@@ -162,7 +163,7 @@ def test_wildcards_are_told(model: tuple[Card, Tokenizer], tmp_path: Path) -> No
     ("text", "words", "apart"),
     [
         ("a purple cake and a blue butterfly", "butterfly", ("a blue butterfly", "a purple cake")),
-        ("A red Fox and a green tree, 3d", "red", ("a red fox, 3d", "a green tree, 3d")),
+        ("A red Fox and a green tree, 3d", "red", ("A red Fox, 3d", "a green tree, 3d")),
         ("a fox, a cat and a dog in the snow", "cat", ("a cat, in the snow", "a fox, a dog in the snow")),
         ("two apples to the left of a pear", "apples", ("two apples", "a pear")),
         ("a cat wearing a blue hat", "blue", ("a blue hat", "a cat")),
@@ -170,7 +171,18 @@ def test_wildcards_are_told(model: tuple[Card, Tokenizer], tmp_path: Path) -> No
         ("a red apple on a blue background", "red", None),  # of all there is
         ("a cat and a dog in the snow", "snow", None),  # of no thing
         ("", "cat", None),
+        ("a gray cat and a dog", "gray", ("a gray cat", "a dog")),
+        (
+            'a cat and a hat, with the word "OPEN"',
+            "hat",
+            ('a hat, with the word "OPEN"', 'a cat, with the word "OPEN"'),
+        ),
+        ("two İstanbul cats and a dog", "dog", None),  # longer in lower case
     ],
 )
 def test_a_thing_and_the_others_are_told_apart(text: str, words: str, apart: tuple[str, str] | None) -> None:
     assert told_apart(text, words) == apart
+
+
+def test_a_long_sentence_is_told_apart_in_no_time() -> None:
+    assert told_apart("a cat and a dog" + ", " * 10_000 + "and " * 2_000, "cat") is not None

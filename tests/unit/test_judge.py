@@ -247,6 +247,16 @@ def test_what_is_asked_for_need_not_be_the_likeliest() -> None:
     assert says(Wanted("fox", 1, "red"), Wanted("fox", 1, "orange"))[:2] == ["yes", "no"]
 
 
+def test_what_a_kind_has_no_use_for_is_left_to_another() -> None:
+    left, right = (0.0, 0.2, 0.4, 0.8), (0.6, 0.2, 1.0, 0.8)
+    cat, either = Thing({"cat": 0.9}, {}, left, 0.0), Thing({"cat": 0.3, "dog": 0.28}, {}, right, 0.0)
+    both = Expectation((Wanted("cat"), Wanted("dog")))
+    assert all_right(judged(Sight((cat, either), {}, ""), both))
+    twice = (Thing({"fox": 0.5, "dog": 0.2}, {}, left, 0.0), Thing({"dog": 0.3, "fox": 0.28}, {}, left, 0.0))
+    answers = judged(Sight(twice, {}, ""), Expectation((Wanted("fox"), Wanted("dog"))))
+    assert [fact.answer for fact in answers] == ["yes", "no"]  # one animal, seen twice
+
+
 def test_likely_things_count_as_far_as_they_are_asked_for_and_sure_ones_always() -> None:
     places = ((0.0, 0.0, 0.2, 0.2), (0.4, 0.0, 0.6, 0.2), (0.8, 0.0, 1.0, 0.2))
     for scores, numbers in (((0.9, 0.9, 0.2), [2, 3]), ((0.9, 0.2, 0.2), [1, 2, 3]), ((0.9, 0.9, 0.9), [3])):

@@ -295,7 +295,8 @@ def check_guide(asked: Any) -> None:
     """Raises BadInput where a picture is to be led away from two things at once."""
     if asked.guide is not None and asked.prompt.negative:
         rule = "leads away from a weaker model, and a negative prompt from what it says"
-        raise BadInput("guide", rule, "give one of them")
+        named = getattr(asked.guide, "name", asked.guide)
+        raise BadInput(f"guide {shown(named)}", rule, "give one of them")
 
 
 def expand(request: Request, seeds: Iterable[int]) -> list[Request]:

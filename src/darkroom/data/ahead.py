@@ -79,6 +79,8 @@ class Ahead(Generic[T]):
     def close(self) -> None:
         """Ends the workers."""
         self._drop(set())
+        for worker in list((self._pool._processes or {}).values()):
+            worker.kill()  # what they make is wanted by no one, and to what else would end them they are deaf
         self._pool.shutdown(cancel_futures=True)
         self._thread.shutdown(cancel_futures=True)
 

@@ -121,7 +121,8 @@ class Keys:
 
     def key(self, request: Request, recipe: Recipe) -> str:
         """The key of a picture."""
-        told = {name: value for name, value in json.loads(recipe.to_json()).items() if name not in _NO_PART}
+        fields = json.loads(recipe.to_json()).items()  # without those not asked for: later versions know more of them
+        told = {name: value for name, value in fields if name not in _NO_PART and value is not None}
         judged = {"verify": request.verify, "best_of": request.best_of, "retry": request.retry}
         key = digest(json.dumps([told, judged], sort_keys=True))
         self._keys[key] += 1

@@ -55,9 +55,10 @@ def load_of(request: Request, recipe: Recipe, card: Card) -> Load:
 
 def evaluation_work(recipe: Recipe, card: Card) -> float:
     """What one evaluation of a picture costs, over all of its passes: guidance, another prompt and each region ask once
-    more, and larger pictures cost by their area."""
+    more, a guide as often again, and larger pictures cost by their area."""
     guided = recipe.guidance != 1 and recipe.sampler != FLOW_MAP
-    asked = 1 + guided + (recipe.toward is not None) + len(recipe.regions or ())
+    asked = 1 + (recipe.toward is not None) + len(recipe.regions or ())
+    asked += 0 if not guided else 1 if recipe.guide is None else asked
     passes = evaluations_by_size(recipe)
     area = sum(width * height * n for (width, height), n in passes) / max(1, sum(n for _, n in passes))
     return asked * area / _trained(card)

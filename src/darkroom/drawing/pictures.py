@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from darkroom.cards import folder_of, read_card
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason, shown
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
@@ -167,12 +168,14 @@ def _again(model: Model, path: Path, guide: str | None) -> Recipe:
         )
     if guide is not None and recipe.guide is None:
         raise BadInput(f"--guide {shown(guide)}", "is no part of this recipe", "leave it out")
-    if guide is not None and (use := model.led_away_from(guide)) != recipe.guide:
-        assert recipe.guide is not None
-        rule = f"was led away from {recipe.guide.name} {recipe.guide.model_hash[:12]}, and this is {use.name} "
-        raise BadInput(f"{path}", f"{rule}{use.model_hash[:12]}", "name that model's folder with --guide")
+    if guide is not None and recipe.guide is not None:
+        card = read_card(folder_of(guide))
+        if card.model_hash != recipe.guide.model_hash:
+            rule = f"was led away from {recipe.guide.name} {recipe.guide.model_hash[:12]}, and this is {card.name} "
+            raise BadInput(f"{path}", f"{rule}{card.model_hash[:12]}", "name that model's folder with --guide")
+        model.open_guide(guide)
     if recipe.guide is not None:
-        model.weaker(recipe.guide)
+        model.guide(recipe.guide)
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     check_names(recipe)

@@ -21,7 +21,7 @@ from darkroom.evaluation.prompts import PromptRow
 from darkroom.generate import picture
 from darkroom.judge.judge import Judge
 from darkroom.judge.sight import Sight
-from darkroom.judge.verdict import Fact, all_right, judged
+from darkroom.judge.verdict import RULES, Fact, all_right, judged
 from darkroom.model import Model
 from darkroom.picture.image import Image
 
@@ -141,6 +141,8 @@ def _kept(path: Path, model: Model, judge: Judge, settings: Mapping[str, Any]) -
         "defaults": json.loads(model.card.defaults.to_json()),
         "settings": json.loads(json.dumps(dict(settings))),
         "judge": judge.sha256,
+        "rules": RULES,
+        "guide": model.open_guide(settings["guide"]).model_hash if "guide" in settings else None,
     }
     if not path.exists():
         publish((json.dumps(whose) + "\n").encode(), path)

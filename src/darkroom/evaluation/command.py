@@ -50,6 +50,9 @@ def evaluate(
     """
     if report and out is None:
         raise BadInput("--report", "has nowhere to be written", "give a folder with --out")
+    if report and settings:
+        flag = "--" + next(iter(settings)).replace("_", "-")
+        raise BadInput(flag, "and --report, which shows a model as it is, do not go together", "leave one of them out")
     if data is not None and not report:
         raise BadInput("--data", "is not used by scores alone", "add --report or --calibration, or leave it out")
     if limit is not None and limit < 1:
@@ -63,7 +66,9 @@ def evaluate(
     trusted = load_judge(judge or EMBEDDED)
     check_scorable(rows, trusted.calibration)
     opened = load(model)
-    opened.resolve(Request.checked({"prompt": "anything", **settings}))  # what cannot be drawn is refused now
+    # What cannot be drawn is refused before anything is; and a guide is told by its hash.
+    used = opened.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True)).guide
+    settings_told = {**settings, **({} if used is None else {"guide": dict(used)})}
     outcomes = evaluated(opened, trusted, rows, SEEDS, out, Progress("judged"), settings)
     tables = scores(outcomes, trusted.calibration)
     if report and out is not None:
@@ -75,7 +80,7 @@ def evaluate(
             "model": opened.card.name,
             "model_hash": opened.card.model_hash,
             "judge": trusted.sha256,
-            "settings": dict(settings),
+            "settings": settings_told,
         }
         calibrated = bars.rows(trusted.calibration)
         print(json.dumps({**told, **as_json(tables), "calibration": calibrated, "unknown": unknown}))

@@ -20,7 +20,7 @@ from darkroom.contracts.errors import BadFile, reason
 from darkroom.contracts.files import publish
 from darkroom.judge.expect import Expectation
 from darkroom.judge.sight import Sight, look
-from darkroom.judge.verdict import Fact, judged
+from darkroom.judge.verdict import RULES, Fact, judged
 from darkroom.nn.config import read_config
 from darkroom.nn.detector import Detector, DetectorConfig
 from darkroom.nn.matching import Matching
@@ -97,6 +97,9 @@ def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
         tokenizer = Tokenizer.from_json((folder / WORDS).read_text(encoding="utf-8"))
         if tokenizer.sha256 != card["tokenizer"]:
             raise BadFile(f"{folder / WORDS}", "is damaged: it is not the file its card names", fix)
+        if card.get("rules") != RULES:
+            rule = "was calibrated by other rules of judging"
+            raise BadFile(f"{folder / CARD}", rule, "pack the judge again: `darkroom models judge`")
         calibration = {kind: Trust(**row) for kind, row in card["calibration"].items()}
     except OSError as error:
         raise BadFile(f"{folder}", f"holds no judge ({reason(error)})", fix) from error
@@ -123,6 +126,7 @@ def save_judge(
         "sha256": sha256(data).hexdigest(),
         "bytes": len(data),
         "tokenizer": tokenizer.sha256,
+        "rules": RULES,
         "calibration": {kind: vars(trust) for kind, trust in calibration.items()},
     }
     publish(data, folder / WEIGHTS)

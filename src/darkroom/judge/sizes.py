@@ -1,7 +1,8 @@
 """Scenes seen from farther away: their things smaller, and nearer to the middle.
 
 The judge learns from some, or what it knows would be sure only at the sizes things usually have. It is tried on others:
-those of sizes that neither scenes of their kind nor those it learnt from have.
+single things and pairs at sizes that neither their scenes nor those it learnt from have, several of one thing smaller
+than they stand by themselves.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ SURE = 0.35  # score from which a thing counts though nobody asked for it: there
 MAYBE = 0.10
 """Score from which something may be there: from here to LIKELY the answer is "cannot tell", below it is "no".
 Calibration counts who says yes, so its rows are the same with this band as without."""
-SAME = 0.6  # share of a box within another's from which two of a kind are one thing seen twice
+SAME, SAME_PLACE = 0.6, 0.85  # share of a box within another's: of two of a kind, and of different kinds
+RULES = {"likely": LIKELY, "sure": SURE, "maybe": MAYBE, "same": SAME, "same place": SAME_PLACE}
+"""What a calibration was measured with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def _all(answers: Iterable[Answer]) -> Answer:
 
 
 def _found(sight: Sight, expected: Expectation) -> dict[str, _Found]:
-    """What is seen of each kind that is asked for. A thing counts for one of them only, the likeliest first."""
+    """What is seen of each kind that is asked for, the likeliest first. A thing counts for one kind only, and one that
+    is not sure for a kind of which there are not enough."""
     parties = (party for related in expected.relations for party in (related.first, related.second))
     named = [*(wanted.word for wanted in expected.objects), *(party for party in parties if isinstance(party, str))]
     words = dict.fromkeys(named)
@@ -82,12 +85,25 @@ def _found(sight: Sight, expected: Expectation) -> dict[str, _Found]:
     taken: set[int] = set()
     for score, at, word in sorted(scored, key=lambda one: -one[0]):
         thing = sight.things[at]
-        if score < MAYBE or at in taken:
+        if score < MAYBE or at in taken or (score < SURE and len(seen[word]) >= _number(expected, word)):
+            continue
+        others = (other for kind, some in seen.items() if kind != word for _, other in some)
+        if any(_twice(thing, other) for _, other in seen[word]) or any(_one_place(thing, other) for other in others):
+            taken.add(at)  # of what was counted already
             continue
         taken.add(at)
-        if all(max(overlap(other.box, thing.box), overlap(thing.box, other.box)) < SAME for _, other in seen[word]):
-            seen[word].append((score, thing))
+        seen[word].append((score, thing))
     return {word: _meant_of(things, _number(expected, word)) for word, things in seen.items()}
+
+
+def _twice(one: Thing, other: Thing) -> bool:
+    """Whether two of a kind are one thing seen twice: most of either lies within the other."""
+    return max(overlap(one.box, other.box), overlap(other.box, one.box)) >= SAME
+
+
+def _one_place(one: Thing, other: Thing) -> bool:
+    """Whether two of different kinds are one thing taken for both: most of each lies within the other."""
+    return min(overlap(one.box, other.box), overlap(other.box, one.box)) >= SAME_PLACE
 
 
 def _meant_of(things: Sequence[tuple[float, Thing]], number: int) -> _Found:

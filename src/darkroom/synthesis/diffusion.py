@@ -110,7 +110,8 @@ class DiffusionSynthesizer:
     def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Where two sentences want different things of a picture (DiffEdit, arXiv:2210.11427, step 1): it is noised to
         one level a few times, and both are asked. Where other things are named, a cell must also miss the one that
-        changes more than the others: it is asked without each, too. Where none is, the cells around count as well.
+        changes more than the others: it is asked without each, too. Where none is named, or no cell is left, the cells
+        around count as well.
         """
         level = self.schedule.level(CHANGED_AT)
         told = [said for said in (change.before, change.after, change.alone, change.others) if said is not None]
@@ -120,10 +121,12 @@ class DiffusionSynthesizer:
         found = yield from together(*(one(x, level) for one in ask for x in noised))
         before, *others = torch.stack(found).view(len(ask), LOOKS, *latent.shape)
         after, *missed = (apart(before, other) for other in others)
-        if not missed:
-            return F.max_pool2d((after > CHANGED).float()[None], 3, stride=1, padding=1)[0] > 0
-        without_others, without_it = missed
-        return (after > CHANGED_ALONE) & (without_it > without_others)
+        if missed:
+            without_others, without_it = missed
+            its_own = (after > CHANGED_ALONE) & (without_it > without_others)
+            if its_own.any():
+                return its_own
+        return F.max_pool2d((after > CHANGED).float()[None], 3, stride=1, padding=1)[0] > 0
 
     @property
     def _unguided(self) -> float | None:

@@ -20,6 +20,8 @@ from darkroom.training.loop import TrainConfig, Trainer
 from darkroom.training.objectives import judge
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
 
+AFAR = 0.3  # of the scenes, from farther away than they are laid out
+
 
 def judge_leg(
     place: Place,
@@ -51,7 +53,7 @@ def judge_leg(
     scenes = replace(scenes, stock=data.stock)  # a medium is made of drawings there are
     tokenizer = tokenizer_of(place.out / JUDGE_WORDS, scenes, start / JUDGE_WORDS if start else words, "judge")
     reader = replace(reader or reader_config(0), vocabulary=rounded(tokenizer))
-    settings = JudgeObjectiveConfig(reader, network or judge.detector_config())
+    settings = JudgeObjectiveConfig(reader, network or judge.detector_config(), afar_share=AFAR)
     source = JudgedScenes(Scenes(data.composer(), scenes, run, stream="judge"), settings)
     teaching = judge.Teaching(source, tokenizer, getattr(torch, config.dtype))
     ahead = place.ahead(teaching, judge.joined_teaching, config.batch)

@@ -52,7 +52,6 @@ KINDS = {
 """Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them; no box
 rooms, for a box is a parcel to whoever asks for one. Pairs that no model is trained on are held out of the judge's
 scenes, too."""
-AFAR_SHARE = 0.3  # of the scenes, seen from farther away than they are laid out
 COLOUR_SHARE = 0.4  # of the things it sees painted: what is recoloured must still be known for what it is
 
 
@@ -78,6 +77,7 @@ class JudgeObjectiveConfig:
     network: DetectorConfig = field(default_factory=detector_config)
     spoilt_share: float = 0.3  # of the scenes with drawings
     worn_share: float = 0.6  # of the scenes
+    afar_share: float = 0.0  # of the scenes, seen from farther away than they are laid out; older runs saw none so
     concept: float = 1.0
     colour: float = 0.5
     box: float = 4.0
@@ -97,10 +97,10 @@ class Lesson(NamedTuple):
     mistold: list[str]  # captions with one fact changed, of those scenes that have one
 
 
-def seen_from_afar(scene: Scene) -> Scene:
-    """One scene in three or so from farther away, by its seed; the others as they are."""
+def some_from_afar(scene: Scene, share: float) -> Scene:
+    """A share of scenes from farther away, by their seeds; the others as they are."""
     random = Random(f"{scene.seed}/afar")
-    return scene if random.random() >= AFAR_SHARE else from_afar(scene, TAUGHT, random) or scene
+    return scene if random.random() >= share else from_afar(scene, TAUGHT, random) or scene
 
 
 class JudgedScenes:
@@ -111,7 +111,7 @@ class JudgedScenes:
 
     def __call__(self, first: int, count: int) -> Lesson:
         """Samples first .. first + count - 1."""
-        specs = [seen_from_afar(spec) for spec in self.scenes.specs(first, count)]
+        specs = [some_from_afar(spec, self.settings.afar_share) for spec in self.scenes.specs(first, count)]
         pixels, gone = seen_worn(specs, self.scenes.composer, self.settings)
         whole = (spec for spec, lost in zip(specs, gone, strict=True) if not lost)  # three, one spoilt, may be two
         wrong = [text for text in map(mistold, whole) if text is not None]

@@ -213,33 +213,6 @@ def facts_of(text: str) -> Facts:
     )
 
 
-def told_apart(text: str, words: str) -> tuple[str, str] | None:
-    """What a sentence says without its other things, and without the thing that some of its words are about.
-
-    None where the words are about no thing it names, or it names no other.
-    """
-    facts = facts_of(text)
-    said = _words_in(facts.said, " ".join(words.lower().split()))
-    things = [part for part in facts.parts if part.role == "subject"]
-    own = [thing for thing in things if any(thing.start < end and start < thing.end for start, end in said)]
-    others = [thing for thing in things if thing not in own]
-    if not own or not others:
-        return None
-    between = [part for part in facts.parts if part.role == "relation"]
-    return _leaving_out(facts.said, [*others, *between]), _leaving_out(facts.said, [*own, *between])
-
-
-def _words_in(said: str, words: str) -> list[tuple[int, int]]:
-    return [match.span() for match in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", said)]
-
-
-def _leaving_out(said: str, parts: Sequence[Part]) -> str:
-    """The sentence without some of its phrases, and without the conjunctions that joined them."""
-    for part in parts:
-        said = said[: part.start] + ";" * (part.end - part.start) + said[part.end :]
-    return re.sub(r"[\s,;]*(?:\band\b)?[\s,;]*;[\s,;]*(?:\band\b)?[\s,;]*", ", ", said).strip(" ,")
-
-
 def _without(pattern: str | re.Pattern[str], said: str, mark: str = ";") -> str:
     """The sentence with marks in place of what matches, character for character."""
     return re.sub(pattern, lambda match: mark * len(match.group()), said)
