@@ -86,11 +86,18 @@ def test_json_has_scores_intervals_calibration_and_what_is_unknown(call: Callabl
     assert lines[-1] == "judged 12 of 12"
 
 
-def test_a_model_is_measured_as_it_is_asked_to_draw(call: Callable[..., Ended]) -> None:
+def test_a_model_is_measured_as_it_is_asked_to_draw(call: Callable[..., Ended], parts: tuple[Path, Path]) -> None:
     said = call("evaluate", "--prompts", "mine.jsonl", "--limit", "1", "--steps", "2", "--guidance", "1", "--json")
     assert json.loads(said.out)["settings"] == {"steps": 2, "guidance": 1.0}
     unknown = call("evaluate", "--prompts", "mine.jsonl", "--sampler", "eular")
     assert unknown.code != 0 and "did you mean" in unknown.err and "judged" not in unknown.err
+    both = call("evaluate", "--prompts", "mine.jsonl", "--steps", "2", "--report", "--out", "kept")
+    assert both.code != 0 and "--steps and --report" in both.err
+    model = load(str(parts[0]))
+    led = call(
+        "evaluate", "--prompts", "mine.jsonl", "--limit", "1", "--guide", str(parts[0]), "--out", "led", "--json"
+    )
+    assert json.loads(led.out)["settings"]["guide"]["model_hash"] == model.card.model_hash
     about = call("evaluate", "--calibration", "--steps", "2", own=False)
     assert about.code != 0 and "--steps is about a model" in about.err
 

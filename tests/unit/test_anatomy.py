@@ -175,7 +175,7 @@ def test_wildcards_are_told(model: tuple[Card, Tokenizer], tmp_path: Path) -> No
         (
             'a cat and a hat, with the word "OPEN"',
             "hat",
-            ('a hat, with the word "OPEN"', 'a cat, with the word "OPEN"'),
+            ('a hat, with the word "OPEN"', 'a cat, the word "OPEN"'),
         ),
         ("two İstanbul cats and a dog", "dog", None),  # longer in lower case
     ],
