@@ -123,8 +123,8 @@ def test_version(here: Path) -> None:
         (("a fox", "--size", ""), ("size ''",)),
         (("a fox", "--out", ""), ("--out ''",)),
         (("a fox", "--out", __file__), (__file__, "is a file")),
-        (("a fox", "--verify"), ("ships no judge yet", "darkroom train judge", "--judge")),
-        (("a fox", "--verify", "--dry-run"), ("ships no judge yet",)),
+        (("a fox", "--verify", "--judge", "no/judge"), ("no/judge", "holds no judge", "--judge")),
+        (("a fox", "--verify", "--judge", "no/judge", "--dry-run"), ("holds no judge",)),
         (("a", "red", "fox"), ("'red', 'fox'", "quotes")),
         (("a fox", "--model", str(Path(__file__).parent)), ("holds no card.json",)),
         (("",), ("prompt", "blank")),
@@ -210,8 +210,8 @@ def test_a_sheet_is_refused_before_it_is_drawn(refused: Callable[..., str]) -> N
     assert "is a file" in refused("models", "sheet", "--out", f"{__file__}/sheet.png")
 
 
-def test_an_evaluation_without_a_judge_says_how_to_get_one(refused: Callable[..., str]) -> None:
-    assert "ships no judge yet; train one" in refused("evaluate", "--limit", "1")
+def test_an_evaluation_needs_a_judge_and_prompts(refused: Callable[..., str]) -> None:
+    assert "holds no judge" in refused("evaluate", "--limit", "1", "--judge", "no/judge")
     assert "cannot be read (no such file or directory)" in refused("evaluate", "--prompts", "nowhere.jsonl")
 
 

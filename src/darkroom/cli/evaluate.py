@@ -59,7 +59,7 @@ def evaluate(
     limit
         Take only so many prompts.
     judge
-        Folder of the judge. This version ships none yet: train one with `darkroom train judge`.
+        Folder of the judge. Without it the one in the package.
     report
         Also write a page with everything to --out: curves, costs, distances, best and worst cases, the sheet.
     calibration

@@ -92,8 +92,7 @@ def generate(
     outpaint
         Pixels to draw around the start picture: "left=64,right=64", or "64" for all sides.
     judge
-        Folder of the judge for --verify, --best-of and --retry. This version ships none yet: train one with
-        `darkroom train judge`.
+        Folder of the judge for --verify, --best-of and --retry. Without it the one in the package.
     wildcards
         Folder of the files that the prompt names: __colours__ is a line of its colours.txt.
     recipe
