@@ -34,4 +34,5 @@ def test_one_prompt_is_followed_all_the_way(tmp_path: Path) -> None:
 
 
 def test_there_are_guides() -> None:
-    assert {"anatomy", "finishing", "judging", "many-pictures", "prompts", "sampling", "starting-points", "steering"} <= {g.stem for g in GUIDES}
+    first = {"anatomy", "finishing", "judging", "many-pictures", "prompts", "sampling", "starting-points", "steering"}
+    assert first <= {guide.stem for guide in GUIDES}

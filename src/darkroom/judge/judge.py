@@ -80,9 +80,7 @@ class Judge:
 def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
     """Opens a judge. Raises BadFile that says what is missing or damaged, and the fix."""
     if folder == PACKAGED and not (folder / CARD).is_file():
-        raise BadFile(
-            "the package", "lacks its judge", "install darkroom again, or name another with --judge"
-        )
+        raise BadFile("the package", "lacks its judge", "install darkroom again, or name another with --judge")
     fix = "take a complete folder, or train one (`darkroom train judge`) and name it with --judge"
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
