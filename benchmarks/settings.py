@@ -65,7 +65,7 @@ def chart(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     for i, (name, rows) in enumerate(found.items()):
         left = i * wide + pad
         across = [left + j * (wide - 2 * pad) / (len(rows) - 1) for j in range(len(rows))]
-        most = max(row["high"] for row in rows)
+        most = 1.1 * max(row["high"] for row in rows)  # below the title
 
         def down(share: float, most: float = most) -> float:
             return high - 2 * pad - share / most * (high - 3 * pad)
