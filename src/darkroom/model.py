@@ -250,8 +250,8 @@ def _opened(
     if card.family != FAMILY:
         rule = f"names the family {shown(card.family)}, and this version draws only {FAMILY} models"
         raise BadFile(f"{folder / CARD}", rule, "take another model, or update darkroom")
+    files = {component: _verified(folder, card, component) for component in card.files}
     try:
-        files = {component: _verified(folder, card, component) for component in ("tokenizer", *components)}
         tokenizer = Tokenizer.from_json(files["tokenizer"])
         networks = {}
         for component in components:
@@ -260,8 +260,6 @@ def _opened(
     except KeyError as error:
         raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error
     except (TokenizerError, ValueError, TypeError) as error:
-        if isinstance(error, BadFile):
-            raise
         raise BadFile(f"{folder}", f"cannot be opened ({error})", "take a complete model folder") from error
     for component, network in networks.items():
         _fill(network, files[component], folder / card.files[component].path)

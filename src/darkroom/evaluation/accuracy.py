@@ -139,7 +139,7 @@ def _kept(path: Path, model: Model, judge: Judge, settings: Mapping[str, Any]) -
     whose = {
         "model": model.card.model_hash,
         "defaults": json.loads(model.card.defaults.to_json()),
-        "settings": json.loads(json.dumps(dict(settings))),
+        "settings": json.loads(json.dumps({name: value for name, value in settings.items() if name != "guide"})),
         "judge": judge.sha256,
         "rules": RULES,
         "guide": model.open_guide(settings["guide"]).model_hash if "guide" in settings else None,
