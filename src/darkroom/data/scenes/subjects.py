@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import cos, radians, sin
 from random import Random
 
 from darkroom.data.scenes.anchors import heads, may_wear, put_on, wearables
@@ -151,7 +152,7 @@ def _pair(random: Random, config: ComposerConfig, style: str, ground: Ground, se
     size = random.uniform(0.42, 0.5)
     jitter = random.uniform(-0.03, 0.03)
     shapes = [config.stock.shape(concept, style, seed) for concept in (first, second)]
-    places = _places(random, relation, size, jitter, *shapes)
+    places = _places(random, relation, size, jitter, *shapes, seed=seed)
     things = tuple(
         SpecObject(concept, colour, x, y, s, flip=random.random() < 0.25)
         for concept, colour, (x, y, s) in zip((first, second), colours, places, strict=True)
@@ -163,7 +164,7 @@ def _pair(random: Random, config: ComposerConfig, style: str, ground: Ground, se
 
 
 def _places(
-    random: Random, relation: Relation, size: float, jitter: float, first: Shape, second: Shape
+    random: Random, relation: Relation, size: float, jitter: float, first: Shape, second: Shape, *, seed: int
 ) -> list[tuple[float, float, float]]:
     """(x, y, size) of the first-named and the second-named object."""
     near, far = 0.26 + jitter / 2, 0.74 + jitter / 2
@@ -189,10 +190,21 @@ def _places(
             rests = foot - (second.height - second.top) * lower + 0.02
             return [(0.5 + jitter, rests - (first.bottom - first.height / 2) * upper, upper), (0.5 + jitter, y, lower)]
         case "in front of":
-            return [(0.42 + jitter, 0.64, size), (0.60 + jitter, 0.42, size * 1.3)]
+            return _one_before(Random(f"{seed}/depth"), size, jitter)
         case "behind":
-            return [(0.60 + jitter, 0.42, size * 1.3), (0.42 + jitter, 0.64, size)]
+            return _one_before(Random(f"{seed}/depth"), size, jitter)[::-1]
     raise ValueError(f"unknown relation {relation!r}")
+
+
+def _one_before(random: Random, size: float, jitter: float) -> list[tuple[float, float, float]]:
+    """(x, y, size) of what stands in front and of what it hides a part of: nearer to the eye is lower in the picture,
+    more or less to the left or to the right."""
+    far = size * random.uniform(1.15, 1.4)
+    turn, away = radians(random.uniform(-75, 75)), random.uniform(0.26, 0.32)
+    across, down = away * sin(turn), away * cos(turn)  # from the farther one's middle to the nearer one's
+    ends = [(min(-far / 2, step - size / 2), max(far / 2, step + size / 2)) for step in (across, down)]
+    x, y = (0.5 - (start + end) / 2 for start, end in ends)  # the two together stand in the middle
+    return [(x + across + jitter, y + down, size), (x + jitter, y, far)]
 
 
 def _wearing(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
