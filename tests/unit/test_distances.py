@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from darkroom.evaluation.distances import (
+from darkroom.evaluation.likeness.distances import (
     distances,
     frechet,
     kernel_distance,

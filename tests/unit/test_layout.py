@@ -274,7 +274,7 @@ def test_what_stands_in_front_is_as_often_left_as_right_and_sizes_differ(many: l
     for scene in (s for s in many if s.relation in ("in front of", "behind")):
         behind, front = scene.objects
         assert front.y > behind.y  # nearer is lower
-        assert all(0.0 <= v - t.size / 2 and v + t.size / 2 <= 1.0 for t in (front, behind) for v in (t.x, t.y))
+        assert all(v - t.size / 2 >= 0.0 and v + t.size / 2 <= 1.0 for t in (front, behind) for v in (t.x, t.y))
         shifts.append(front.x - behind.x)
         ratios.append(behind.size / front.size)
     assert 0.4 < sum(shift > 0 for shift in shifts) / len(shifts) < 0.6

@@ -30,6 +30,7 @@ def evaluate(
     flags: Annotated[Flags, Parameter(name="*")] = AS_IT_DRAWS,
     judge: Path | None = None,
     report: bool = False,
+    own: Path | None = None,
     calibration: bool = False,
     data: Path | None = None,
     count: Whole | None = None,
@@ -44,6 +45,7 @@ def evaluate(
         darkroom evaluate --model default --out runs/scores
         darkroom evaluate --prompts mine.jsonl --json
         darkroom evaluate --limit 100 --steps 6 --sampler heun
+        darkroom evaluate --own my-pictures --model runs/own/model --out runs/own/likeness
         darkroom evaluate --calibration --data runs/data
 
     Parameters
@@ -62,12 +64,15 @@ def evaluate(
         Folder of the judge. Without it the one in the package.
     report
         Also write a page with everything to --out: curves, costs, distances, best and worst cases, the sheet.
+    own
+        Folder of your own pictures, as `darkroom train --data` takes it: draw its captions, and say how often they are
+        told for what they are, how near they are to yours, and whether they are copies. --out gets sheets of them.
     calibration
         Measure the judge instead of a model, on scenes composed of --data.
     data
         Built data: for --calibration, and for the report's comparison with real scenes.
     count
-        Scenes of --calibration, about. Without it 1000.
+        Scenes of --calibration, about: without it 1000. Pictures that are drawn for --own: without it 200.
     style
         With --calibration: on drawings of one style only, as for a judge trained without it.
     strict
@@ -76,22 +81,37 @@ def evaluate(
         Print one JSON object.
     """
     settings = given(flags)
-    own: dict[str, object] = {"--count": count, "--style": style, "--strict": strict or None}
-    others: dict[str, object] = {"--prompts": prompts, "--out": out, "--limit": limit, "--report": report or None}
-    others |= {"--model": model if model != "default" else None, "--set": set_ if set_ != "dev" else None}
-    others |= {"--" + name.replace("_", "-"): value for name, value in settings.items()}
-    for flag, value in (others if calibration else own).items():
-        if value is not None:
-            raise BadInput(
-                flag,
-                "is about a model, and --calibration about its judge" if calibration else "is for --calibration",
-                "leave it out" if calibration else "add --calibration, or leave it out",
-            )
+    told: dict[str, object] = {"--prompts": prompts, "--out": out, "--limit": limit, "--report": report or None}
+    told |= {"--model": model if model != "default" else None, "--set": set_ if set_ != "dev" else None}
+    told |= {"--own": own, "--calibration": calibration or None, "--data": data, "--count": count}
+    told |= {"--style": style, "--strict": strict or None}
+    told |= {"--" + name.replace("_", "-"): value for name, value in settings.items()}
+    _only_what_goes_together({flag for flag, value in told.items() if value is not None})
     from darkroom.evaluation import command  # torch is imported here: not for --help, not for what is refused
 
     if calibration:
         scenes = 1000 if count is None else count
         command.calibration(data or Path("runs/data"), judge, scenes, style, as_data=json_, strict=strict)
+    elif own is not None:
+        pictures = 200 if count is None else count
+        command.own(own, model, out, judge, pictures, settings=settings, as_data=json_)
     else:
         options: dict[str, Any] = {"data": data, "settings": settings, "report": report, "as_data": json_}
         command.evaluate(model, set_, prompts, out, judge, limit, **options)
+
+
+def _only_what_goes_together(flags: set[str]) -> None:
+    """Raises BadInput for a flag that means nothing beside the others."""
+    if "--calibration" in flags:
+        for flag in sorted(flags - {"--calibration", "--data", "--count", "--style", "--strict"}):
+            raise BadInput(flag, "is about a model, and --calibration about its judge", "leave it out")
+        return
+    for flag in sorted(flags & {"--style", "--strict"}):
+        raise BadInput(flag, "is for --calibration", "add --calibration, or leave it out")
+    if "--own" not in flags:
+        if "--count" in flags:
+            raise BadInput("--count", "is for --calibration and --own", "add one of them, or leave it out")
+        return
+    for flag in sorted(flags & {"--prompts", "--set", "--limit", "--report", "--data"}):
+        rule = "and --own, which asks for the captions of a folder, do not go together"
+        raise BadInput(flag, rule, "leave one of them out")

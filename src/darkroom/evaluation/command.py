@@ -16,10 +16,15 @@ from darkroom.cards import EMBEDDED
 from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.contracts.files import publish
 from darkroom.contracts.request import Request
+from darkroom.data.imported import holds_pictures, import_folder, imported
 from darkroom.data.stock import built
 from darkroom.evaluation import bars
 from darkroom.evaluation.accuracy import PLAIN, evaluated
 from darkroom.evaluation.calibration import calibrate
+from darkroom.evaluation.likeness.own import likeness
+from darkroom.evaluation.likeness.told import as_json as likeness_json
+from darkroom.evaluation.likeness.told import lines as likeness_lines
+from darkroom.evaluation.likeness.told import sheets
 from darkroom.evaluation.measuring import reported
 from darkroom.evaluation.progress import Progress
 from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set, spread
@@ -86,6 +91,40 @@ def evaluate(
         print(json.dumps({**told, **as_json(tables), "calibration": calibrated, "unknown": unknown}))
     else:
         print("\n".join(table_lines(tables)))
+
+
+def own(
+    folder: Path,
+    model: str,
+    out: Path | None,
+    judge: Path | None,
+    count: int,
+    *,
+    settings: Mapping[str, Any] = PLAIN,
+    as_data: bool,
+) -> None:
+    """Prints how like the pictures of a folder those are that a model draws of their captions, ``count`` of them.
+
+    ``settings`` are fields of the requests. ``out`` is where sheets to look at are written; None writes none.
+    """
+    trusted, opened = load_judge(judge or EMBEDDED), load(model)
+    opened.resolve(
+        Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True)
+    )  # refused before the work
+    with TemporaryDirectory() as built_there:
+        if not holds_pictures(folder):
+            for line in import_folder(folder, Path(built_there)).lines():
+                print(line, file=sys.stderr)
+        pictures = imported(folder if holds_pictures(folder) else Path(built_there))
+    found = likeness(opened, trusted, pictures, count, settings, Progress("drawn"), Progress("looked at"))
+    if as_data:
+        told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}
+        print(json.dumps({**told, "settings": dict(settings), **likeness_json(found)}))
+    else:
+        print("\n".join(likeness_lines(found)))
+    if out is not None:
+        for path in sheets(found, pictures, out):
+            print(path, file=sys.stderr if as_data else sys.stdout)
 
 
 def calibration(

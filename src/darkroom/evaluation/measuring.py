@@ -5,13 +5,11 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
@@ -20,7 +18,7 @@ from darkroom.data.stock import built
 from darkroom.data.stock.built import Built
 from darkroom.evaluation.accuracy import Outcome, evaluated, picture_path
 from darkroom.evaluation.baselines import copies, reconstructions
-from darkroom.evaluation.distances import Compared, distances, latent_features, plain_features, seen_features
+from darkroom.evaluation.likeness.distances import JUDGED, Compared, distances, feature_spaces, pixels_of
 from darkroom.evaluation.progress import Progress
 from darkroom.evaluation.prompts import SEEDS, PromptRow, spread
 from darkroom.evaluation.report import CASES, Cost, Neighbour, Report
@@ -37,7 +35,6 @@ from darkroom.synthesis.samplers import evaluations
 EVALUATIONS = (1, 2, 4, 8, 16)  # of the curve
 CURVE_PROMPTS = 100
 REAL = 1000  # training scenes the pictures are compared with
-JUDGED = "what the judge sees"  # the space in which neighbours are looked for
 FEWEST = 5  # pictures that can be compared: a neighbourhood is of four
 
 
@@ -118,13 +115,8 @@ def _compared(
     real = Scenes(composer, config)(0, REAL)
     others = Scenes(composer, config, stream="held-out")(0, len(kept))  # as many: distances depend on how many
     side = real.composed.pixels.shape[-1]
-    made = torch.stack([_pixels(read(picture_path(out, o.prompt, o.seed)), side) for o in kept])
-    detector, codec = judge.detector, model.codec
-    spaces: dict[str, Callable[[Tensor], Tensor]] = {
-        JUDGED: lambda pixels: seen_features(detector, pixels),
-        "latents": lambda pixels: latent_features(codec, pixels),
-        "colours and edges, no network": plain_features,
-    }
+    made = torch.stack([pixels_of(read(picture_path(out, o.prompt, o.seed)), side) for o in kept])
+    spaces = feature_spaces(judge.detector, model.codec)
     shown = (real.composed.pixels, made, others.composed.pixels)
     seen = {name: [features(pixels) for pixels in shown] for name, features in spaces.items()}
     found = {name: Compared(distances(base, own), distances(base, other)) for name, (base, own, other) in seen.items()}
@@ -141,16 +133,6 @@ def _nearest(
         Neighbour(kept[i].prompt, _png(made[i]), _png(real.composed.pixels[j]), real.captions[j])
         for i, j in zip(chosen, nearest, strict=True)
     ]
-
-
-def _pixels(rgb: np.ndarray, side: int) -> Tensor:
-    """A picture in [0, 1], made as small as real scenes are where an upscaler has enlarged it."""
-    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
-    share = side / max(pixels.shape[-2:])
-    if share >= 1:
-        return pixels
-    small = [round(length * share) for length in pixels.shape[-2:]]
-    return F.interpolate(pixels[None], small, mode="bilinear", antialias=True)[0]
 
 
 def _png(pixels: Tensor) -> bytes:

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from darkroom.evaluation.accuracy import Outcome, picture_path
-from darkroom.evaluation.distances import Compared
+from darkroom.evaluation.likeness.distances import Compared
 from darkroom.evaluation.scores import Score, curve, table
 from darkroom.judge.judge import Trust
 

@@ -6,11 +6,13 @@ Frechet distance in a space of our own is called FD-own throughout.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from darkroom.judge.judge import AT_ONCE
@@ -69,15 +71,26 @@ def precision_recall(real: Features, made: Features, neighbours: int = 3) -> tup
     """Shares of either set within reach of the other: a reach is the distance to a member's k-th neighbour."""
 
     def covered(centres: Features, points: Features) -> float:
-        reach = torch.cdist(centres, centres).kthvalue(neighbours + 1, dim=1).values  # the first is itself
-        return float((torch.cdist(points, centres) <= reach).any(1).float().mean())
+        reach = apart(centres, centres).kthvalue(neighbours + 1, dim=1).values  # the first is itself
+        return float((apart(points, centres) <= reach).any(1).float().mean())
 
     return covered(real, made), covered(made, real)
 
 
+def spread_of(real: Features) -> Float[Tensor, " width"]:
+    """Standard deviation in each direction; 1 where all are the same."""
+    spread = real.std(0)
+    return torch.where(spread > 1e-6, spread, 1.0)
+
+
+def apart(a: Features, b: Features) -> Float[Tensor, "m n"]:
+    """How far each is from each, to the last digit: equal ones are at 0 however far from the origin they lie."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def distances(real: Features, made: Features) -> Distances:
     """All of them; features are scaled so that the real ones have unit variance in each direction."""
-    scale = real.std(0).clamp_min(1e-6)
+    scale = spread_of(real)
     real, made = real / scale, made / scale
     precision, recall = precision_recall(real, made)
     spread = float(torch.pdist(made.float()).mean() / torch.pdist(real.float()).mean())
@@ -85,6 +98,27 @@ def distances(real: Features, made: Features) -> Distances:
 
 
 # --- three feature spaces ----------------------------------------------------------------------------------------
+
+JUDGED = "what the judge sees"  # the space in which neighbours are looked for
+
+
+def pixels_of(rgb: UInt8[np.ndarray, "h w 3"], side: int) -> Float[Tensor, "3 h w"]:
+    """A picture in [0, 1], made as small as the real ones are (``side`` pixels) where an upscaler enlarged it."""
+    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
+    share = side / max(pixels.shape[-2:])
+    if share >= 1:
+        return pixels
+    small = [round(length * share) for length in pixels.shape[-2:]]
+    return F.interpolate(pixels[None], small, mode="bilinear", antialias=True)[0]
+
+
+def feature_spaces(detector: Detector, codec: AutoencoderCodec) -> dict[str, Callable[[Tensor], Features]]:
+    """What makes features of pictures (sRGB in [0, 1]) in each space, by its name."""
+    return {
+        JUDGED: lambda pixels: seen_features(detector, pixels),
+        "latents": lambda pixels: latent_features(codec, pixels),
+        "colours and edges, no network": plain_features,
+    }
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""How like real pictures a model's are: distances, what they show, whether they are copies."""
