@@ -6,7 +6,6 @@ import json
 import os
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,7 +132,15 @@ BROUGHT = ("init_image", "mask", "guide", "refine")
 
 @given(RECIPES)
 @settings(max_examples=EXAMPLES)
-def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> None:
+def test_a_recipe_comes_back_out_of_all_it_is_written_into(recipe: Recipe) -> None:
+    """One test for all of them: to make a recipe up takes longer than to write and read it."""
+    comes_back_out_of_json_and_of_its_request(recipe)
+    for format in ("png", "jpg", "webp"):
+        comes_back_out_of_a_picture(recipe, format)
+    comes_back_out_of_an_infotext(recipe)
+
+
+def comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> None:
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(recipe.to_json(ascii_only=True)) == recipe
     assert json.loads(recipe.to_json()) == json.loads(recipe.to_json(ascii_only=True))
@@ -146,19 +153,14 @@ def test_a_recipe_comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> N
     assert not recipe.request().judged  # the picture is drawn again, not judged again
 
 
-@pytest.mark.parametrize("format", ["png", "jpg", "webp"])
-@given(recipe=RECIPES)
-@settings(max_examples=EXAMPLES)
-def test_a_recipe_comes_back_out_of_a_picture(format: str, recipe: Recipe) -> None:
+def comes_back_out_of_a_picture(recipe: Recipe, format: str) -> None:
     data = encode(PIXELS, recipe, format)
     assert read_recipe(data) == recipe
     read = read_infotext(data)
     assert read is not None and (read.prompt, read.negative) == (recipe.prompt.text, recipe.prompt.negative)
 
 
-@given(RECIPES)
-@settings(max_examples=EXAMPLES)
-def test_an_infotext_comes_back(recipe: Recipe) -> None:
+def comes_back_out_of_an_infotext(recipe: Recipe) -> None:
     read = parse_infotext(infotext(recipe))
     assert (read.prompt, read.negative) == (recipe.prompt.text, recipe.prompt.negative)
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
