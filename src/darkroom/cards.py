@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from darkroom.contracts.card import Card
-from darkroom.contracts.errors import BadFile, DarkroomError, reason, unknown
+from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, unknown
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
 EMBEDDED = Path(__file__).parent / "weights"
@@ -33,7 +33,8 @@ def folder_of(name: str) -> Path:
         raise BadFile("the package", "lacks its model", "install darkroom again")
     if Path(name).is_dir():
         raise BadFile(f"{name}", f"holds no {CARD}", "take a complete model folder")
-    raise unknown("model", name, models)
+    told = unknown("model", name, models)
+    raise BadInput(told.value, told.rule, f"{told.fix}, or the folder of one")
 
 
 def read_card(folder: Path) -> Card:

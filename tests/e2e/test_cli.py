@@ -54,6 +54,13 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return refused
 
 
+def test_a_number_of_the_shells_in_a_choice_is_refused(refused: Callable[..., str]) -> None:
+    """Of "{2$$fox|cat}" in double quotes the shell makes its own number, which is that of whoever started this."""
+    said = refused("generate", f"{{2{os.getppid()}fox|cat|owl}}", "--seed", "1")
+    assert "the shell's own number, where $$ stood; put it in single quotes" in said
+    assert "single quotes" in refused("generate", "a fox", "--negative", f"{{1-3{os.getppid()} and {os.getppid()}a|b}}")
+
+
 def only_sentence(here: Path, code: object, out: str, err: str) -> str:
     assert code in (1, 2), err
     assert out == ""

@@ -42,6 +42,7 @@ def test_cells_are_the_pictures_they_are_alone_and_stand_where_they_belong(
     assert code == 0 and len(told["cells"]) == 12 and told["sheets"] == ["out/grid.png", "out/grid-2.png"]
     recipes = [read_recipe(cell["path"]) for cell in told["cells"]]
     assert len({recipe.seed for recipe in recipes}) == 1
+    assert [Path(cell["path"]).stem[-2:] for cell in told["cells"]] == [f"{n:02d}" for n in range(1, 13)]
     chosen = {recipe.prompt.text.split()[1] for recipe in recipes}
     assert len(chosen) == 1 and chosen < {"red", "blue", "green"}  # by the seed alone
 

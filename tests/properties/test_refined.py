@@ -200,7 +200,7 @@ def test_what_a_recipe_names_must_be_there_and_the_same(
 @pytest.mark.parametrize(
     ("chain", "said"),
     [
-        ("crop=64x64+1+0", r"crop=64x64\+1\+0 goes beyond the picture, 64x64 there; take less"),
+        ("crop=64x64+1+0", r"crop=64x64\+1\+0 goes beyond the picture, 64x64 there; take less: all of it is 64x64"),
         ("resize=8000x8001", "resize=8000x8001 would make more than 64,000,000 pixels"),
         ("upscale=4, upscale=4, upscale=4, upscale=4", "would make 16384x16384 .*; resize it to less before"),
         ("lut=nowhere.cube", "nowhere.cube cannot be read"),

@@ -17,6 +17,7 @@ from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
+from darkroom.wording.parse import swapped
 from tests.tiny import tiny_model
 
 PROMPT = "a red fox and a green tree"
@@ -136,6 +137,23 @@ def test_choices_in_regions_and_swaps_are_made_by_the_seed(model: Model) -> None
     assert not any("{" in text for texts in said for text in texts)
     assert [len({texts[i] for texts in said}) for i in range(3)] == [3, 2, 2]
     assert resolved(model, seed=5, **asked).regions == recipes[5].regions
+
+
+@pytest.mark.parametrize(
+    ("prompt", "left_out", "left"),
+    [
+        ("a fox and a tree", "tree", "a fox"),
+        ("a fox and a tree", "Fox", "a tree"),
+        ("a fox, a tree, the cat", "tree", "a fox, the cat"),
+        ("a fox and a tree on a hill", "tree", "a fox on a hill"),
+        ("a cat with a hat, 3d", "hat", "a cat, 3d"),
+        ("a fox and a tree house", "tree", "a fox and a house"),
+        ("a red fox and a treetop", "red", "a fox and a treetop"),
+        ("trees and a tree", "tree", "trees"),
+    ],
+)
+def test_a_thing_that_is_left_out_goes_with_its_article(prompt: str, left_out: str, left: str) -> None:
+    assert " ".join(swapped(prompt, left_out, "").split()) == left
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_how_much_is_drawn_anew_where_nobody_says() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"strength": 0.5}, r"strength 0.5 needs a picture to start from; give one \(init image\)"),
+        ({"strength": 0.5}, r"strength 0.5 needs a picture to start from; give one: init_image, or --init-image"),
         ({"init_image": "a", "outpaint": {"left": 0}}, "outpaint adds nothing on any side"),
         ({"init_image": "a", "mask_blur": 3}, "mask_blur 3 has no edge to soften"),
         ({"variation_seed": 3}, "variation_seed 3 needs to know how far to go there; give a variation such as 0.2"),
@@ -127,7 +127,7 @@ def test_margins_are_read(text: str, found: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "left", "left=", "up=3", "left=3,left=4", "left=-3", "left=3;top=4", "1.5"])
 def test_margins_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="is not sides with a number of pixels"):
+    with pytest.raises(BadInput, match=r"is not sides \(left, top, right, bottom\) with a number of pixels"):
         parse_margins(text)
 
 

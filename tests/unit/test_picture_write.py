@@ -18,7 +18,7 @@ from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, Recipe
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
-from darkroom.picture.write import choose_path, encode, slug, write, write_new
+from darkroom.picture.write import choose_path, encode, place_of, slug, write, write_new
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
 ENVIRONMENT = Environment(torch="2.13.0", threads=2, instruction_set="AVX512", mode="eager", dtype="bfloat16")
@@ -122,6 +122,12 @@ def test_a_name_of_its_own(tmp_path: Path) -> None:
     assert names == [f"{stem}.png", f"{stem}-2.png", f"{stem}-3.png"]
     assert choose_path(tmp_path, 7, RECIPE.prompt.text) == tmp_path / f"{stem}-4.png"
     assert write_new(PIXELS, tmp_path, RECIPE, "jpg").name == f"{stem}.jpg"
+
+
+def test_numbered_names_sort_as_they_belong(tmp_path: Path) -> None:
+    paths = [write_new(PIXELS, tmp_path, RECIPE, number=place_of(at, 12)) for at in range(12)]
+    assert sorted(paths) == paths and paths[2].name == "0007-a-red-fox-in-the-snow-03.png"
+    assert [place_of(at, 9) for at in (0, 8)] == ["1", "9"] and place_of(99, 100) == "100"
 
 
 def test_writers_at_the_same_time_overwrite_nothing(tmp_path: Path) -> None:

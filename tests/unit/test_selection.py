@@ -88,12 +88,16 @@ def test_after_the_candidates_one_at_a_time_is_tried(model: Model, recipe: Recip
     assert (verdict.seed, verdict.best_of, verdict.retry, verdict.tried) == (5, 3, 8, 5)
 
 
-def test_what_the_judge_was_never_tried_on_it_cannot_tell(model: Model, recipe: Recipe) -> None:
+def test_what_the_judge_was_never_tried_on_it_cannot_tell(
+    model: Model, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
     judge = Scripted(model, recipe, {0: 0.9})
     object.__setattr__(judge, "calibration", {"one": Trust(1.0, 0.0, 0.0)})
     verdict = selected(model, judge, recipe, retry=3).recipe.verdict
     assert verdict is not None
     assert [(fact.kind, fact.answer) for fact in verdict.facts] == [("presence", "cannot tell"), ("one", "yes")]
+    Speaker(quiet=False).judged(recipe.model_copy(update={"verdict": verdict}))
+    assert "holds as far as the judge can tell   cat: cannot tell" in capsys.readouterr().err
 
 
 def test_what_is_not_known_to_the_judge_does_not_keep_a_picture_from_holding(model: Model, recipe: Recipe) -> None:

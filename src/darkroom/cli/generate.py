@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +14,7 @@ from cyclopts import Parameter
 from darkroom.cli.flags import flags_of, given
 from darkroom.cli.many import draw_many
 from darkroom.cli.values import Folder, Whole
-from darkroom.contracts.errors import BadInput, unknown
+from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import CHOSEN_SEEDS, Request, expand, parse_margins, parse_size
 from darkroom.requests.spelling import frames_of, seeds_of
@@ -62,7 +64,7 @@ def generate(
         darkroom generate "a castle" --size 512
         darkroom generate --subject "a red fox" --setting "in a forest" --light "soft light" --composition close-up
         darkroom generate --template "a {what} on a {colour} background" --fill what=cat --fill colour=blue
-        darkroom generate "a castle, watercolour" --init-image sketch.png --strength 0.7
+        darkroom generate "a castle, cartoon" --init-image sketch.png --strength 0.7
         darkroom generate "a red apple" --init-image photo.jpg --mask mask.png
         darkroom generate "a castle" --refine "clean, contrast=1.1, sharpen, crop=16:9"
         darkroom generate --recipe pictures/0007-a-red-fox-3d.png
@@ -136,6 +138,7 @@ def generate(
         return
     if files is not None:
         raise BadInput("--files", "is where the files of a recipe are, and there is none", "leave it out")
+    _refuse_shells_number({"prompt": prompt, "negative": negative, "template": template, **given(parts), **asked})
     prompt = _filled(prompt, template, fill)
     said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
     if frames is not None and (batch is not None or axes or count != 1):
@@ -194,6 +197,14 @@ def _filled(prompt: str | None, template: str | None, fill: list[str] | None) ->
             raise BadInput(f"--fill {fill[0]}", "has no template to fill", "give one: --template")
         return prompt
     return filled(template, values if prompt is None else {"prompt": prompt, **values})
+
+
+def _refuse_shells_number(said: dict[str, Any]) -> None:
+    """Raises BadInput where the shell wrote its own number for the $$ of a choice, as it does in double quotes."""
+    for name, text in said.items():
+        if isinstance(text, str) and re.search(rf"\{{[0-9]+(?:-[0-9]+)?{os.getppid()}(?![0-9])", text):
+            rule = f"holds {os.getppid()}, the shell's own number, where $$ stood"
+            raise BadInput(f"{name} {shown(text)}", rule, "put it in single quotes")
 
 
 def _refuse_changes(others: dict[str, Any]) -> None:

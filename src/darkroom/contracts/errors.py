@@ -144,7 +144,9 @@ def _sentence(problem: dict[str, Any], flags: bool) -> str:
     if isinstance(raised, DarkroomError):
         return str(raised)
     name = ".".join(str(part) for part in problem["loc"]) or "the input"
-    name = f"--{name.replace('_', '-')}" if flags else name
+    if flags:  # of what has parts the flag is the whole: --toward: share
+        flag, _, part = name.replace("_", "-").partition(".")
+        name = f"--{flag}: {part}" if part else f"--{flag}"
     if problem["type"] == "missing":
         return f"{name} is missing; give it"
     value = problem["input"]

@@ -288,7 +288,7 @@ def check_start(asked: Any) -> None:
     for name in ("strength", "mask", "outpaint"):
         if (value := getattr(asked, name)) is not None:
             said = f"{name} {shown(value)}" if isinstance(value, str | float | int) else name
-            raise BadInput(said, "needs a picture to start from", "give one (init image)")
+            raise BadInput(said, "needs a picture to start from", "give one: init_image, or --init-image")
 
 
 def check_guide(asked: Any) -> None:
@@ -349,7 +349,7 @@ def parse_margins(text: str) -> dict[str, int]:
     for part in text.split(","):
         match = _MARGIN.fullmatch(part)
         if not match or match[1] not in sides or match[1] in found:
-            rule = "is not sides with a number of pixels, each once"
+            rule = "is not sides (left, top, right, bottom) with a number of pixels, each once"
             raise BadInput(f"outpaint {shown(text)}", rule, 'write "left=64", "left=64,right=64" or "64" for all sides')
         found[match[1]] = int(match[2])
     return found

@@ -82,7 +82,7 @@ def draw_batch(
             batch.drawn(journal, sheet=sheet)
     if batch.failed:
         rows = "1 row" if batch.failed == 1 else f"{batch.failed} rows"
-        fix = "" if dry_run else "the same command tries again what is missing"
+        fix = "" if dry_run else "the same command tries them again: mend what can never be drawn first"
         raise Unfinished(f"{rows} of {file.name} failed", fix=fix, done={} if dry_run else batch.as_json())
     if as_json and not dry_run:
         print(json.dumps(batch.as_json()))

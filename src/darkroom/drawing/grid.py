@@ -18,9 +18,10 @@ from darkroom.drawing.reading import read_prompt
 from darkroom.drawing.results import Judging, Models, Wanted, raise_fault, results
 from darkroom.drawing.speaker import Speaker, pictures
 from darkroom.picture.grid import MOST_ALONG, Heads, grid_sheet
+from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.picture.read import read
-from darkroom.picture.write import write_grid, write_new
+from darkroom.picture.write import place_of, write_grid, write_new
 from darkroom.requests.axes import Axis, Grid
 
 Place = tuple[int, int, int]  # along x, y and z
@@ -167,12 +168,18 @@ class _Drawing:
                 self._fail(one.what, result)
                 watched.ended(drawn=False)
             else:
-                self.done.drawn[one.what] = path = write_new(result.pixels, self.out, result.recipe)
+                self.done.drawn[one.what] = path = self._written(one.what, result)
                 self.done.ended[one.what[2]] += 1
                 self.say.saved(path)
                 self.say.judged(result.recipe)
                 watched.ended(drawn=True)
             self._sheets()
+
+    def _written(self, place: Place, image: Image) -> Path:
+        """Saves a cell under the number it has on its sheets, read from left to right."""
+        (wide, high, deep), (x, y, z) = self.grid.shape, place
+        number = place_of(x + wide * (y + high * z), wide * high * deep)
+        return write_new(image.pixels, self.out, image.recipe, number=number)
 
     def _sheets(self, *, all_ended: bool = False) -> None:
         """Writes the sheets whose cells have all ended; pictures are read back, so that a grid of any size is small."""

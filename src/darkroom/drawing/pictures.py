@@ -22,7 +22,7 @@ from darkroom.drawing.speaker import Speaker, pictures
 from darkroom.model import Model, check_names, load
 from darkroom.picture.inputs import Inputs
 from darkroom.picture.metadata import read_recipe
-from darkroom.picture.write import write_new
+from darkroom.picture.write import place_of, write_new
 from darkroom.refine.chain import check
 from darkroom.synthesis.samplers import SAMPLERS
 
@@ -112,7 +112,7 @@ def draw(
     say.begins(Load.sum(one.load(opened) for one in wanted))
     done = _Done()
     try:
-        _save(wanted, opened, judging, inputs, out, done, say)
+        _save(wanted, opened, judging, inputs, out, done, say, len(wanted) if as_film else 0)
         in_order = [done.drawn[at].path for at in sorted(done.drawn)]
         if sheet and in_order:
             done.sheets += contact_sheets(in_order, out, say)
@@ -139,8 +139,9 @@ def _save(
     out: Path,
     done: _Done,
     say: Speaker,
+    frames: int = 0,
 ) -> None:
-    """Writes each picture as soon as it ends."""
+    """Writes each picture as soon as it ends; ``frames`` of a film are numbered."""
     for one, result, watched in results(wanted, model, judging, inputs, say):
         if isinstance(result, Exception):
             done.failures.append(result)
@@ -148,7 +149,7 @@ def _save(
                 say.failed(f"seed {one.recipe.seed}", str(result))
             watched.ended(drawn=False)
             continue
-        path = write_new(result.pixels, out, result.recipe)
+        path = write_new(result.pixels, out, result.recipe, number=place_of(one.what, frames) if frames else "")
         done.drawn[one.what] = Drawn(path, result.recipe)
         say.saved(path)
         say.judged(result.recipe)

@@ -48,8 +48,10 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
         notes.append(moved)
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
-        fit = _fitting_size(model, recipe)
-        notes.append(f"the model was trained at {trained}; drawing at {asked} it may draw nothing: try --size {fit}")
+        may = f"it may draw nothing: try --size {_fitting_size(model, recipe)}"
+        if recipe.init_image is not None:  # whose shape is what it is
+            may = "what it draws may not fit what is there"
+        notes.append(f"the model was trained at {trained}; drawing at {asked} {may}")
     text = " ".join(said[: len(positive)]).lower()
     others = [s for s in card.styles if s != recipe.style and re.search(rf"\b{re.escape(s)}\b", text)]
     if recipe.style is not None and others:

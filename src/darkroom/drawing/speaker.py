@@ -123,9 +123,12 @@ class Speaker:
         if not verdict.facts:
             self.line("verdict", "nothing in this prompt can be checked")
             return
+        holds = "holds" if verdict.holds else "does not hold"
+        if verdict.holds and any(fact.answer == "cannot tell" for fact in verdict.facts):
+            holds = "holds as far as the judge can tell"
         said = "   ".join(f"{fact.text}: {fact.answer}" for fact in verdict.facts)
         tried = f"   (after {verdict.tried} candidates)" if verdict.tried > 1 else ""
-        self.line("verdict", f"{'holds' if verdict.holds else 'does not hold'}   {said}{tried}")
+        self.line("verdict", f"{holds}   {said}{tried}")
 
     def failed(self, where: str, why: str) -> None:
         """A picture of several that could not be made; the others go on."""

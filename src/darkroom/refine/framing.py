@@ -18,7 +18,8 @@ def box_of(step: Crop, width: int, height: int) -> tuple[int, int, int, int]:
     if step.left is not None and step.top is not None:
         wide, high = int(step.width), int(step.height)
         if step.left + wide > width or step.top + high > height:
-            raise BadInput(f"crop={step.value()}", f"goes beyond the picture, {width}x{height} there", "take less")
+            fix = f"take less: all of it is {width}x{height}+0+0"
+            raise BadInput(f"crop={step.value()}", f"goes beyond the picture, {width}x{height} there", fix)
         return step.left, step.top, wide, high
     shape = step.width / step.height
     wide = min(width, max(1, round(height * shape)))

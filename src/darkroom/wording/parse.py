@@ -47,11 +47,15 @@ def words_of(text: str) -> set[str]:
 def swapped(text: str, old: str, new: str) -> str:
     """A prompt with words of it changed wherever they stand by themselves, in whatever case.
 
-    Raises BadInput where they are not in it, and where nothing or too much is left.
+    A thing that is left out (``new`` is empty) goes with its article and what joined it: "a fox and a tree" without
+    "tree" is "a fox". Raises BadInput where they are not in it, and where nothing or too much is left.
     """
     text, old, new = _clean(text), _clean(old), _clean(new)
     before, after = (r"(?<!\w)" if re.match(r"\w", old) else ""), (r"(?!\w)" if re.search(r"\w\Z", old) else "")
-    found, count = re.subn(before + re.escape(old) + after, lambda _: new, text, flags=re.IGNORECASE)
+    words = before + re.escape(old) + after
+    left, things = (text, 0) if new.strip() else re.subn(_thing(words), "", text, flags=re.IGNORECASE)
+    found, count = re.subn(words, lambda _: new, left, flags=re.IGNORECASE)
+    count += things
     if not count:
         rule = f"swaps words that are not in the prompt {shown(text)}"
         raise BadInput(f"the swap of {shown(old)}", rule, "name words that stand in it")
@@ -59,6 +63,13 @@ def swapped(text: str, old: str, new: str) -> str:
         rule = "leaves nothing to draw" if len(found) <= MAX_TEXT else f"makes a prompt of over {MAX_TEXT} characters"
         raise BadInput(f"the swap of {shown(old)}", rule, "say what stands in its place, in a few words")
     return found
+
+
+def _thing(words: str) -> str:
+    """Where words (a pattern) are a thing with its article, and what joins it to the others."""
+    ends = r"(?=\s*(?:[,.;]|$|\b(?:and|with|on|in|at|by|to|under|over|above|below|behind|beside|next)\b))"
+    thing, joined = rf"\b(?:an?|the)\s+{words}{ends}", r"(?:\b(?:and|with)\b|,)"
+    return rf"\s*{joined}\s*{thing}|{thing}(?:\s*{joined}\s*)?"
 
 
 def styled(text: str, style: str | None) -> str:
