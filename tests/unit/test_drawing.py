@@ -189,3 +189,13 @@ def test_two_styles_at_once_are_said(prompt: str, style: str, conflict: str | No
     model = replace(model, card=model.card.model_copy(update={"styles": ("3d", "black and white")}))
     notes = drawing.read_prompt(model, model.resolve(Request(prompt=prompt, style=style))).notes
     assert [note for note in notes if "may draw either" in note] == ([conflict] if conflict else [])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "odd"),
+    [("a (red:high) fox", True), ("a (red:1.3) fox", False), (r"a \(a:b) fox", False), ("a fox (time: noon)", False)],
+)
+def test_a_weight_that_is_no_number_is_said(prompt: str, odd: bool) -> None:
+    model = tiny_model()
+    notes = drawing.read_prompt(model, model.resolve(Request(prompt=prompt))).notes
+    assert any("no number after its colon" in note for note in notes) == odd

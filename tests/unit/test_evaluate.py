@@ -231,6 +231,11 @@ def test_intervals_are_over_prompts_and_hold_the_score() -> None:
     assert scores(many, TRUST)["fact"]["presence"].row() == row
 
 
+def test_a_few_prompts_say_nothing_for_certain() -> None:
+    row = scores([outcome(f"p{i}", 0, ("presence", "yes")) for i in range(4)], TRUST)["fact"]["presence"].row()
+    assert (row["low"], row["value"], row["high"]) == (0.0, 1.0, 1.0)
+
+
 def test_no_score_is_shown_without_the_judges_own_rows() -> None:
     """The number is private to its module, and every way to show it shows ceiling and floor."""
     with pytest.raises(TypeError, match="trust"):

@@ -14,6 +14,8 @@ from darkroom.model import Model, others_of
 from darkroom.wording.parse import parse, styled, words_of
 from darkroom.wording.syntax import wordings
 
+_ODD_WEIGHT = re.compile(r"(?<!\\)\([^()\[\]:]{1,80}:[^\W\d][\w.]{0,40}\)")  # (red:high): no space after the colon
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -39,6 +41,8 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     unknown = unknown_words(" ".join([*said, *others_of(recipe)]), card.words)
     dropped = list(dict.fromkeys(word for _, left in cut for word in left))
     notes = [] if recipe.written is None else [f"read as {recipe.prompt.text[:300]!r}"]
+    if odd := _ODD_WEIGHT.search(recipe.prompt.text):
+        notes.append(f"{odd[0]!r} has no number after its colon, and is words; a weight is written (red:1.3)")
     if unknown:
         named = brief(unknown, quoted=True)
         notes.append(f"it was never taught {named}; `darkroom models show` lists what it knows")

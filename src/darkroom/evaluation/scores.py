@@ -24,12 +24,16 @@ from darkroom.judge.truth import WHOLE
 from darkroom.judge.verdict import judged
 
 BOOTSTRAPS = 2000
+FEW = 5  # prompts: of fewer, those that were drawn again would nearly always be the same ones
 NOTHING = Sight((), {fact: {"": 1.0} for fact in WHOLE}, "")  # an empty picture, to see which facts are asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A share of yes with its bootstrap 95 % interval over prompts, and the judge's own rows."""
+    """A share of yes with its bootstrap 95 % interval over prompts, and the judge's own rows.
+
+    Of fewer than FEW prompts the interval is all there is, 0 to 1.
+    """
 
     _value: float
     _low: float
@@ -216,7 +220,8 @@ def _score(kind: str, answers: Iterable[tuple[str, bool]], calibration: Mapping[
     if kind not in calibration:
         raise DarkroomError(f"the judge is not calibrated for {kind}; make its folder with `darkroom models judge`")
     means = np.array([np.mean(found) for found in by_prompt.values()])
-    random = np.random.default_rng(0)
-    resampled = means[random.integers(0, len(means), (BOOTSTRAPS, len(means)))].mean(1)
-    low, high = np.quantile(resampled, (0.025, 0.975))
+    low, high = 0.0, 1.0
+    if len(means) >= FEW:
+        again = np.random.default_rng(0).integers(0, len(means), (BOOTSTRAPS, len(means)))
+        low, high = np.quantile(means[again].mean(1), (0.025, 0.975))
     return Score(float(means.mean()), float(low), float(high), len(means), unknown, calibration[kind])
