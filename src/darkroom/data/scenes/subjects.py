@@ -190,21 +190,30 @@ def _places(
             rests = foot - (second.height - second.top) * lower + 0.02
             return [(0.5 + jitter, rests - (first.bottom - first.height / 2) * upper, upper), (0.5 + jitter, y, lower)]
         case "in front of":
-            return _one_before(Random(f"{seed}/depth"), size, jitter)
+            return _one_before(Random(f"{seed}/depth"), size, jitter, first, second)
         case "behind":
-            return _one_before(Random(f"{seed}/depth"), size, jitter)[::-1]
+            return _one_before(Random(f"{seed}/depth"), size, jitter, second, first)[::-1]
     raise ValueError(f"unknown relation {relation!r}")
 
 
-def _one_before(random: Random, size: float, jitter: float) -> list[tuple[float, float, float]]:
+def _one_before(
+    random: Random, size: float, jitter: float, front: Shape, back: Shape
+) -> list[tuple[float, float, float]]:
     """(x, y, size) of what stands in front and of what it hides a part of: nearer to the eye is lower in the picture,
-    more or less to the left or to the right."""
+    more or less to the left or to the right, and as far as hides a part of it whatever their shapes."""
     far = size * random.uniform(1.15, 1.4)
-    turn, away = radians(random.uniform(-75, 75)), random.uniform(0.26, 0.32)
-    across, down = away * sin(turn), away * cos(turn)  # from the farther one's middle to the nearer one's
-    ends = [(min(-far / 2, step - size / 2), max(far / 2, step + size / 2)) for step in (across, down)]
-    x, y = (0.5 - (start + end) / 2 for start, end in ends)  # the two together stand in the middle
-    return [(x + across + jitter, y + down, size), (x + jitter, y, far)]
+    turn, away = radians(random.uniform(-75, 75)), random.uniform(0.5, 0.6)  # of where they would touch
+    middles = []
+    for share, near_side, far_side in (
+        (away * sin(turn), front.width * size, back.width * far),
+        (away * cos(turn), front.height * size, back.height * far),
+    ):
+        step = share * (near_side + far_side) / 2  # from the farther one's middle to the nearer one's
+        ends = min(-far_side / 2, step - near_side / 2), max(far_side / 2, step + near_side / 2)
+        behind = 0.5 - sum(ends) / 2  # the two together stand in the middle
+        middles.append((behind + step, behind))
+    (x, behind_x), (y, behind_y) = middles
+    return [(x + jitter, y, size), (behind_x + jitter, behind_y, far)]
 
 
 def _wearing(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
