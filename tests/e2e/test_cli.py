@@ -54,11 +54,56 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return refused
 
 
-def test_a_number_of_the_shells_in_a_choice_is_refused(refused: Callable[..., str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--own", "mine", "--limit", "3"), "--limit and --own"),
+        (("--own", "mine", "--report"), "--report and --own"),
+        (("--own", "mine", "--calibration"), "--own is about a model, and --calibration about its judge"),
+        (("--own", "mine", "--strict"), "--strict is for --calibration"),
+        (("--count", "30"), "--count is for --calibration and --own"),
+        (("--own", "mine", "--count", "3"), "--count 3 draws too few to compare; take 20 or more"),
+        (
+            (
+                "--own",
+                "mine",
+            ),
+            "mine",
+        ),
+    ],
+)
+def test_what_does_not_go_with_own_pictures_is_refused(
+    refused: Callable[..., str], flags: tuple[str, ...], said: str
+) -> None:
+    assert said in refused("evaluate", *flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--toward", "a cat:1.5"), "--toward: share 1.5 is above 1"),
+        (("--outpaint", "left=4000", "--init-image", "a.png"), "--outpaint: left 4000 is above"),
+        (("--guidance-interval", "1-3"), "--guidance-interval 3"),
+        (("--negative", "x" * 32_001), "--negative 'xxx"),
+    ],
+)
+def test_errors_name_the_flag_that_was_typed(refused: Callable[..., str], flags: tuple[str, ...], said: str) -> None:
+    assert said in refused("generate", "a fox", *flags)
+
+
+def test_a_number_of_the_shells_in_a_choice_is_refused(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of "{2$$fox|cat}" in double quotes the shell makes its own number, which is that of whoever started this."""
-    said = refused("generate", f"{{2{os.getppid()}fox|cat|owl}}", "--seed", "1")
-    assert "the shell's own number, where $$ stood; put it in single quotes" in said
-    assert "single quotes" in refused("generate", "a fox", "--negative", f"{{1-3{os.getppid()} and {os.getppid()}a|b}}")
+    monkeypatch.setattr(os, "getppid", lambda: 4321)
+    said = refused("generate", "{24321fox|cat|owl}", "--seed", "1")
+    assert "holds 4321, the shell's own number, where $$ stood; use single quotes" in said
+    assert "single quotes" in refused("generate", "a fox", "--negative", "{1-34321 and 4321a|b}")
+    assert "single quotes" in refused("generate", "a fox", "--region", "left: a {24321red|blue} fox")
+    for sound in ("{4321|5000} foxes", "{24322fox|cat}", "{24321$$fox|cat}"):
+        assert "single quotes" not in refused("generate", sound, "--steps", "0")
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert "single quotes" not in refused("generate", "{11 cats|12 dogs}", "--steps", "0")
 
 
 def only_sentence(here: Path, code: object, out: str, err: str) -> str:

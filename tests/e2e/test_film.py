@@ -32,7 +32,7 @@ def test_frames_go_all_the_way_and_are_pictures_like_others(tiny: Path, tmp_path
     lines = [Path(line) for line in capsys.readouterr().out.splitlines()]
     frames = [line for line in lines if line.name.startswith("0003")]
     assert [line.name for line in lines[len(frames) :]] == ["sheet.png", "film.webp"] and len(frames) == 4
-    assert frames == sorted(frames) and frames[0].stem.endswith("-1")
+    assert frames == sorted(frames) and frames[0].stem.endswith("-01")
     shares = [toward.share for path in frames if (toward := read_recipe(path).toward) is not None]
     assert shares == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert ran("generate", *first, "--out", str(tmp_path / "one")) == 0

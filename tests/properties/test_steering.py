@@ -150,6 +150,12 @@ def test_choices_in_regions_and_swaps_are_made_by_the_seed(model: Model) -> None
         ("a fox and a tree house", "tree", "a fox and a house"),
         ("a red fox and a treetop", "red", "a fox and a treetop"),
         ("trees and a tree", "tree", "trees"),
+        ("a red fox and a green tree", "fox", "a green tree"),
+        ("a cat on a book", "book", "a cat"),
+        ("a fox, and a tree", "tree", "a fox"),
+        ("two cats to the left of a dog", "cats", "a dog"),
+        ("a fox in front of a tree!", "tree", "a fox!"),
+        ("the red and blue fox", "red", "the and blue fox"),
     ],
 )
 def test_a_thing_that_is_left_out_goes_with_its_article(prompt: str, left_out: str, left: str) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,9 +232,12 @@ def test_intervals_are_over_prompts_and_hold_the_score() -> None:
     assert scores(many, TRUST)["fact"]["presence"].row() == row
 
 
-def test_a_few_prompts_say_nothing_for_certain() -> None:
-    row = scores([outcome(f"p{i}", 0, ("presence", "yes")) for i in range(4)], TRUST)["fact"]["presence"].row()
-    assert (row["low"], row["value"], row["high"]) == (0.0, 1.0, 1.0)
+@pytest.mark.parametrize(
+    ("answer", "count", "low", "high"), [("yes", 30, 0.9, 1.0), ("no", 30, 0.0, 0.1), ("yes", 1, 0, 1)]
+)
+def test_prompts_that_all_agree_are_not_certain(answer: Any, count: int, low: float, high: float) -> None:
+    row = scores([outcome(f"p{i}", 0, ("presence", answer)) for i in range(count)], TRUST)["fact"]["presence"].row()
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_no_score_is_shown_without_the_judges_own_rows() -> None:

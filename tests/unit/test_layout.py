@@ -295,4 +295,4 @@ def test_what_stands_in_front_hides_a_part_whatever_the_shapes(front: Shape, bac
         ):
             low, high = max(near - near_side / 2, away - far_side / 2), min(near + near_side / 2, away + far_side / 2)
             shares.append(max(0.0, high - low) / far_side)
-        assert 0.08 < shares[0] * shares[1] < 0.65
+        assert 0.07 < shares[0] * shares[1] < 0.9  # never all of it

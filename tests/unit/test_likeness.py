@@ -86,7 +86,7 @@ SPACES = {JUDGED: lambda x: torch.cat([shapes(x), plain_features(x)], 1), "plain
 
 
 def test_a_model_that_draws_what_it_is_asked_scores_as_the_real_ones_do() -> None:
-    real = folder_of(60, 60)
+    real = folder_of(120, 120)
     captions = ["a disc", "a square"] * 20
     own_pictures = [
         p for pair in zip(pictures("a disc", 20, 7), pictures("a square", 20, 7), strict=True) for p in pair
@@ -94,8 +94,8 @@ def test_a_model_that_draws_what_it_is_asked_scores_as_the_real_ones_do() -> Non
     good = beside(own_pictures, captions, real, SPACES)
     assert good.named is not None and set(good.kinds) == {"a disc", "a square"}
     assert good.named.real > 0.8 and abs(good.named.drawn - good.named.real) < 0.12
-    assert (good.named.drawn_number, good.named.real_number) == (40, 120)
-    assert good.near < 0.15
+    assert (good.named.drawn_number, good.named.real_number) == (40, 240)
+    assert good.near is not None and good.near < 0.08
     both = good.spaces["plain"]
     assert both.made.fd_own < 2 * both.real.fd_own
 
@@ -112,8 +112,12 @@ def test_copies_are_found_and_their_originals_named() -> None:
     chosen = [3, 50, 17, 61] * 5
     copied = [real.pixels[i].permute(1, 2, 0).numpy() for i in chosen]
     found = beside(copied, [real.captions[i] for i in chosen], real, SPACES)
-    assert found.near == 1.0 and found.nearest == chosen
+    assert found.near is None and found.nearest == chosen  # of 80 pictures, two are nearest by chance
     assert max(found.distance) < 0.01
+    many = folder_of(120, 120)
+    chosen = [3, 150, 17, 201] * 5
+    copied = [many.pixels[i].permute(1, 2, 0).numpy() for i in chosen]
+    assert beside(copied, [many.captions[i] for i in chosen], many, SPACES).near == 1.0
 
 
 def test_captions_of_their_own_are_no_kinds() -> None:
@@ -122,15 +126,28 @@ def test_captions_of_their_own_are_no_kinds() -> None:
     found = beside(pictures("a disc", 20, 3), list(told.captions[:20]), told, SPACES)
     assert found.kinds == {} and found.named is None
     assert any(line.startswith("Not named") for line in lines(found))
-    assert found.spaces["plain"].real.fd_own > 0  # halves of the folder, though each caption is there once
+    assert found.spaces["plain"].real.precision > 0.5  # halves of the folder, though each caption is there once
 
 
 def test_the_two_halves_share_no_picture_and_are_alike() -> None:
     captions = ["a"] * 40 + ["b"] * 10 + ["c"] * 7
-    one, other = own._halves(captions, ["a", "b"])
-    assert not set(one) & set(other) and set(one) | set(other) == set(range(50))  # c is no kind
-    assert [sum(captions[i] == "b" for i in half) for half in (one, other)] == [5, 5]
-    assert [captions[i] for i in one[:4]] == ["a", "b", "a", "b"]  # the rare ones are not left for last
+    one, other = own._halves(captions, ["a", "b"], 200)
+    assert not set(one) & set(other) and max(*one, *other) < 50  # c is no kind
+    for half in (one, other):
+        assert [sum(captions[i] == kind for i in half) for kind in "ab"] == [5, 5]  # as many of each, as is drawn
+        assert max(i for i in half if captions[i] == "a") > 30  # from all over
+    one, other = own._halves([f"picture {i}" for i in range(5000)], [], 100)
+    assert (len(one), len(other)) == (own.REAL, 100) and not set(one) & set(other)
+    assert max(one) > 4900 and max(other) > 4900
+
+
+def test_the_nearest_are_found_whatever_the_lots() -> None:
+    points = torch.randn(3 * own.LOT // 2, 4, generator=torch.Generator().manual_seed(0))
+    away, nearest = own._nearest(points, points)
+    assert torch.equal(nearest, torch.arange(len(points))) and away.max() == 0
+    away, nearest = own._nearest(points, points, other_than_itself=True)
+    direct = torch.cdist(points, points).fill_diagonal_(torch.inf).min(1)
+    assert torch.equal(nearest, direct.indices) and torch.allclose(away, direct.values, atol=1e-5)
 
 
 # --- the command --------------------------------------------------------------------------------------------------
@@ -147,7 +164,7 @@ def test_a_folder_is_compared_and_sheets_are_written(tmp_path: Path, capsys: pyt
     told = json.loads(capsys.readouterr().out)
     assert told["settings"] == {"steps": 2} and set(told["kinds"]) == {"disc", "square"}
     assert told["kinds"]["disc"]["drawn_number"] == 10 and told["named"]["real_number"] == 24
-    assert 0 <= told["near"] <= 1 and set(told["distances"]) >= {JUDGED, "latents"}
+    assert told["near"] is None and set(told["distances"]) >= {JUDGED, "latents"}
     for name in (SHEET, NEAREST):
         with Image.open(out / name) as page:
             assert page.width > 8 * 100
@@ -155,11 +172,28 @@ def test_a_folder_is_compared_and_sheets_are_written(tmp_path: Path, capsys: pyt
     text = capsys.readouterr().out
     assert "all kinds" in text and "by chance 0.50" in text and "FD-own" in text
 
-    with pytest.raises(BadInput, match=r"--count 5 pictures are too few to compare; take 20 or more"):
+    with pytest.raises(BadInput, match=r"--count 5 draws too few to compare; take 20 or more"):
         command.own(tmp_path / "mine", str(model), None, judge, 5, as_data=False)
 
 
-def test_sheets_hold_few_pictures_too(tmp_path: Path) -> None:
+def test_the_nearest_stand_over_what_they_are_near_to(tmp_path: Path) -> None:
     real = folder_of(10, 10)
-    found = beside(pictures("a disc", 20, 2), ["a disc"] * 10 + ["a square"] * 10, real, SPACES)
-    assert all(path.is_file() for path in sheets(found, real, tmp_path))
+    drawn = pictures("a disc", 20, 2)
+    found = beside(drawn, ["a disc"] * 10 + ["a square"] * 10, real, SPACES)
+    _, nearest = sheets(found, real, tmp_path)
+    order = sorted(range(20), key=found.distance.__getitem__)[:16]
+    page = np.asarray(Image.open(nearest).convert("RGB"))
+    shown = [drawn[i] for i in order[:8]] + [real.pixels[found.nearest[i]].permute(1, 2, 0).numpy() for i in order[:8]]
+    rows, columns = _places_of(page, shown[0]), _places_of(page, shown[8])
+    assert rows[1] == columns[1] and rows[0] < columns[0]
+    with Image.open(nearest) as file:
+        assert "compositeWithTrainedAlgorithmicMedia" in str(file.info)
+
+
+def _places_of(page: np.ndarray, picture: np.ndarray) -> tuple[int, int]:
+    """Where a picture of 128 px stands on a page, pixel by pixel."""
+    for y in range(page.shape[0] - 127):
+        for x in np.flatnonzero((page[y, : page.shape[1] - 127] == picture[0, 0]).all(-1)):
+            if np.array_equal(page[y + 1 : y + 127, x + 1 : x + 127], picture[1:127, 1:127]):
+                return y, int(x)
+    raise AssertionError("it is not on the page")

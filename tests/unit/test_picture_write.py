@@ -127,7 +127,7 @@ def test_a_name_of_its_own(tmp_path: Path) -> None:
 def test_numbered_names_sort_as_they_belong(tmp_path: Path) -> None:
     paths = [write_new(PIXELS, tmp_path, RECIPE, number=place_of(at, 12)) for at in range(12)]
     assert sorted(paths) == paths and paths[2].name == "0007-a-red-fox-in-the-snow-03.png"
-    assert [place_of(at, 9) for at in (0, 8)] == ["1", "9"] and place_of(99, 100) == "100"
+    assert [place_of(at, 9) for at in (0, 8)] == ["01", "09"] and place_of(99, 100) == "100"
 
 
 def test_writers_at_the_same_time_overwrite_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,7 +139,7 @@ def generate(
         return
     if files is not None:
         raise BadInput("--files", "is where the files of a recipe are, and there is none", "leave it out")
-    _refuse_shells_number({"prompt": prompt, "negative": negative, "template": template, **given(parts), **asked})
+    _refuse_shells_number([prompt, negative, template, *(fill or []), x, y, z, *given(parts).values(), *asked.values()])
     prompt = _filled(prompt, template, fill)
     said = {"negative": negative, **given(parts)} | ({} if prompt is None else {"text": prompt})
     if frames is not None and (batch is not None or axes or count != 1):
@@ -199,12 +200,14 @@ def _filled(prompt: str | None, template: str | None, fill: list[str] | None) ->
     return filled(template, values if prompt is None else {"prompt": prompt, **values})
 
 
-def _refuse_shells_number(said: dict[str, Any]) -> None:
+def _refuse_shells_number(said: list[Any]) -> None:
     """Raises BadInput where the shell wrote its own number for the $$ of a choice, as it does in double quotes."""
-    for name, text in said.items():
-        if isinstance(text, str) and re.search(rf"\{{[0-9]+(?:-[0-9]+)?{os.getppid()}(?![0-9])", text):
-            rule = f"holds {os.getppid()}, the shell's own number, where $$ stood"
-            raise BadInput(f"{name} {shown(text)}", rule, "put it in single quotes")
+    shell = os.getppid()
+    if shell < 1000:  # no shell that somebody writes in: a container's first process, or its parent
+        return
+    for text in chain.from_iterable(one if isinstance(one, list | tuple) else [one] for one in said):
+        if isinstance(text, str) and re.search(rf"\{{[0-9]+(?:-[0-9]+)?{shell}(?![0-9$])", text):
+            raise BadInput(shown(text), f"holds {shell}, the shell's own number, where $$ stood", "use single quotes")
 
 
 def _refuse_changes(others: dict[str, Any]) -> None:

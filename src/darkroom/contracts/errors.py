@@ -143,16 +143,25 @@ def _sentence(problem: dict[str, Any], flags: bool) -> str:
     raised = context.get("error")
     if isinstance(raised, DarkroomError):
         return str(raised)
-    name = ".".join(str(part) for part in problem["loc"]) or "the input"
-    if flags:  # of what has parts the flag is the whole: --toward: share
-        flag, _, part = name.replace("_", "-").partition(".")
-        name = f"--{flag}: {part}" if part else f"--{flag}"
+    name = _flag(problem["loc"]) if flags else ".".join(str(part) for part in problem["loc"]) or "the input"
     if problem["type"] == "missing":
         return f"{name} is missing; give it"
     value = problem["input"]
     words = _WORDS.get(problem["type"])
     rule = words(context, value) if words else "is refused: " + problem["msg"].removeprefix("Value error, ")
     return f"{name} {shown(value)} {rule}"
+
+
+def _flag(where: Sequence[str | int]) -> str:
+    """A field, or a part of one, as the command line names it: --best-of, "--toward: share"."""
+    names = [str(part) for part in where if isinstance(part, str)]
+    if names[:1] == ["prompt"] and names[1:] != ["text"]:
+        names = names[1:] or ["prompt"]  # its parts have flags of their own
+    if names[:1] in (["prompt"], []):
+        return "the prompt" if names else "the input"
+    first, *parts = (name.replace("_", "-") for name in names)
+    flag = "--" + {"regions": "region"}.get(first, first)
+    return f"{flag}: {' '.join(parts)}" if parts else flag
 
 
 def _whole(_: Mapping[str, Any], value: object) -> str:

@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 
 from darkroom.cards import EMBEDDED
 from darkroom.contracts.errors import BadFile, BadInput, reason
-from darkroom.contracts.files import publish
+from darkroom.contracts.files import check_folder, publish
 from darkroom.contracts.request import Request
 from darkroom.data.imported import holds_pictures, import_folder, imported
 from darkroom.data.stock import built
 from darkroom.evaluation import bars
 from darkroom.evaluation.accuracy import PLAIN, evaluated
 from darkroom.evaluation.calibration import calibrate
-from darkroom.evaluation.likeness.own import likeness
+from darkroom.evaluation.likeness.own import check_count, likeness
 from darkroom.evaluation.likeness.told import as_json as likeness_json
 from darkroom.evaluation.likeness.told import lines as likeness_lines
 from darkroom.evaluation.likeness.told import sheets
@@ -30,7 +30,7 @@ from darkroom.evaluation.progress import Progress
 from darkroom.evaluation.prompts import SEEDS, own_prompts, prompt_set, spread
 from darkroom.evaluation.scores import as_json, check_scorable, scores, table_lines, unknown_words
 from darkroom.judge.judge import WEIGHTS, WORDS, load_judge, save_judge
-from darkroom.model import load
+from darkroom.model import Model, load
 from darkroom.wording.tokenizer import Tokenizer
 
 
@@ -71,9 +71,7 @@ def evaluate(
     trusted = load_judge(judge or EMBEDDED)
     check_scorable(rows, trusted.calibration)
     opened = load(model)
-    # What cannot be drawn is refused before anything is; and a guide is told by its hash.
-    used = opened.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True)).guide
-    settings_told = {**settings, **({} if used is None else {"guide": dict(used)})}
+    settings_told = _told(opened, settings)
     outcomes = evaluated(opened, trusted, rows, SEEDS, out, Progress("judged"), settings)
     tables = scores(outcomes, trusted.calibration)
     if report and out is not None:
@@ -93,6 +91,12 @@ def evaluate(
         print("\n".join(table_lines(tables)))
 
 
+def _told(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are told of: a guide by its hash. What cannot be drawn with is refused before anything is."""
+    used = model.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True)).guide
+    return {**settings, **({} if used is None else {"guide": dict(used)})}
+
+
 def own(
     folder: Path,
     model: str,
@@ -107,19 +111,19 @@ def own(
 
     ``settings`` are fields of the requests. ``out`` is where sheets to look at are written; None writes none.
     """
+    check_count(count)
+    if out is not None:
+        check_folder(out)
     trusted, opened = load_judge(judge or EMBEDDED), load(model)
-    opened.resolve(
-        Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True)
-    )  # refused before the work
-    with TemporaryDirectory() as built_there:
+    settings_told = _told(opened, settings)
+    with TemporaryDirectory() as there:
         if not holds_pictures(folder):
-            for line in import_folder(folder, Path(built_there)).lines():
-                print(line, file=sys.stderr)
-        pictures = imported(folder if holds_pictures(folder) else Path(built_there))
+            print(*import_folder(folder, Path(there)).lines(), sep="\n", file=sys.stderr)
+        pictures = imported(folder if holds_pictures(folder) else Path(there))
     found = likeness(opened, trusted, pictures, count, settings, Progress("drawn"), Progress("looked at"))
     if as_data:
         told = {"model": opened.card.name, "model_hash": opened.card.model_hash, "judge": trusted.sha256}
-        print(json.dumps({**told, "settings": dict(settings), **likeness_json(found)}))
+        print(json.dumps({**told, "settings": settings_told, **likeness_json(found)}))
     else:
         print("\n".join(likeness_lines(found)))
     if out is not None:

@@ -24,7 +24,6 @@ from darkroom.judge.truth import WHOLE
 from darkroom.judge.verdict import judged
 
 BOOTSTRAPS = 2000
-FEW = 5  # prompts: of fewer, those that were drawn again would nearly always be the same ones
 NOTHING = Sight((), {fact: {"": 1.0} for fact in WHOLE}, "")  # an empty picture, to see which facts are asked for
 
 
@@ -32,7 +31,8 @@ NOTHING = Sight((), {fact: {"": 1.0} for fact in WHOLE}, "")  # an empty picture
 class Score:
     """A share of yes with its bootstrap 95 % interval over prompts, and the judge's own rows.
 
-    Of fewer than FEW prompts the interval is all there is, 0 to 1.
+    Where all prompts have the same share, the interval reaches 3 over their number beyond it (the rule of three:
+    Hanley and Lippman-Hand, 1983).
     """
 
     _value: float
@@ -220,8 +220,8 @@ def _score(kind: str, answers: Iterable[tuple[str, bool]], calibration: Mapping[
     if kind not in calibration:
         raise DarkroomError(f"the judge is not calibrated for {kind}; make its folder with `darkroom models judge`")
     means = np.array([np.mean(found) for found in by_prompt.values()])
-    low, high = 0.0, 1.0
-    if len(means) >= FEW:
-        again = np.random.default_rng(0).integers(0, len(means), (BOOTSTRAPS, len(means)))
-        low, high = np.quantile(means[again].mean(1), (0.025, 0.975))
+    again = np.random.default_rng(0).integers(0, len(means), (BOOTSTRAPS, len(means)))
+    low, high = np.quantile(means[again].mean(1), (0.025, 0.975))
+    if means.min() == means.max():
+        low, high = max(0.0, means[0] - 3 / len(means)), min(1.0, means[0] + 3 / len(means))
     return Score(float(means.mean()), float(low), float(high), len(means), unknown, calibration[kind])

@@ -59,8 +59,8 @@ def write_new(
     number: str = "",
 ) -> Path:
     """Write a picture under a name of its own, "0007-a-red-fox.png", and never over another file, even when several
-    processes write the same name at once. ``number`` is its place among several of one prompt and seed, "03": it ends
-    the name, so that they sort as they belong."""
+    processes write the same name at once. ``number`` is its place among several, "03": it ends the name,
+    so that those of one prompt and seed sort as they belong."""
     data = encode(pixels, recipe, format, quality=quality, edited=edited)
     stem = _stem(recipe.seed, recipe.prompt.text) + (number and f"-{number}")
     return _written(data, _names(Path(folder), stem, format), folder)
@@ -137,8 +137,8 @@ def _free(names: Iterable[Path], folder: str | os.PathLike[str]) -> Path:
 
 
 def place_of(at: int, of: int) -> str:
-    """The number of a picture among several, from 1, as long as the last one's: "03" of 12."""
-    return f"{at + 1:0{len(str(of))}d}"
+    """The number of a picture among several, from 1, as long as the last one's and of two digits at least: "03"."""
+    return f"{at + 1:0{max(2, len(str(of)))}d}"
 
 
 def _stem(seed: int, text: str) -> str:

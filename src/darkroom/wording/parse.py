@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT
+from darkroom.wording.vocabulary import concept_of
 
 # Control characters say nothing to a model. Bidirectional embeddings, overrides and isolates only reorder the display,
 # of every line that quotes the prompt too; without them right-to-left text keeps its letters in the order typed.
@@ -53,7 +54,7 @@ def swapped(text: str, old: str, new: str) -> str:
     text, old, new = _clean(text), _clean(old), _clean(new)
     before, after = (r"(?<!\w)" if re.match(r"\w", old) else ""), (r"(?!\w)" if re.search(r"\w\Z", old) else "")
     words = before + re.escape(old) + after
-    left, things = (text, 0) if new.strip() else re.subn(_thing(words), "", text, flags=re.IGNORECASE)
+    left, things = (text, 0) if new else _without(text, old, words)
     found, count = re.subn(words, lambda _: new, left, flags=re.IGNORECASE)
     count += things
     if not count:
@@ -65,11 +66,21 @@ def swapped(text: str, old: str, new: str) -> str:
     return found
 
 
-def _thing(words: str) -> str:
-    """Where words (a pattern) are a thing with its article, and what joins it to the others."""
-    ends = r"(?=\s*(?:[,.;]|$|\b(?:and|with|on|in|at|by|to|under|over|above|below|behind|beside|next)\b))"
-    thing, joined = rf"\b(?:an?|the)\s+{words}{ends}", r"(?:\b(?:and|with)\b|,)"
-    return rf"\s*{joined}\s*{thing}|{thing}(?:\s*{joined}\s*)?"
+def _without(text: str, thing: str, words: str) -> tuple[str, int]:
+    """A sentence without a thing (``words`` is its pattern), its article and what is said of it before, and without
+    what joins it to the rest; and how often it was there. What is no thing that is known is left to stand."""
+    if concept_of(thing) is None:
+        return text, 0
+    article, ends = r"\b(?:an?|the|two|three|four|five|six)\s+", rf"(?=\s*(?:[,.;!?)]|$|(?:{_JOINS})\b))"
+    named = rf"{article}(?:(?!(?:{_JOINS})\b)\w+\s+){{0,2}}?{words}{ends}"
+    joined = rf"(?:\s*,)?\s*\b(?:{_JOINS})\s+{named}|\s*,\s*{named}"
+    return re.subn(rf"{joined}|{named}(?:\s*,)?\s*(?:\b(?:{_JOINS})\s+)?", "", text, flags=re.IGNORECASE)
+
+
+_JOINS = (
+    "and|with|wearing|holding|on|in|at|by|under|over|above|below|behind|beside|near|next to|in front of|on top of|"
+    "(?:to the )?(?:left|right) of"
+)
 
 
 def styled(text: str, style: str | None) -> str:

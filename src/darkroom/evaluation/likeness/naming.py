@@ -9,32 +9,34 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 FOLDS = 5
-SHRINK = (
-    0.1  # towards a covariance that is the same in every direction: there are more directions than pictures of a kind
-)
+SHRINK = 0.1
+"""How far the covariance goes towards that of directions that have nothing to do with one another: there may be more of
+them than pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Namer:
     """Fisher's linear discriminant (Annals of Eugenics 7, 1936), all kinds equally likely."""
 
+    middle: Float[Tensor, " width"]
     weight: Float[Tensor, "kinds width"]
     bias: Float[Tensor, " kinds"]
 
     def __call__(self, features: Float[Tensor, "pictures width"]) -> Int[Tensor, " pictures"]:
         """The kind of each picture."""
-        return (features.double() @ self.weight.T + self.bias).argmax(1)
+        return ((features.double() - self.middle) @ self.weight.T + self.bias).argmax(1)
 
 
 def fitted(features: Float[Tensor, "pictures width"], kinds: Int[Tensor, " pictures"], number: int) -> Namer:
     """The rule for pictures of ``number`` kinds, with at least one of each."""
-    x = features.double()
+    middle = features.double().mean(0)
+    x = features.double() - middle
     means = torch.stack([x[kinds == kind].mean(0) for kind in range(number)])
     within = x - means[kinds]
     covariance = within.T @ within / len(x)
     even = torch.diag(covariance.diagonal().clamp_min(1e-12))
     weight = torch.linalg.solve((1 - SHRINK) * covariance + SHRINK * even, means.T).T
-    return Namer(weight, -(weight * means).sum(1) / 2)
+    return Namer(middle, weight, -(weight * means).sum(1) / 2)
 
 
 def named_unseen(

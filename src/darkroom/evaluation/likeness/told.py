@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 
 from darkroom.data.imported import Imported
-from darkroom.evaluation.likeness.own import NEAR, Likeness, Named
+from darkroom.evaluation.likeness.own import COPIED, NEAR, Likeness, Named
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write
 
 COLUMNS = 8
 ROWS = 10  # of a sheet
-SHEET, NEAREST = "sheet.png", "nearest.png"
+SHEET, NEAREST = "likeness.png", "nearest.png"
+WIDEST = 32  # characters of a caption in a table
 
 
 def lines(found: Likeness) -> Iterator[str]:
     """For a terminal."""
-    width = max(map(len, (*found.spaces, *found.kinds)))
+    width = min(WIDEST, max(map(len, (*found.spaces, *found.kinds))))
     if found.named is not None:
         yield "Named right by a rule fitted to your pictures (real: those it was not fitted to):"
         yield f"  {'':{width}}  drawn        real"
-        yield from (f"  {text:{width}}  {_row(row)}" for text, row in found.kinds.items())
+        yield from (f"  {text[:width]:{width}}  {_row(row)}" for text, row in found.kinds.items())
         yield f"  {'all kinds':{width}}  {_row(found.named)}   by chance {1 / len(found.kinds):.2f}"
     else:
         yield "Not named: these captions are no kinds (two or more captions with ten pictures each would be)."
@@ -35,10 +36,11 @@ def lines(found: Likeness) -> Iterator[str]:
         far = f"{made.fd_own:8.2f} ({real.fd_own:.2f})".ljust(19) + f"{made.kid:8.3f} ({real.kid:.3f})".ljust(19)
         shares = ((made.precision, real.precision), (made.recall, real.recall), (made.diversity, real.diversity))
         yield f"  {space:{width}}{far}" + " ".join(f"{own:.2f} ({other:.2f})" for own, other in shares)
-    yield (
-        f"Nearer to one of yours than {NEAR:.0%} of yours are to another: {found.near:.1%} of the drawn ones. "
-        f"Much more than {NEAR:.0%} would be copies: look at {NEAREST}."
-    )
+    if found.near is None:
+        yield f"Whether they are copies cannot be told from fewer than {COPIED} of your pictures; look at the nearest."
+    else:
+        yield f"Nearer to one of yours than {NEAR:.0%} of yours are to another: {found.near:.1%} of the drawn ones."
+        yield f"Much more than {NEAR:.0%} would be copies; --out has the nearest ones to look at."
 
 
 def _row(row: Named) -> str:
@@ -57,14 +59,14 @@ def as_json(found: Likeness) -> dict[str, Any]:
 
 def sheets(found: Likeness, real: Imported, out: Path) -> tuple[Path, Path]:
     """Writes some of the drawn pictures, a kind a row, and those that are nearest to a real one, each over that one."""
-    rows = list(dict.fromkeys(found.captions))[:ROWS]
-    of = {text: [i for i, caption in enumerate(found.captions) if caption == text][:COLUMNS] for text in rows}
-    if found.kinds:
-        shown = [of[text][i % len(of[text])] for text in rows for i in range(COLUMNS)]
-    else:
-        shown = list(range(min(len(found.pictures), ROWS * COLUMNS)))
-    page = contact_sheet([found.pictures[i] for i in shown], [found.captions[i] for i in shown], COLUMNS, cell=128)
-    nearest = sorted(range(len(found.pictures)), key=found.distance.__getitem__)[: 3 * COLUMNS]
+    rows = list(found.kinds)[:ROWS]
+    of = [[i for i, caption in enumerate(found.captions) if caption == text][:COLUMNS] for text in rows]
+    columns = min(map(len, of), default=COLUMNS)
+    shown = [i for row in of for i in row[:columns]] or list(range(min(len(found.pictures), ROWS * COLUMNS)))
+    page = contact_sheet([found.pictures[i] for i in shown], [found.captions[i] for i in shown], columns, cell=128)
+
+    nearest = sorted(range(len(found.pictures)), key=found.distance.__getitem__)
+    nearest = nearest[: min(3, len(nearest) // COLUMNS) * COLUMNS]
     pictures: list[np.ndarray] = []
     captions: list[str] = []
     for start in range(0, len(nearest), COLUMNS):
@@ -73,5 +75,5 @@ def sheets(found: Likeness, real: Imported, out: Path) -> tuple[Path, Path]:
         captions += [f"{found.captions[i]}\ndrawn; the nearest of yours:" for i in lot]
         pictures += [real.pixels[found.nearest[i]].permute(1, 2, 0).numpy() for i in lot]
         captions += [f"{real.captions[found.nearest[i]]}\nat {found.distance[i]:.2f}" for i in lot]
-    pairs = contact_sheet(pictures, captions, min(COLUMNS, len(nearest)), cell=128)
-    return write(page, out / SHEET), write(pairs, out / NEAREST)
+    pairs = contact_sheet(pictures, captions, COLUMNS, cell=128)
+    return write(page, out / SHEET), write(pairs, out / NEAREST, edited=True)  # photos are in it
