@@ -21,6 +21,7 @@ from darkroom.training.objectives import judge
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
 
 AFAR = 0.3  # of the scenes, from farther away than they are laid out
+HUES = 0.4  # of the scenes whose captions say nothing is white, black or grey: in other hues, or without any
 
 
 def judge_leg(
@@ -53,7 +54,7 @@ def judge_leg(
     scenes = replace(scenes, stock=data.stock)  # a medium is made of drawings there are
     tokenizer = tokenizer_of(place.out / JUDGE_WORDS, scenes, start / JUDGE_WORDS if start else words, "judge")
     reader = replace(reader or reader_config(0), vocabulary=rounded(tokenizer))
-    settings = JudgeObjectiveConfig(reader, network or judge.detector_config(), afar_share=AFAR)
+    settings = JudgeObjectiveConfig(reader, network or judge.detector_config(), afar_share=AFAR, hues_share=HUES)
     source = JudgedScenes(Scenes(data.composer(), scenes, run, stream="judge"), settings)
     teaching = judge.Teaching(source, tokenizer, getattr(torch, config.dtype))
     ahead = place.ahead(teaching, judge.joined_teaching, config.batch)

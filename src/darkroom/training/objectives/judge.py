@@ -23,6 +23,7 @@ from darkroom.data.loader import joined as joined_tensors
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import Scene
+from darkroom.judge.hues import can_be_turned, names_a_colour, turned, unasked
 from darkroom.judge.judge import WORDS
 from darkroom.judge.mistold import mistold
 from darkroom.judge.sizes import TAUGHT, from_afar
@@ -78,6 +79,7 @@ class JudgeObjectiveConfig:
     spoilt_share: float = 0.3  # of the scenes with drawings
     worn_share: float = 0.6  # of the scenes
     afar_share: float = 0.0  # of the scenes, seen from farther away than they are laid out; older runs saw none so
+    hues_share: float = 0.0  # of the scenes whose captions allow it, in other hues or without any; older runs saw none
     concept: float = 1.0
     colour: float = 0.5
     box: float = 4.0
@@ -113,11 +115,25 @@ class JudgedScenes:
         """Samples first .. first + count - 1."""
         specs = [some_from_afar(spec, self.settings.afar_share) for spec in self.scenes.specs(first, count)]
         pixels, gone = seen_worn(specs, self.scenes.composer, self.settings)
-        whole = (spec for spec, lost in zip(specs, gone, strict=True) if not lost)  # three, one spoilt, may be two
-        wrong = [text for text in map(mistold, whole) if text is not None]
+        captions = [caption(spec) for spec in specs]
+        other = in_other_hues(pixels, specs, captions, self.settings.hues_share)
+        whole = [i for i, lost in enumerate(gone) if not lost]  # three, one spoilt, may be two
+        wrong = [text for i in whole if i not in other and (text := mistold(specs[i])) is not None]
         fitting = torch.tensor([not lost for lost in gone])
-        truth = truth_of(specs, self.scenes.composer, gone)
-        return Lesson(pixels, truth, [caption(spec) for spec in specs], fitting, wrong)
+        fitting[[i for i in other if names_a_colour(captions[i])]] = False
+        truth = unasked(truth_of(specs, self.scenes.composer, gone), other)
+        return Lesson(pixels, truth, captions, fitting, wrong)
+
+
+def in_other_hues(pixels: Tensor, specs: Sequence[Scene], captions: Sequence[str], share: float) -> frozenset[int]:
+    """Turns the hues of a share of the pictures, by their scenes' seeds; which they are."""
+    found = set()
+    for i, (spec, text) in enumerate(zip(specs, captions, strict=True)):
+        random = Random(f"{spec.seed}/hues")
+        if random.random() < share and can_be_turned(text):
+            pixels[i] = turned(pixels[i], random)
+            found.add(i)
+    return frozenset(found)
 
 
 def joined_lessons(lessons: Sequence[Lesson]) -> Lesson:
