@@ -6,6 +6,7 @@ import json
 import os
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,6 +131,7 @@ RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0,
 BROUGHT = ("init_image", "mask", "guide", "refine")
 
 
+@pytest.mark.timeout(60 + EXAMPLES // 4)  # 50 ms a recipe, on a machine that does other things five times as long
 @given(RECIPES)
 @settings(max_examples=EXAMPLES)
 def test_a_recipe_comes_back_out_of_all_it_is_written_into(recipe: Recipe) -> None:
