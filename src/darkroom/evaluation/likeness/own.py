@@ -127,11 +127,14 @@ def beside(
     kinds = _kinds(real.captions)
     made = torch.stack([pixels_of(rgb, real.pixels.shape[-1]) for rgb in pictures])
     base, others = _halves(real.captions, kinds, len(pictures))
+    own, whole = spaces[JUDGED](made), _looked(spaces[JUDGED], real) if seen is None else seen
     compared = {}
     for name, features in spaces.items():
-        drawn_ones, near, far = (features(x) for x in (made[: len(others)], _pixels(real, base), _pixels(real, others)))
-        compared[name] = Compared(distances(near, drawn_ones), distances(near, far))
-    own, whole = spaces[JUDGED](made), _looked(spaces[JUDGED], real) if seen is None else seen
+        if name == JUDGED:  # which were made already
+            drawn_ones, near, far = own, whole[base], whole[others]
+        else:
+            drawn_ones, near, far = (features(x) for x in (made, _pixels(real, base), _pixels(real, others)))
+        compared[name] = Compared(distances(near, drawn_ones[: len(others)]), distances(near, far))
     scale = spread_of(whole)
     away, nearest = _nearest(own / scale, whole / scale)
     among, _ = _nearest(whole / scale, whole / scale, other_than_itself=True)
