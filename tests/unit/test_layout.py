@@ -283,6 +283,15 @@ def test_what_stands_in_front_is_as_often_left_as_right_and_sizes_differ(many: l
     assert min(ratios) < 1.2 and max(ratios) > 1.35
 
 
+def test_scenes_in_depth_are_pairs_of_which_one_hides_the_other() -> None:
+    scenes = drawn(replace(WIDE, kinds={"depth": 1.0}), 1_000).scenes
+    assert {scene.kind for scene in scenes} == {"pair"}
+    behind = sum(scene.relation == "behind" for scene in scenes)
+    assert 400 < behind < 600 and behind + sum(scene.relation == "in front of" for scene in scenes) == 1_000
+    assert all(overlap(*scene.objects) > 0.2 for scene in scenes)
+    assert not any(any(held(scene, thing)) for scene in scenes for thing in scene.objects)
+
+
 @pytest.mark.parametrize("front", [Shape(), Shape(height=0.3), Shape(width=0.3)])
 @pytest.mark.parametrize("back", [Shape(), Shape(height=0.3), Shape(width=0.3)])
 def test_what_stands_in_front_hides_a_part_whatever_the_shapes(front: Shape, back: Shape) -> None:

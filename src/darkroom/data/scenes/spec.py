@@ -19,6 +19,8 @@ Relation = Literal[
 ]
 PLACED: tuple[Relation, ...] = ("left of", "right of", "above", "below", "on", "in front of", "behind", "next to")
 """Relations any two things can stand in; wearing and holding need somebody who can."""
+DEEP: tuple[Relation, ...] = ("in front of", "behind")
+"""Those of them in which one thing hides a part of the other."""
 RELATIONS: tuple[Relation, ...] = (*PLACED, "wearing", "holding")
 Kind = Literal["single", "count", "pair", "wearing", "figure", "boxes", "word", "photo"]
 

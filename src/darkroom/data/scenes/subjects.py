@@ -13,6 +13,7 @@ from darkroom.data.scenes.figures import POSES, keypoints, posed
 from darkroom.data.scenes.letters import WORDS, word_size
 from darkroom.data.scenes.rooms import COLOURS_OF_WALLS
 from darkroom.data.scenes.spec import (
+    DEEP,
     PLACED,
     Box,
     BoxRoom,
@@ -145,7 +146,17 @@ def _count(random: Random, config: ComposerConfig, style: str, ground: Ground, s
 
 
 def _pair(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
-    relation = random.choice(PLACED)
+    return _placed(random, config, style, ground, seed, random.choice(PLACED))
+
+
+def _depth(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int) -> Scene:
+    """A pair of which one hides a part of the other: the hardest to see, and rare among all pairs."""
+    return _placed(random, config, style, ground, seed, random.choice(DEEP))
+
+
+def _placed(
+    random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int, relation: Relation
+) -> Scene:
     first = _concept(random, config, style, relation)
     second = _concept(random, config, style, TURNED[relation], other=first)
     colours = [_colour(random, config, style, concept, seed) for concept in (first, second)]
@@ -320,6 +331,7 @@ KINDS: dict[str, Callable[[Random, ComposerConfig, str, Ground, int], Scene]] = 
     "single": _single,
     "count": _count,
     "pair": _pair,
+    "depth": _depth,
     "wearing": _wearing,
     "figure": _figure,
     "boxes": _boxes,

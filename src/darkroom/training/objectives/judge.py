@@ -42,17 +42,18 @@ from darkroom.wording.vocabulary import core
 
 LENGTH = 48  # tokens captions are padded to
 KINDS = {
-    "single": 0.30,
-    "count": 0.2,
-    "pair": 0.3,
+    "single": 0.25,
+    "count": 0.15,
+    "pair": 0.24,
+    "depth": 0.18,
     "wearing": 0.1,
-    "word": 0.06,
-    "figure": 0.02,
-    "photo": 0.02,
+    "word": 0.05,
+    "figure": 0.015,
+    "photo": 0.015,
 }
-"""Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them; no box
-rooms, for a box is a parcel to whoever asks for one. Pairs that no model is trained on are held out of the judge's
-scenes, too."""
+"""Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them, and of pairs
+more of which one hides a part of the other; no box rooms, for a box is a parcel to whoever asks for one. Pairs that no
+model is trained on are held out of the judge's scenes, too."""
 COLOUR_SHARE = 0.4  # of the things it sees painted: what is recoloured must still be known for what it is
 
 
