@@ -154,9 +154,7 @@ def _depth(random: Random, config: ComposerConfig, style: str, ground: Ground, s
     return _placed(random, config, style, ground, seed, random.choice(DEEP))
 
 
-def _placed(
-    random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int, relation: Relation
-) -> Scene:
+def _placed(random: Random, config: ComposerConfig, style: str, ground: Ground, seed: int, relation: Relation) -> Scene:
     first = _concept(random, config, style, relation)
     second = _concept(random, config, style, TURNED[relation], other=first)
     colours = [_colour(random, config, style, concept, seed) for concept in (first, second)]
