@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from darkroom.evaluation.accuracy import Outcome, picture_path
+from darkroom.evaluation.calibration import GROUP, OTHER_SIZES
 from darkroom.evaluation.likeness.distances import Compared
 from darkroom.evaluation.scores import Score, curve, table
 from darkroom.judge.judge import Trust
@@ -88,12 +89,19 @@ asked twice, in one pass. Below each: the judge's floor and ceiling, the grey an
 
 
 def _trust(calibration: Mapping[str, Trust]) -> str:
-    rows = "".join(
-        f"<tr><th>{escape(kind)}{_number(t.ceiling, 3)}{_number(t.floor, 3)}{_number(t.foil, 3)}"
-        for kind, t in calibration.items()
+    """A table of single facts, one of whole prompts by group, one of facts of things at other sizes."""
+    parts = {"fact": "", "all facts of a group's prompts": GROUP, "fact, of things at other sizes": OTHER_SIZES}
+    found: dict[str, list[str]] = {head: [] for head in parts}
+    for kind, t in calibration.items():
+        head = next((head for head, prefix in parts.items() if prefix and kind.startswith(prefix)), "fact")
+        name = escape(kind.removeprefix(parts[head]))
+        found[head].append(f"<tr><th>{name}{_number(t.ceiling, 3)}{_number(t.floor, 3)}{_number(t.foil, 3)}")
+    columns = "<th>real scenes (ceiling)<th>other scenes (floor)<th>one fact changed (foil)"
+    return "".join(
+        f"<table><thead><tr><th>{head}{columns}</thead><tbody>{''.join(rows)}</tbody></table>"
+        for head, rows in found.items()
+        if rows
     )
-    head = "<tr><th>fact<th>real scenes (ceiling)<th>other scenes (floor)<th>one fact changed (foil)"
-    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
 def _number(value: float | None, places: int) -> str:

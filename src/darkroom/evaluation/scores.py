@@ -88,7 +88,7 @@ class Score:
         )
 
 
-HEAD = "<th>score<th><th>prompts<th>ceiling<th>floor<th>foil"
+HEAD = "<th>score<th class=bar><th>prompts<th>ceiling<th>floor<th>foil"
 
 
 def curve(points: Mapping[int, Score]) -> str:
