@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -30,7 +30,10 @@ SceneStyles = Annotated[
 ]
 Kinds = Annotated[
     str | None,
-    Parameter(help="Kinds of scene (single, count, pair, wearing, figure, boxes, word, photo) and their shares."),
+    Parameter(
+        help="Kinds of scene (single, count, pair, depth, wearing, figure, boxes, word, photo) and their shares; "
+        "depth: pairs of which one hides a part of the other."
+    ),
 ]
 
 
@@ -38,13 +41,14 @@ def composed(
     scenes: Literal["plain", "full"], vocabulary: Literal["everyday", "core"], styles: str | None, kinds: str | None
 ) -> ComposerConfig:
     """The scenes that these options describe."""
-    from darkroom.data.scenes.spec import FULL, ComposerConfig, Kind
+    from darkroom.data.scenes.spec import FULL, ComposerConfig
+    from darkroom.data.scenes.subjects import KINDS
 
     found = replace(FULL if scenes == "full" else ComposerConfig(), vocabulary=vocabulary)
     if styles is not None:
         found = replace(found, styles=_shares("style", styles, FULL.styles))
     if kinds is not None:
-        found = replace(found, kinds=_shares("kind", kinds, get_args(Kind)))
+        found = replace(found, kinds=_shares("kind", kinds, KINDS))
     return found
 
 
