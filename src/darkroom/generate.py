@@ -15,8 +15,9 @@ from torch import Tensor
 
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
-from darkroom.contracts.recipe import GuideUse, Recipe
+from darkroom.contracts.recipe import AdapterUse, GuideUse, Recipe
 from darkroom.contracts.request import Request
+from darkroom.control.adapters import Riders, carried
 from darkroom.control.canvas import canvas_of
 from darkroom.control.edges import meeting
 from darkroom.control.passes import Way, evaluations_of
@@ -72,6 +73,7 @@ class Parts(Protocol):
     @property
     def upscaler(self) -> Refiner | None: ...
     def guide(self, use: GuideUse, /) -> Guiding: ...
+    def riders(self, uses: Sequence[AdapterUse], /) -> Riders: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,10 @@ def picture(
 
     ``inputs`` holds the pictures that the recipe names; None: it names none.
     """
-    # 1. Interpret: the sentences become tokens, the tokens become vectors.
+    # 1. Interpret: the sentences become tokens, the tokens become vectors. Adapters ride along in the calls.
     on_moment(Moment("interpret", 0, 1))
-    words = yield from interpret(recipe, model)
+    riders = model.riders(recipe.adapters)
+    words = yield from carried(interpret(recipe, model), riders)
 
     # 2. Latent: how large it is and where to begin: with noise, drawn from the seed, or between it and a picture.
     on_moment(Moment("latent", 0, 1))
@@ -122,9 +125,10 @@ def picture(
     # 3. Synthesise: noise is removed step by step toward the sentence; further passes draw some of it anew.
     latent: Latent | None = None
     for each in way.passes(words.wanted, words.swap):
-        start = yield from each.begin(latent)
+        start = yield from carried(each.begin(latent), riders)
         shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream)
-        latent = yield from model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
+        drawn = model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
+        latent = yield from carried(drawn, riders)
         check_finite(latent, recipe)
 
     # 4. Refine: decode and enlarge, put back what is kept; then the steps that were asked for, one after the other.

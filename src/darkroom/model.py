@@ -19,9 +19,11 @@ from darkroom.cards import CARD, folder_of, read_card
 from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import Environment, GuideUse, Recipe
+from darkroom.contracts.recipe import AdapterUse, Environment, GuideUse, Recipe
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import Region, Swap, Toward
+from darkroom.contracts.steering import Lora, Region, Swap, Toward
+from darkroom.control.adapters import Adapter, Riders, bound, layers_of
+from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -87,6 +89,7 @@ class Model:
     dtype: torch.dtype
     upscaler: Refiner | None = None  # None: it draws at its own size only
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
+    adapters: dict[str, Adapter] = field(default_factory=dict, repr=False)  # the same
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -100,9 +103,27 @@ class Model:
         for members in groups.values():
             for start in range(0, len(members), SLOTS[-1]):
                 some = members[start : start + SLOTS[-1]]
-                network = self.networks[calls[some[0]].network]
-                answers.update(zip(some, network.evaluate([calls[i] for i in some]), strict=True))
+                answers.update(zip(some, self._passed([calls[i] for i in some]), strict=True))
         return [answers[i] for i in range(len(calls))]
+
+    def _passed(self, calls: Sequence[Call]) -> list[Tensor]:
+        """One pass: calls of one batch key, with the adapters that they carry."""
+        network = self.networks[calls[0].network]
+        if not calls[0].adapters:
+            return network.evaluate(calls)
+        part, module = self._adaptable[calls[0].network]
+        branches = {sha256: self.adapters[sha256].branches[part] for sha256 in calls[0].adapters}
+        with bound(module, calls, branches):
+            return network.evaluate(calls)
+
+    @property
+    def _adaptable(self) -> dict[str, tuple[str, nn.Module]]:
+        """The networks that adapters can be beside: by a call's name of them, the part they are and the network."""
+        text, denoiser = self.encoder, self.synthesizer
+        if not isinstance(denoiser, DiffusionSynthesizer):
+            return {}
+        parts = {text.NETWORK: ("text", text.network)}
+        return {**parts, **dict.fromkeys((denoiser.TEXT, denoiser.NETWORK), ("denoiser", denoiser.network))}
 
     def resolve(self, request: Request, inputs: Inputs | None = None) -> Recipe:
         """The request with every default decided, and the choices in its prompt made by its seed.
@@ -120,6 +141,7 @@ class Model:
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
             guide=None if request.guide is None else self.open_guide(request.guide),
+            adapters=tuple(self.open_adapter(asked) for asked in request.lora or ()),
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
@@ -153,6 +175,25 @@ class Model:
             self.networks.update(guide.networks)
             self.guides[card.model_hash] = guide
         return GuideUse(name=card.name, model_hash=card.model_hash)
+
+    def open_adapter(self, asked: Lora) -> AdapterUse:
+        """Opens a LoRA's file. Raises BadFile for one that is damaged or was made for another model."""
+        layers = {part: layers_of(module) for part, module in self._adaptable.values()}
+        adapter = read_lora(Path(asked.file), layers, self.dtype)
+        self.adapters.setdefault(adapter.sha256, adapter)
+        return AdapterUse(name=Path(asked.file).name, sha256=adapter.sha256, scale=asked.scale)
+
+    def riders(self, uses: Sequence[AdapterUse]) -> Riders:
+        """What the calls of a recipe carry. Raises BadInput for an adapter that was not opened."""
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        for use in uses:
+            if use.sha256 not in self.adapters:
+                rule = "is part of this recipe and was not opened"
+                raise BadInput(f"the adapter {use.name} {use.sha256[:12]}", rule, "give its file (lora)")
+            for network, (part, _) in self._adaptable.items():
+                if use.scale and part in self.adapters[use.sha256].branches:
+                    found[network][use.sha256] = found[network].get(use.sha256, 0.0) + use.scale
+        return found
 
     def guide(self, use: GuideUse) -> Guide:
         """The guide that a recipe names. Raises BadInput where it was not opened."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from darkroom.contracts.card import UPSCALER, Card
-from darkroom.contracts.contract import Contract, Name, Number, Sha256, Share, Text, Whole
+from darkroom.contracts.contract import Contract, Name, Sha256, Share, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
 from darkroom.contracts.refinement import Chain, Lut, Match
@@ -35,7 +35,7 @@ from darkroom.contracts.request import (
     check_guide,
     check_start,
 )
-from darkroom.contracts.steering import Regions, Swap, Toward
+from darkroom.contracts.steering import Lora, Regions, Scale, Swap, Toward
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
 REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its composition stays, its things change
@@ -61,7 +61,7 @@ class AdapterUse(Contract):
 
     name: Name = Field(description="The adapter.")
     sha256: Sha256 = Field(description="SHA-256 of its file.")
-    scale: Annotated[Number, Field(ge=-10, le=10, description="How strongly it acted; 1 is as trained.")] = 1.0
+    scale: Scale = Field(1.0, description="How strongly it acted; 1 is as trained.")
 
 
 def _found(steps: Chain) -> Chain:
@@ -198,15 +198,17 @@ class Recipe(Settings, Subject):
         init_image: PictureFile | None = None,
         mask: PictureFile | None = None,
         guide: GuideUse | None = None,
+        adapters: tuple[AdapterUse, ...] = (),
         refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image``, ``mask`` and ``guide`` are what was found under the names that the request has for them,
-        ``refine`` its steps with the files that were found; None: its own, which name none.
+        ``init_image``, ``mask``, ``guide`` and ``adapters`` are what was found under the names that the request has for
+        them, ``refine`` its steps with the files that were found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
-        asked |= {"init_image": init_image, "mask": mask, "guide": guide, **_sizes(request, card, init_image)}
+        asked |= {"init_image": init_image, "mask": mask, "guide": guide, "adapters": adapters}
+        asked |= _sizes(request, card, init_image)
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
@@ -224,6 +226,7 @@ class Recipe(Settings, Subject):
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
         told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
         told["refine"] = tuple(step.asked() for step in self.refine)
+        told["lora"] = tuple(Lora(file=use.name, scale=use.scale) for use in self.adapters) or None
         named = ("init_image", "mask", "guide")
         return Request(**told | {name: told[name].name for name in named if told[name] is not None})
 

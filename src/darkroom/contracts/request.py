@@ -12,7 +12,7 @@ from darkroom.contracts.contract import Contract, Name, Number, Share, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
-from darkroom.contracts.steering import AnySwap, AnyToward, Regions
+from darkroom.contracts.steering import AnySwap, AnyToward, Loras, Regions
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -191,6 +191,12 @@ class Request(Contract):
         None,
         description="A weaker model to lead away from, in place of a negative prompt: an earlier or a smaller one with "
         "the same autoencoder, by name or folder. None: none.",
+    )
+    lora: Loras | None = Field(
+        None,
+        description="An adapter's file, and how strongly it acts: 'style.safetensors:0.8'; several may be given. None: "
+        "none.",
+        json_schema_extra={"flag": "lora"},
     )
     spacing: Name | None = Field(
         None, description="Where the steps lie: even, karras, exponential or beta. None: the model card's default."

@@ -1,4 +1,5 @@
-"""What is said besides the one prompt: in a part of the picture, half way to another prompt, in place of a word.
+"""What steers besides the one prompt: what is said in a part of the picture, half way to another prompt, in place of a
+word; and adapters.
 
 Each is an object in a program and one short text on the command line; both come to the same.
 """
@@ -6,15 +7,18 @@ Each is an object in a program and one short text on the command line; both come
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from darkroom.contracts.contract import Contract, Share, Text
+from darkroom.contracts.contract import Contract, Number, Share, Text
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT
+from darkroom.contracts.refinement import FileName
 
 MAX_REGIONS = 16
+MAX_ADAPTERS = 64
 SWAPPED = 0.9  # how far back a swap goes where nobody says: its thing is drawn anew, on the ground it stood on
 
 
@@ -24,6 +28,7 @@ def _said(value: Any) -> Any:
     return value
 
 
+Scale = Annotated[Number, Field(ge=-10, le=10)]
 Words = Annotated[Text, Field(min_length=1, max_length=MAX_TEXT), BeforeValidator(_said)]
 
 
@@ -63,6 +68,13 @@ class Toward(Contract):
 
     prompt: Words = Field(description="What it turns into.")
     share: Share = Field(0.5, description="How far: 0 is the prompt alone, 1 this one alone.")
+
+
+class Lora(Contract):
+    """An adapter, and how strongly it acts."""
+
+    file: FileName = Field(description="Its safetensors file.")
+    scale: Scale = Field(1.0, description="How strongly it acts: 1 is as trained, 0 not at all.")
 
 
 LEAST = 0.05  # of a side: less is a cell or none
@@ -135,22 +147,40 @@ def _with_share(text: str) -> tuple[str, float | None]:
     return text.strip(), None
 
 
+def lora(text: str) -> dict[str, Any]:
+    """The adapter of "style.safetensors" or "style.safetensors:0.8"."""
+    match = _SCALED.fullmatch(text.strip())
+    if match is None:
+        raise BadInput(f"the adapter {shown(text)}", "names no file", 'write "style.safetensors:0.8"')
+    return {"file": match[1], **({} if match[2] is None else {"scale": float(match[2])})}
+
+
+_SCALED = re.compile(r"(.+?)(?::([+-]?(?:[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})))?", re.DOTALL)
 _NUMBER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(%)?")
 
 
-def _regions(value: Any) -> Any:
-    """One text, or several, or objects."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list | tuple):
-        return tuple(region(one) if isinstance(one, str) else one for one in value)
-    return value
+def _several(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """A validator of one text, or several, or objects; ``read`` makes an object's fields of a text."""
+
+    def found(value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list | tuple):
+            return tuple(read(one) if isinstance(one, str) else one for one in value)
+        return value
+
+    return found
 
 
 Regions = Annotated[
     tuple[Region, ...],
     Field(max_length=MAX_REGIONS),
-    BeforeValidator(_regions, json_schema_input_type=list[Region | str] | str),
+    BeforeValidator(_several(region), json_schema_input_type=list[Region | str] | str),
+]
+Loras = Annotated[
+    tuple[Lora, ...],
+    Field(max_length=MAX_ADAPTERS),
+    BeforeValidator(_several(lora), json_schema_input_type=list[Lora | str] | str),
 ]
 AnySwap = Annotated[
     Swap,

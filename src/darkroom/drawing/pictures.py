@@ -13,6 +13,7 @@ from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinish
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
+from darkroom.contracts.steering import Lora
 from darkroom.control.canvas import canvas_of
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import Reading, read_prompt
@@ -70,7 +71,7 @@ def draw(
     model: str = "default",
     judge: Path | None = None,
     inputs: Inputs | None = None,
-    given: dict[str, str] | None = None,
+    given: dict[str, Any] | None = None,
     files: Path | None = None,
     sheet: bool = False,
     as_film: bool = False,
@@ -95,7 +96,8 @@ def draw(
     inputs = inputs or Inputs()
     if again is not None:
         given = dict(given or {})
-        recipes = [say.moved(_again(opened, again, given.pop("guide", None)), opened)]
+        brought = given.pop("guide", None), given.pop("lora", []), files or again.parent
+        recipes = [say.moved(_again(opened, again, *brought), opened)]
         inputs.looked_for(recipes[0], files or again.parent, given)
         requests = [recipes[0].request()]
     else:
@@ -157,8 +159,11 @@ def _save(
     say.ends()
 
 
-def _again(model: Model, path: Path, guide: str | None) -> Recipe:
-    """The recipe inside a picture; refuses one that this model, with this guide, cannot reproduce."""
+def _again(model: Model, path: Path, guide: str | None, loras: Sequence[str], files: Path) -> Recipe:
+    """The recipe inside a picture; refuses one that this model, with this guide and these adapters, cannot reproduce.
+
+    Adapters that are not given are looked for in ``files``, and by their names.
+    """
     recipe = read_recipe(path)
     if recipe.model_hash != model.card.model_hash:
         raise BadInput(
@@ -177,6 +182,10 @@ def _again(model: Model, path: Path, guide: str | None) -> Recipe:
         model.open_guide(guide)
     if recipe.guide is not None:
         model.guide(recipe.guide)
+    found = [place for use in recipe.adapters for place in (files / use.name, Path(use.name)) if place.is_file()]
+    for place in (*loras, *found):
+        model.open_adapter(Lora(file=str(place)))
+    model.riders(recipe.adapters)
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     check_names(recipe)

@@ -39,8 +39,9 @@ class TimeEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width, bias))
 
     def forward(self, t: Float[Tensor, " rows"]) -> Float[Tensor, "rows width"]:
-        dtype = next(self.parameters()).dtype
-        return self.layers(sinusoids(t, self.frequencies, self.scale, self.fastest).to(dtype))
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        return self.layers(sinusoids(t, self.frequencies, self.scale, self.fastest).to(first.weight.dtype))
 
     def silence(self) -> None:
         """Makes it say nothing until it is trained."""

@@ -154,6 +154,7 @@ def infotext(recipe: Recipe) -> str:
         # told and not read: the pictures are not in the text
         **({"Denoising strength": _told(recipe.strength)} if recipe.init_image is not None else {}),
         **({"Guide": recipe.guide.name} if recipe.guide is not None else {}),
+        **({"Lora hashes": _hashes(recipe)} if recipe.adapters else {}),
         **({"Mask blur": _told(recipe.mask_blur)} if recipe.mask is not None else {}),
         "Version": f"{OURS}{recipe.darkroom}",
     }
@@ -162,6 +163,11 @@ def infotext(recipe: Recipe) -> str:
     if (read.prompt, read.negative) != (prompt, negative):
         text = _written(prompt, negative, {**settings, EXACT_PROMPT: prompt, EXACT_NEGATIVE: negative})
     return text
+
+
+def _hashes(recipe: Recipe) -> str:
+    """Adapters as A1111 tells of them, with how strongly each acted."""
+    return ", ".join(f"{use.name}:{use.scale:g}: {use.sha256[:MODEL_HASH_CHARACTERS]}" for use in recipe.adapters)
 
 
 def _plain(name: str) -> Any:

@@ -4,6 +4,7 @@ from darkroom.cli.train.autoencoder import train_autoencoder
 from darkroom.cli.train.diffusion import train_diffusion
 from darkroom.cli.train.flowmap import train_flow_map
 from darkroom.cli.train.judge import train_judge
+from darkroom.cli.train.lora import train_lora
 from darkroom.cli.train.next import train_next
 from darkroom.cli.train.options import train_app
 from darkroom.cli.train.own import train_own
@@ -16,6 +17,7 @@ __all__ = [
     "train_diffusion",
     "train_flow_map",
     "train_judge",
+    "train_lora",
     "train_next",
     "train_own",
     "train_text",

@@ -1,21 +1,58 @@
-"""A model of one's own pictures, in one go: a folder becomes training data, a leg, and a model that draws."""
+"""A model of one's own pictures in one go, or an adapter: a folder becomes training data, a leg, and what draws."""
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+import torch
+
+from darkroom.cards import read_card
 from darkroom.contracts.card import UPSCALER
-from darkroom.data.imported import LEDGER, count, holds_pictures, import_folder
+from darkroom.contracts.errors import BadInput
+from darkroom.control.lora import MAX_RANK, write_lora
+from darkroom.data.imported import LEDGER, ImportedPictures, count, holds_pictures, import_folder, imported
+from darkroom.data.loader import joined
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.training.handover import HANDOVER, has_weights
+from darkroom.nn.dit import DenoiserConfig
+from darkroom.nn.text import TextConfig
+from darkroom.training.handover import (
+    HANDOVER,
+    fingerprint,
+    has_weights,
+    load_into,
+    network_of,
+    opened_autoencoder,
+    sources_of,
+    weights_of,
+)
+from darkroom.training.legs.begin import LONG
 from darkroom.training.legs.diffusion import diffusion_leg
 from darkroom.training.legs.place import Place
+from darkroom.training.limits import within
 from darkroom.training.loop import TrainConfig, Trainer
+from darkroom.training.objectives.diffusion import DiffusionObjectiveConfig, DiffusionTraining
+from darkroom.training.objectives.latents import Teaching
+from darkroom.training.objectives.lora import LORA, LoraObjective, branched, branches_of
+from darkroom.training.objectives.text import WORDS
 from darkroom.training.packing import pack
+from darkroom.wording.tokenizer import Tokenizer
 
-ROUNDS = 60  # times each picture is looked at where nobody says how long to train
-FEWEST, MOST = 10_000, 300_000  # samples then: less teaches nothing, more takes a day of two cores
+
+class Length(NamedTuple):
+    """Samples of a run where nobody says how many: so often each picture, but no fewer and no more."""
+
+    rounds: int
+    fewest: int
+    most: int
+
+
+WHOLE = Length(60, 10_000, 300_000)  # of a model: less teaches nothing, more takes a day of two cores
+BRANCHES = Length(500, 2_000, 60_000)  # of an adapter
+FEW = 10  # pictures below which a LoRA mostly learns to copy them
 DATA, MODEL = "data", "model"  # folders in the run's
 
 
@@ -33,9 +70,9 @@ def prepared(source: Path, out: Path, say: Callable[[str], None]) -> Path:
     return out / DATA
 
 
-def length_for(data: Path) -> int:
+def length_for(data: Path, length: Length = WHOLE) -> int:
     """Samples of a run on these built pictures."""
-    return min(MOST, max(FEWEST, ROUNDS * count(data)))
+    return min(length.most, max(length.fewest, length.rounds * count(data)))
 
 
 def own_leg(
@@ -63,3 +100,59 @@ def packed_model(out: Path, model: Path, name: str) -> Path:
     """The run's hand-over as a model folder, with the autoencoder it was trained on, and the upscaler beside that."""
     upscaler = model if has_weights(model, UPSCALER) else None
     return pack(model, out / HANDOVER, out / MODEL, name, None, upscaler=upscaler)
+
+
+def lora_leg(
+    place: Place,
+    config: TrainConfig,
+    model: Path,
+    *,
+    rank: int,
+    trigger: str | None = None,
+    compiled: bool = True,
+    force: bool = False,
+) -> Trainer:
+    """A trainer of branches beside the networks of a model folder, on the pictures of ``place.data``.
+
+    ``trigger`` is said at the end of every caption; None: captions stay as they are.
+    """
+    within("rank", rank, 1, MAX_RANK)
+    tokenizer = Tokenizer.from_json((model / WORDS).read_text(encoding="utf-8"))
+    pictures = imported(place.data)
+    if trigger is not None:
+        pictures = replace(pictures, captions=tuple(f"{caption}, {trigger}" for caption in pictures.captions))
+    teaching = Teaching(ImportedPictures(pictures), tokenizer, LONG, getattr(torch, config.dtype))
+    ahead = place.ahead(teaching, joined, config.batch)
+    codec = opened_autoencoder(model)
+    network, text = network_of(model, "denoiser", DenoiserConfig), network_of(model, "text", TextConfig)
+    if network.flow_map is not None:
+        raise BadInput(f"{model}", "is a flow map, which this training would undo", "give the denoiser it was made of")
+    torch.manual_seed(config.seed)
+    module = DiffusionTraining(network, text)
+    origin = {"autoencoder": fingerprint(codec.state_dict())}
+    origin |= {part: load_into(getattr(module, part), model, part) for part in ("text", "denoiser")}
+    objective = LoraObjective(
+        branched(module, rank).to(place.device),
+        DiffusionObjectiveConfig(network, text, LONG, oracle=0.0),
+        teaching,
+        codec.to(place.device, getattr(torch, config.dtype)),
+        total=config.samples,
+        compiled=compiled,
+        ahead=ahead,
+    )
+    sources = sources_of(place.data, model)
+    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
+
+
+def written_lora(out: Path, model: Path, name: str, trigger: str | None) -> Path:
+    """The run's hand-over as a LoRA file, ``out/NAME.safetensors``."""
+    card = read_card(model)
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "resolution": "{}x{}".format(*card.defaults.drawn),
+        "description": f"for the model {card.name} {card.model_hash[:12]}",
+    }
+    about |= {} if trigger is None else {"trigger_phrase": trigger}
+    return write_lora(
+        branches_of(weights_of(out / HANDOVER, LORA)), out / f"{name}.safetensors", title=name, about=about
+    )

@@ -1,0 +1,109 @@
+"""Adapters: low-rank side branches of a network's layers, carried by calls and bound inside an evaluation.
+
+The weights of the network are never touched. A call names its adapters, and how strongly each acts on its row, so
+pictures with other strengths share a pass, and those with other adapters take other passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from darkroom.nn.slots import filled
+from darkroom.protocols import Call, T, Task
+
+
+class Branch(NamedTuple):
+    """What is added to a linear layer: up(down(x)) (LoRA, arXiv:2106.09685, eq. 3, with alpha / rank within ``up``)."""
+
+    down: Float[Tensor, "rank inner"]
+    up: Float[Tensor, "outer rank"]
+
+
+Branches = Mapping[str, Branch]  # path of a layer in its network -> what is added to it
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Side branches of a model's networks, by the part they belong to ("denoiser", "text")."""
+
+    name: str
+    sha256: str  # of its file
+    branches: Mapping[str, Branches]
+
+
+Riders = Mapping[str, Mapping[str, float]]  # network of a call -> hashes of its adapters, and their scales
+
+
+def layers_of(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """The layers an adapter can be beside, with their widths out and in: those that see tokens, row by row of a batch.
+
+    What sees time and pooled vectors is asked one row at a time (bit-identity), and has no row of its own here.
+    """
+    linear = ((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear))
+    return {path: (layer.out_features, layer.in_features) for path, layer in linear if path.startswith("blocks.")}
+
+
+def carried(task: Task[T], riders: Riders) -> Task[T]:
+    """A task whose calls to these networks carry adapters."""
+    if not riders:
+        return (yield from task)
+    try:
+        calls = next(task)
+        while True:
+            try:
+                answers = yield [_ridden(call, riders.get(call.network, {})) for call in calls]
+            except Exception as error:  # of an evaluation: the task may have an answer to it
+                calls = task.throw(error)
+            else:
+                calls = task.send(answers)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
+def _ridden(call: Call, scales: Mapping[str, float]) -> Call:
+    if not scales:
+        return call
+    said = {_scale(sha256): scale for sha256, scale in scales.items()}
+    return replace(call, inputs={**call.inputs, **said}, adapters=(*call.adapters, *scales))
+
+
+def _scale(sha256: str) -> str:
+    """The input of a call that says how strongly an adapter acts."""
+    return f"scale of {sha256}"
+
+
+@contextmanager
+def bound(network: nn.Module, calls: Sequence[Call], branches: Mapping[str, Branches]) -> Iterator[None]:
+    """Within, the network answers with the adapters that these calls carry; ``branches`` are theirs, by their hashes.
+
+    The calls share a batch key: all carry the same adapters, each as strongly as it says.
+    """
+    hooks = []
+    try:
+        for sha256 in calls[0].adapters:
+            scales = filled([torch.tensor(call.inputs[_scale(sha256)]) for call in calls])  # (rows,)
+            for path, branch in branches[sha256].items():
+                hooks.append(network.get_submodule(path).register_forward_hook(_beside(branch, scales)))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _beside(branch: Branch, scales: Float[Tensor, " rows"]) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+    """A hook that adds a branch to what a layer says of (rows, tokens, width)."""
+
+    def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        narrow = F.linear(inputs[0], branch.down)  # (rows, tokens, rank)
+        return output + F.linear(narrow * scales.to(narrow)[:, None, None], branch.up)
+
+    return add
