@@ -1,0 +1,146 @@
+"""One command from a few pictures to an adapter that draws; what was learned beside a network is what is bound."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from tiny import saved, tiny_model
+
+import darkroom
+from darkroom.cli import main
+from darkroom.cli.train.options import MALLOC
+from darkroom.contracts.steering import Lora
+from darkroom.model import load
+from darkroom.protocols import Call
+from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.training.handover import hand_over, weights_of
+from darkroom.training.legs.own import lora_leg, prepared, written_lora
+from darkroom.training.legs.place import Place
+from darkroom.training.loop import TrainConfig
+from darkroom.training.objectives.lora import LoraObjective
+from darkroom.training.optim import OptimConfig
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Four captioned pictures of stripes."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        pixels = np.zeros((128, 128, 3), np.uint8)
+        pixels[:, i * 8 :: 32] = (255, 60 * i, 0)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text("a red fox", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[str, str]]:
+    """Calls ``darkroom train lora`` in an empty folder: what it printed, and said."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in MALLOC.items():
+        monkeypatch.setenv(name, value)
+
+    def train(*arguments: str, refused: bool = False) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "lora", *arguments])
+        captured = capfd.readouterr()
+        assert bool(ended.value.code) == refused, captured.err
+        return captured.out.strip(), captured.err
+
+    return train
+
+
+def test_a_few_pictures_become_an_adapter(
+    pictures: Path, tmp_path: Path, train: Callable[..., tuple[str, str]]
+) -> None:
+    start = saved(tiny_model(), tmp_path / "start")
+    before = {part: weights_of(start, part) for part in ("denoiser", "text")}
+    command = ("--data", "pictures", "--model", "start", "--name", "stripes", "--trigger", "in stripes")
+    options = ("--samples", "24", "--batch", "4", "--rank", "3", "--no-compiled")
+    out, said = train(*command, *options, "--minutes", "0.001")  # it is stopped
+    assert "warning: 4 pictures are few" in said and re.search(r"stopped at step \d with", said)
+    out, said = train(*command, *options)  # it goes on
+    assert out == "runs/lora/stripes.safetensors" and "done after 24 samples" in said
+    for part, weights in before.items():
+        after = weights_of(start, part)
+        assert all(torch.equal(after[name], weight) for name, weight in weights.items())
+    with safe_open(tmp_path / out, "pt") as opened:
+        metadata = opened.metadata()
+        assert all(3 in opened.get_tensor(key).shape for key in opened.keys())  # noqa: SIM118
+    assert metadata["modelspec.title"] == "stripes" and metadata["modelspec.trigger_phrase"] == "in stripes"
+
+    model = darkroom.load(str(start))
+    plain, with_it = (model.generate("a red fox", seed=1, steps=2, upscale=1, lora=lora) for lora in (None, f"{out}:4"))
+    assert (plain.pixels != with_it.pixels).any()
+
+
+def test_what_was_learned_is_what_is_bound(pictures: Path, tmp_path: Path) -> None:
+    start = saved(tiny_model(dtype=torch.float32), tmp_path / "start")
+    data = prepared(pictures, tmp_path / "run", lambda line: None)
+    config = TrainConfig(40, 4, dtype="float32", ema_gamma=1.0, optim=OptimConfig(rate=1e-2, warmup_steps=1))
+    trainer = lora_leg(Place(data, tmp_path / "run", torch.device("cpu")), config, start, rank=4, compiled=False)
+    trainer.run(lambda report: None, pytest.fail)
+    objective = trainer.objective
+    assert isinstance(objective, LoraObjective)
+    learned = {name: tensor.bfloat16().float() for name, tensor in trainer.finished().items()}  # as they are written
+    assert all(tensor.any() for tensor in learned.values())  # every branch has learned
+    hand_over(trainer)
+    objective.module.load_state_dict(learned, strict=False)
+    model = load(str(start), torch.float32)
+    use = model.open_adapter(Lora(file=str(written_lora(tmp_path / "run", start, "stripes", None)), scale=1.0))
+    synthesizer = model.synthesizer
+    assert isinstance(synthesizer, DiffusionSynthesizer)
+    denoiser = objective.module.denoiser
+    draw = torch.Generator().manual_seed(0)
+    text = torch.randn(2, 8, denoiser.config.text_width, generator=draw)
+    x = torch.randn(2, denoiser.config.channels, 8, 8, generator=draw)
+    pooled, mask, t = text.mean(1), torch.ones(2, 8, dtype=torch.bool), torch.tensor([0.3, 0.8])
+    riders = model.riders([use])
+    with torch.no_grad():
+        keys = denoiser.text_keys(text)
+        expected, _ = denoiser(x, denoiser.condition(t, pooled), keys, mask)
+
+        def calls(network: str, *rows: dict) -> list[Call]:
+            said = {f"scale of {use.sha256}": riders[network][use.sha256]}
+            return [Call(network, {**row, **said}, (use.sha256,)) for row in rows]
+
+        found = model.evaluate(calls(synthesizer.TEXT, *({"tokens": row} for row in text)))
+        assert torch.allclose(torch.stack(found), keys, atol=1e-5)
+        rows = [{"x": x[i], "t": t[i].item(), "keys": keys[i], "mask": mask[i], "pooled": pooled[i]} for i in range(2)]
+        got = model.evaluate(calls(synthesizer.NETWORK, *rows))
+        plain = model.evaluate([Call(synthesizer.NETWORK, row) for row in rows])
+    assert torch.allclose(torch.stack(got), expected, atol=1e-4)
+    assert (torch.stack(plain) - expected).abs().max() > 1e-3
+
+
+def test_only_the_branches_are_trained(pictures: Path, tmp_path: Path) -> None:
+    start = saved(tiny_model(), tmp_path / "start")
+    data = prepared(pictures, tmp_path / "run", lambda line: None)
+    trainer = lora_leg(
+        Place(data, tmp_path / "run", torch.device("cpu")), TrainConfig(8, 4), start, rank=2, compiled=False
+    )
+    names = set(trainer.masters.masters)
+    assert names and all(name.endswith((".down", ".up")) for name in names)
+    assert {name.split(".")[0] for name in names} == {"denoiser", "text"}
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, train: Callable[..., tuple[str, str]]) -> None:
+    saved(tiny_model(), tmp_path / "start")
+    for arguments, sentence in (
+        (["--data", "nowhere"], "--data nowhere is no folder"),
+        (["--data", "start", "--trigger", " "], "--trigger is blank"),
+        (["--data", "start", "--model", "defualt"], "did you mean 'default'?"),
+        (["--data", "start", "--model", "start"], "holds no usable picture"),
+    ):
+        _, said = train(*arguments, refused=True)
+        assert sentence in said, said
