@@ -90,20 +90,24 @@ def bound(network: nn.Module, calls: Sequence[Call], branches: Mapping[str, Bran
     hooks = []
     try:
         for sha256 in calls[0].adapters:
-            scales = filled([torch.tensor(call.inputs[_scale(sha256)]) for call in calls])  # (rows,)
-            for path, branch in branches[sha256].items():
-                hooks.append(network.get_submodule(path).register_forward_hook(_beside(branch, scales)))
+            mine = branches[sha256]
+            like = next(iter(mine.values())).up
+            rows = filled([torch.tensor(call.inputs[_scale(sha256)]) for call in calls]).to(like)[:, None, None]
+            hooks += [
+                network.get_submodule(path).register_forward_hook(_beside(one, rows)) for path, one in mine.items()
+            ]
         yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _beside(branch: Branch, scales: Float[Tensor, " rows"]) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
-    """A hook that adds a branch to what a layer says of (rows, tokens, width)."""
+def _beside(branch: Branch, scales: Float[Tensor, "rows 1 1"]) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+    """A hook that adds a branch to what a layer says of (rows, tokens, width); sum and product are one operation."""
+    up = branch.up.T
 
     def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        narrow = F.linear(inputs[0], branch.down)  # (rows, tokens, rank)
-        return output + F.linear(narrow * scales.to(narrow)[:, None, None], branch.up)
+        narrow = F.linear(inputs[0], branch.down) * scales  # (rows, tokens, rank)
+        return torch.addmm(output.flatten(0, 1), narrow.flatten(0, 1), up).view_as(output)
 
     return add

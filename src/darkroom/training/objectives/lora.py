@@ -18,6 +18,7 @@ from darkroom.training.objectives.diffusion import DiffusionObjective, Diffusion
 from darkroom.training.objectives.text import WORDS
 
 LORA = "lora"  # the hand-over's file, and the objective
+UNLEARNED = ".into"  # the widest layers: without branches there an adapter costs half as much (benchmarks/adapters.py)
 
 
 class Beside(nn.Module):
@@ -37,7 +38,7 @@ def branched(module: DiffusionTraining, rank: int) -> DiffusionTraining:
     """Puts branches beside the layers of denoiser and text encoder; all else of the module is no parameter any more."""
     _freeze(module)
     for network in (module.denoiser, module.text):
-        for path in layers_of(network):
+        for path in (path for path in layers_of(network) if not path.endswith(UNLEARNED)):
             name, _, last = path.rpartition(".")
             parent = network.get_submodule(name)
             layer = parent.get_submodule(last)
