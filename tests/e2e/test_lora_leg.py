@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from program import ran
 from safetensors import safe_open
 from tiny import saved, tiny_model
 
@@ -18,6 +20,7 @@ from darkroom.cli import main
 from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.steering import Lora
 from darkroom.model import load
+from darkroom.picture.read import read
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.training.handover import hand_over, weights_of
@@ -82,6 +85,27 @@ def test_a_few_pictures_become_an_adapter(
     model = darkroom.load(str(start))
     plain, with_it = (model.generate("a red fox", seed=1, steps=2, upscale=1, lora=lora) for lora in (None, f"{out}:4"))
     assert (plain.pixels != with_it.pixels).any()
+
+
+def test_a_picture_with_an_adapter_is_drawn_again_from_its_recipe(
+    pictures: Path, tmp_path: Path, train: Callable[..., tuple[str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    saved(tiny_model(), tmp_path / "start")
+    options = ("--samples", "8", "--batch", "4", "--rank", "2", "--rate", "0.5", "--no-compiled")
+    out, _ = train("--data", "pictures", "--model", "start", *options)
+    draw = ("generate", "--model", "start", "--json")
+    assert ran(*draw, "a red fox", "--seed", "3", "--lora", f"{out}:2", "--lora", f"{out}:0.5", "--out", "drawn") == 0
+    [made] = json.loads(capfd.readouterr().out)["pictures"]
+    assert [use["scale"] for use in made["recipe"]["adapters"]] == [2, 0.5]
+    again = (*draw, "--recipe", made["path"], "--out", "again")
+    assert ran(*again) != 0 and "was not opened; give its file (lora)" in capfd.readouterr().err
+    assert ran(*again, "--lora", out) == 0
+    [second] = json.loads(capfd.readouterr().out)["pictures"]
+    assert (read(Path(made["path"])) == read(Path(second["path"]))).all()
+    Path(made["path"]).with_name("lora.safetensors").write_bytes(Path(out).read_bytes())
+    assert ran(*again) == 0  # it lies beside the picture
+    assert ran(*draw, "a red fox", "--lora", "absent.safetensors") != 0
+    assert "absent.safetensors cannot be read" in capfd.readouterr().err
 
 
 def test_what_was_learned_is_what_is_bound(pictures: Path, tmp_path: Path) -> None:
