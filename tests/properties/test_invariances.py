@@ -15,7 +15,7 @@ from darkroom.contracts.request import Request, expand, parse_seeds
 from darkroom.door import DrawingModel
 from darkroom.engine import Engine
 from darkroom.generate import picture, run
-from darkroom.model import Model
+from darkroom.model import Model, load
 from darkroom.picture.image import Image
 from darkroom.picture.metadata import read_recipe
 from darkroom.protocols import Call, Task
@@ -75,6 +75,25 @@ def mixed(count: int) -> list[Request]:
 def test_the_same_request_twice_gives_the_same_pixels(model: Model) -> None:
     recipe = model.resolve(Request(prompt="a red fox", seed=3))
     assert np.array_equal(alone(model, recipe), alone(model, recipe))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_model_in_the_package_draws_the_same_in_any_company(threads: int, dtype: torch.dtype) -> None:
+    """Its layers are as wide as those people draw with: a toy's are too narrow for products to be cut another way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        model = load("default", dtype)
+        kinds = [("a red fox", "dpmpp-2m", 3.5), ("two blue cats and a tree", "euler", 5.0), ("a house", "heun", 1.0)]
+        recipes = [
+            model.resolve(Request(prompt=text, seed=seed, steps=2 + seed, sampler=sampler, guidance=guidance))
+            for seed, (text, sampler, guidance) in enumerate(kinds)
+        ]
+        for recipe, pixels in zip(recipes, together(model, recipes), strict=True):
+            assert np.array_equal(pixels, alone(model, recipe))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_another_seed_or_word_gives_other_pixels(model: Model) -> None:

@@ -21,6 +21,7 @@ from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig, patches, sized, unpatched
 from darkroom.nn.embed import centred_positions, rotary_table, rotate, sinusoids
 from darkroom.nn.norm import RMSNorm
+from darkroom.nn.rows import product
 from darkroom.nn.text import TextEncoder, pooled
 from darkroom.training.objectives.diffusion import DiffusionTraining
 from darkroom.training.objectives.text import TextObjective, TextObjectiveConfig, TextTraining
@@ -334,3 +335,21 @@ def test_a_table_first_made_while_serving_serves_training() -> None:
         denoised(network, x, torch.rand(1), vectors, mask)
     denoised(network, x, torch.rand(1), vectors, mask).sum().backward()
     assert network.out.bias.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(("inner", "outer"), [(384, 1152), (384, 2048), (1024, 384), (768, 288), (1216, 448)])
+def test_a_row_has_the_same_bits_in_any_company(inner: int, outer: int, dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(0)
+    weight = (torch.randn(outer, inner, generator=draw) * inner**-0.5).to(dtype)
+    before = torch.get_num_threads()
+    try:
+        for threads, tokens in ((1, 68), (2, 68), (2, 28)):
+            torch.set_num_threads(threads)
+            x = torch.randn(8, tokens, inner, generator=draw).to(dtype)
+            with torch.no_grad():
+                alone = torch.cat([product(row, weight) for row in x.split(1)])
+                for rows in (2, 4, 8):
+                    assert torch.equal(torch.cat([product(some, weight) for some in x.split(rows)]), alone)
+    finally:
+        torch.set_num_threads(before)

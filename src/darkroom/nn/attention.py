@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from darkroom.nn.rows import TokenLinear
+
 
 def attend(
     q: Float[Tensor, "b heads n head"],
@@ -36,7 +38,7 @@ class SwiGLU(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.into = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.down = TokenLinear(hidden, width)
 
     def forward(self, x: Float[Tensor, "b n width"]) -> Float[Tensor, "b n width"]:
         gate, up = self.into(x).chunk(2, -1)
