@@ -32,7 +32,7 @@ from darkroom.nn.slots import SLOTS
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.nn.upscaler import Upscaler, UpscalerConfig
-from darkroom.picture.inputs import Inputs
+from darkroom.picture.inputs import Inputs, bare
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
 from darkroom.refine.chain import check
@@ -181,7 +181,7 @@ class Model:
         layers = {part: layers_of(module) for part, module in self._adaptable.values()}
         adapter = read_lora(Path(asked.file), layers, self.dtype)
         self.adapters.setdefault(adapter.sha256, adapter)
-        return AdapterUse(name=Path(asked.file).name, sha256=adapter.sha256, scale=asked.scale)
+        return AdapterUse(name=bare(asked.file, "adapter"), sha256=adapter.sha256, scale=asked.scale)
 
     def riders(self, uses: Sequence[AdapterUse]) -> Riders:
         """What the calls of a recipe carry. Raises BadInput for an adapter that was not opened."""

@@ -18,15 +18,16 @@ from tiny import saved, tiny_model
 import darkroom
 from darkroom.cli import main
 from darkroom.cli.train.options import MALLOC
+from darkroom.contracts.errors import BadInput
 from darkroom.contracts.steering import Lora
 from darkroom.model import load
 from darkroom.picture.read import read
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.training.handover import hand_over, weights_of
-from darkroom.training.legs.own import lora_leg, prepared, written_lora
+from darkroom.training.legs.own import lora_leg, prepared, triggered, written_lora
 from darkroom.training.legs.place import Place
-from darkroom.training.loop import TrainConfig
+from darkroom.training.loop import TrainConfig, TrainingError
 from darkroom.training.objectives.lora import LoraObjective
 from darkroom.training.optim import OptimConfig
 
@@ -99,10 +100,14 @@ def test_a_picture_with_an_adapter_is_drawn_again_from_its_recipe(
     assert [use["scale"] for use in made["recipe"]["adapters"]] == [2, 0.5]
     again = (*draw, "--recipe", made["path"], "--out", "again")
     assert ran(*again) != 0 and "was not opened; give its file (lora)" in capfd.readouterr().err
-    assert ran(*again, "--lora", out) == 0
+    beside = Path(made["path"]).with_name("lora.safetensors")
+    beside.write_bytes(b"another file of that name")
+    assert ran(*again) != 0 and "was not opened; give its file (lora)" in capfd.readouterr().err
+    assert ran(*again, "--lora", f"{out}:3") != 0 and "acted with 2 in" in capfd.readouterr().err
+    assert ran(*again, "--lora", f"{out}:2") == 0  # as it was drawn
     [second] = json.loads(capfd.readouterr().out)["pictures"]
     assert (read(Path(made["path"])) == read(Path(second["path"]))).all()
-    Path(made["path"]).with_name("lora.safetensors").write_bytes(Path(out).read_bytes())
+    beside.write_bytes(Path(out).read_bytes())
     assert ran(*again) == 0  # it lies beside the picture
     assert ran(*draw, "a red fox", "--lora", "absent.safetensors") != 0
     assert "absent.safetensors cannot be read" in capfd.readouterr().err
@@ -145,6 +150,25 @@ def test_what_was_learned_is_what_is_bound(pictures: Path, tmp_path: Path) -> No
         plain = model.evaluate([Call(synthesizer.NETWORK, row) for row in rows])
     assert torch.allclose(torch.stack(got), expected, atol=1e-4)
     assert (torch.stack(plain) - expected).abs().max() > 1e-3
+
+
+def test_the_trigger_is_never_cut_off() -> None:
+    tokenizer = tiny_model().encoder.tokenizer
+    short, long = triggered(("a red fox", "two blue cats " * 30), "in stripes", tokenizer)
+    assert short == "a red fox, in stripes" and long.startswith("two blue cats") and long.endswith(", in stripes")
+    assert tokenizer.tokens(long, buckets=(48,)).length <= 48 and len(tokenizer.encode(long)) + 2 > 40
+    with pytest.raises(BadInput, match="leaves no room in the 48 tokens"):
+        triggered(("a fox",), "in stripes " * 40, tokenizer)
+
+
+def test_another_model_or_rank_is_noticed(pictures: Path, tmp_path: Path) -> None:
+    data = prepared(pictures, tmp_path / "run", lambda line: None)
+    place = Place(data, tmp_path / "run", torch.device("cpu"))
+    starts = [saved(tiny_model(seed), tmp_path / f"start-{seed}") for seed in (0, 1)]
+    lora_leg(place, TrainConfig(8, 4), starts[0], rank=2, compiled=False).run(lambda report: None, pytest.fail)
+    for start, rank, said in ((starts[1], 2, "beside"), (starts[0], 3, "rank")):
+        with pytest.raises(TrainingError, match=f"another configuration .*{said}"):
+            lora_leg(place, TrainConfig(8, 4), start, rank=rank, compiled=False)
 
 
 def test_only_the_branches_are_trained(pictures: Path, tmp_path: Path) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from darkroom.contracts.errors import BadFile, BadInput
+from darkroom.contracts.recipe import AdapterUse
 from darkroom.contracts.request import Request
+from darkroom.contracts.steering import lora
 from darkroom.control.adapters import Branch, layers_of
 from darkroom.control.lora import read_lora, write_lora
 from darkroom.engine import Engine
 from darkroom.generate import asked, picture, run
 from darkroom.model import Model
 from darkroom.picture.image import Image
+from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from tests.tiny import tiny_model
 
@@ -53,6 +60,7 @@ def files(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     return {
         "both": lora_for(model, folder / "both.safetensors", 1),
         "denoiser": lora_for(model, folder / "denoiser.safetensors", 2, parts=("denoiser",)),
+        "text": lora_for(model, folder / "text.safetensors", 3, parts=("text",)),
     }
 
 
@@ -90,20 +98,26 @@ def test_no_weight_of_a_network_changes(model: Model, files: dict[str, Path]) ->
 
 
 def test_a_mixed_batch_is_each_alone_bit_for_bit(model: Model, files: dict[str, Path]) -> None:
-    both, denoiser = files["both"], files["denoiser"]
-    loras = (
-        None,
-        f"{both}:0.8",
-        f"{both}:0.3",
-        f"{denoiser}:-1",
-        [f"{both}:0.5", f"{denoiser}:0.5"],
-        f"{denoiser}",
-        None,
-    )
-    requests = [
-        request(seed, lora=lora, steps=3 + seed % 2, sampler="heun" if seed % 3 else "euler-a")
-        for seed, lora in enumerate(loras)
+    both, denoiser, text = files["both"], files["denoiser"], files["text"]
+    asked_for: list[dict[str, object]] = [
+        {},
+        {"lora": f"{both}:0.8"},
+        {"lora": f"{both}:0.3", "sampler": "heun"},
+        {"lora": f"{denoiser}:-1", "guidance": 1.0},
+        {"lora": [f"{both}:0.5", f"{denoiser}:0.5"], "sampler": "euler-a"},
+        {"lora": f"{text}", "prompt": {"text": PROMPT, "negative": "a cat"}},
+        {"lora": f"{both}", "swap": "fox->cat"},
+        {"lora": f"{both}:0.8", "regions": "left: two blue cats"},
+        {
+            "lora": f"{denoiser}:0.8",
+            "toward": "one green tree:0.4",
+            "hires": 0.5,
+            "upscale": 2,
+            "width": 128,
+            "height": 128,
+        },
     ]
+    requests = [request(seed, steps=3 + seed % 2, **fields) for seed, fields in enumerate(asked_for)]
     together = Engine[Image](model.evaluate).ended(asked(one, model) for one in requests)
     for one, made in zip(requests, together, strict=True):
         assert isinstance(made, Image)
@@ -111,15 +125,46 @@ def test_a_mixed_batch_is_each_alone_bit_for_bit(model: Model, files: dict[str, 
 
 
 def test_calls_of_other_strengths_share_a_pass(model: Model, files: dict[str, Path]) -> None:
-    passes: list[int] = []
+    passes: list[set[object]] = []
 
-    def evaluate(calls: list) -> list[torch.Tensor]:
-        passes.append(len({call.batch_key for call in calls if call.network == "denoiser"}))
+    def evaluate(calls: list[Call]) -> list[torch.Tensor]:
+        scales = {value for call in calls for name, value in call.inputs.items() if name.startswith("scale of")}
+        passes.append(scales)
         return model.evaluate(calls)
 
     tasks = [asked(request(seed, lora=f"{files['both']}:{scale}"), model) for seed, scale in enumerate((0.2, 0.9))]
-    Engine[Image](evaluate).ended(iter(tasks))
-    assert max(passes) == 1
+    Engine[Image](evaluate).ended(iter(tasks))  # type: ignore[arg-type]
+    assert {0.2, 0.9} in passes
+
+
+def test_another_thread_draws_without_what_is_bound_in_this_one(model: Model, files: dict[str, Path]) -> None:
+    wanted = {None: alone(model, request(4)).pixels, "both": alone(model, request(4, lora=str(files["both"]))).pixels}
+    wrong: list[object] = []
+
+    def draw(name: str | None) -> None:
+        for _ in range(8):
+            made = alone(model, request(4, lora=None if name is None else str(files[name])))
+            if (made.pixels != wanted[name]).any():
+                wrong.append(name)
+
+    threads = [Thread(target=draw, args=(name,)) for name in (None, "both")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_an_error_of_a_pass_is_the_tasks_that_rode_in_it(model: Model, files: dict[str, Path]) -> None:
+    def evaluate(calls: list[Call]) -> list[torch.Tensor]:
+        if any(call.adapters and call.network == "denoiser" for call in calls):
+            raise RuntimeError("no memory")
+        return model.evaluate(calls)
+
+    ended = Engine[Image](evaluate).ended(
+        asked(one, model) for one in (request(1, lora=str(files["both"])), request(2))
+    )  # type: ignore[arg-type]
+    assert isinstance(ended[0], RuntimeError) and isinstance(ended[1], Image)
 
 
 def test_the_recipe_draws_it_again_where_its_adapter_is_at_hand(model: Model, files: dict[str, Path]) -> None:
@@ -132,21 +177,109 @@ def test_the_recipe_draws_it_again_where_its_adapter_is_at_hand(model: Model, fi
 
 
 @pytest.mark.parametrize("keys", ["peft", "kohya"])
-def test_both_kinds_of_keys_are_read_as_written(
-    model: Model, files: dict[str, Path], tmp_path: Path, keys: str
-) -> None:
-    assert isinstance(model.synthesizer, DiffusionSynthesizer)
-    layers = {"denoiser": layers_of(model.synthesizer.network), "text": layers_of(model.encoder.network)}
-    told = read_lora(files["both"], layers)
-    again = read_lora(write_lora(told.branches, tmp_path / "again.safetensors", title="x", about={}, keys=keys), layers)  # type: ignore[arg-type]
-    assert {part: set(found) for part, found in again.branches.items()} == {
-        part: set(found) for part, found in told.branches.items()
-    }
-    for part, found in told.branches.items():
-        for name, branch in found.items():
-            assert torch.equal(again.branches[part][name].down, branch.down) and torch.equal(
-                again.branches[part][name].up, branch.up
+def test_both_kinds_of_keys_are_read_as_written(tmp_path: Path, keys: str) -> None:
+    """Of any rank, each as strong as it was."""
+    draw = torch.Generator().manual_seed(0)
+    ranks = {"blocks.0.qkv": 3, "blocks.0.out": 8, "blocks.1.qkv": 3}
+    told = {
+        "denoiser": {
+            name: Branch(
+                torch.randn(rank, 7, generator=draw).bfloat16(), torch.randn(9, rank, generator=draw).bfloat16()
             )
+            for name, rank in ranks.items()
+        }
+    }
+    path = write_lora(told, tmp_path / "a.safetensors", title="x", about={}, keys=keys)  # type: ignore[arg-type]
+    again = read_lora(path, {"denoiser": dict.fromkeys(ranks, (9, 7)), "text": {}}, torch.bfloat16)
+    for name, branch in told["denoiser"].items():
+        for half, other in zip(branch, again.branches["denoiser"][name], strict=True):
+            assert torch.equal(half, other)
+
+
+HALVES = {"lora_A.weight": torch.ones(4, 7), "lora_B.weight": torch.ones(9, 4)}
+LAYERS = {"denoiser": {"blocks.0.qkv": (9, 7)}, "text": {"blocks.0.qkv": (9, 7)}}
+
+
+def peft(path: Path, settings: object, prefix: str = "transformer.blocks.0.qkv.") -> Path:
+    metadata = None if settings is None else {"lora_adapter_metadata": json.dumps(settings)}
+    save_file({f"{prefix}{name}": tensor for name, tensor in HALVES.items()}, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("settings", "strength"),
+    [
+        (None, 1.0),
+        ({"transformer.lora_alpha": 8, "transformer.r": 4}, 2.0),
+        ({"lora_alpha": 2}, 0.5),
+        ({"lora_alpha": 8, "use_rslora": True}, 4.0),
+        ({"lora_alpha": 8, "alpha_pattern": {"qkv": 4}}, 1.0),
+        ({"text_encoder.lora_alpha": 8}, 1.0),
+    ],
+)
+def test_a_branch_is_as_strong_as_its_settings_say(tmp_path: Path, settings: object, strength: float) -> None:
+    found = read_lora(peft(tmp_path / "a.safetensors", settings), LAYERS)
+    assert (found.branches["denoiser"]["blocks.0.qkv"].up == strength).all()
+
+
+def test_a_kohya_alpha_counts(tmp_path: Path) -> None:
+    stem = "lora_te_blocks_0_qkv"
+    tensors = {f"{stem}.lora_down.weight": HALVES["lora_A.weight"], f"{stem}.lora_up.weight": HALVES["lora_B.weight"]}
+    save_file({**tensors, f"{stem}.alpha": torch.tensor(1.0)}, tmp_path / "a.safetensors")
+    assert (read_lora(tmp_path / "a.safetensors", LAYERS).branches["text"]["blocks.0.qkv"].up == 0.25).all()
+
+
+def test_a_folder_of_pefts_own_is_read(tmp_path: Path) -> None:
+    """A path from the network itself, and the settings beside the file."""
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 8, "r": 4}), encoding="utf-8")
+    path = peft(tmp_path / "adapter_model.safetensors", None, "base_model.model.blocks.0.qkv.")
+    assert (read_lora(path, LAYERS).branches["denoiser"]["blocks.0.qkv"].up == 2.0).all()
+
+
+def test_what_no_adapter_may_hold_is_refused(tmp_path: Path) -> None:
+    path, stem = tmp_path / "a.safetensors", "transformer.blocks.0.qkv"
+    whole = {f"{stem}.{name}": tensor for name, tensor in HALVES.items()}
+    unet = "lora_unet_blocks_0_qkv"
+    kohya = {f"{unet}.lora_down.weight": HALVES["lora_A.weight"], f"{unet}.lora_up.weight": HALVES["lora_B.weight"]}
+    for tensors, sentence in (
+        ({**whole, f"{stem}.lora_magnitude_vector.weight": torch.ones(9)}, "of a kind of adapter that is not read"),
+        ({f"{stem}.lora_A.weight": HALVES["lora_A.weight"]}, "one half of denoiser.blocks.0.qkv only"),
+        ({**whole, f"{stem}.lora_A.weight": torch.full((4, 7), float("nan"))}, "not finite in denoiser.blocks.0.qkv"),
+        ({**whole, f"{stem}.lora_A.weight": torch.ones(4, 7, dtype=torch.int8)}, "in whole numbers"),
+        ({**kohya, f"{unet}.alpha": torch.ones(2)}, "says of denoiser.blocks.0.qkv how strong it is in no number"),
+    ):
+        save_file(tensors, path)
+        with pytest.raises(BadFile, match=re.escape(sentence)):
+            read_lora(path, LAYERS)
+    for settings, sentence in (
+        ("[" * 100_000, "has settings that cannot be read"),
+        ("[]", "has settings that are no table"),
+        (json.dumps({"lora_alpha": 10**400}), "how strong it is in no number"),
+        (json.dumps({"lora_alpha": "much"}), "how strong it is in no number"),
+        (json.dumps({"alpha_pattern": [1]}), "how strong it is in no number"),
+    ):
+        save_file(whole, path, {"lora_adapter_metadata": settings})
+        with pytest.raises(BadFile, match=re.escape(sentence)):
+            read_lora(path, LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a.safetensors", {"file": "a.safetensors"}),
+        ("a.safetensors:0.8", {"file": "a.safetensors", "scale": 0.8}),
+        ("a: -1.5", {"file": "a", "scale": -1.5}),
+        ("a:80%", {"file": "a", "scale": 0.8}),
+        (r"C:\\x.safetensors:.5", {"file": r"C:\\x.safetensors", "scale": 0.5}),
+    ],
+)
+def test_an_adapter_is_written_with_its_strength(text: str, told: dict[str, object]) -> None:
+    assert lora(text) == told
+
+
+def test_a_recipe_from_elsewhere_names_no_folder() -> None:
+    with pytest.raises(BadInput, match="names a folder"):
+        AdapterUse.checked({"name": "../../secret", "sha256": "0" * 64})
 
 
 def test_one_for_another_network_names_what_does_not_fit(files: dict[str, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from darkroom.contracts.request import Request, Settings
 if TYPE_CHECKING:
     Flags = Any
 else:
-    HOW = {*Settings.model_fields, "guidance_threshold", "guide", "shift"} - {"width", "height", "upscale"}
+    HOW = {*Settings.model_fields, "guidance_threshold", "guide", "lora", "shift"} - {"width", "height", "upscale"}
     Flags = flags_of(Request, leaving_out=set(Request.model_fields) - HOW)
 AS_IT_DRAWS: Any = Flags()
 

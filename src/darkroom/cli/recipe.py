@@ -78,6 +78,7 @@ def run(
     init_image: str | None = None,
     mask: str | None = None,
     guide: str | None = None,
+    lora: list[str] | None = None,
     files: Folder | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
@@ -98,6 +99,8 @@ def run(
         The mask it was drawn within; without it, looked for beside it.
     guide
         The weaker model it was led away from, by name or folder.
+    lora
+        An adapter's file that took part; without it, looked for beside it.
     files
         Folder in which what the recipe names is looked for; without it, that of the picture.
     json_
@@ -108,7 +111,7 @@ def run(
     from darkroom.drawing import draw
     from darkroom.picture.metadata import read_recipe, read_refinement
 
-    given = {"init_image": init_image, "mask": mask, "guide": guide}
+    given = {"init_image": init_image, "mask": mask, "guide": guide, "lora": lora}
     brought = {name: value for name, value in given.items() if value is not None}
     try:
         read_recipe(picture)

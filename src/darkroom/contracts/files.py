@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import time
@@ -37,6 +38,12 @@ def publish(data: bytes, path: str | Path, *, replace: bool = True) -> Path:
     if not placed:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, however large it is."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def append(line: bytes, path: str | Path) -> None:

@@ -12,7 +12,7 @@ from darkroom.contracts.card import UPSCALER, Card
 from darkroom.contracts.contract import Contract, Name, Sha256, Share, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
-from darkroom.contracts.refinement import Chain, Lut, Match
+from darkroom.contracts.refinement import BareName, Chain, Lut, Match
 from darkroom.contracts.refinement import PictureFile as PictureFile  # who reads recipes finds it here
 from darkroom.contracts.request import (
     CHOSEN_SEEDS,
@@ -59,7 +59,7 @@ class Environment(Contract):
 class AdapterUse(Contract):
     """An adapter that took part."""
 
-    name: Name = Field(description="The adapter.")
+    name: BareName = Field(description="Its file's name, without its folder.")
     sha256: Sha256 = Field(description="SHA-256 of its file.")
     scale: Scale = Field(1.0, description="How strongly it acted; 1 is as trained.")
 

@@ -42,13 +42,14 @@ def _no_folder(name: str) -> str:
     return name
 
 
-_Bare = Annotated[Name, AfterValidator(_no_folder)]
+BareName = Annotated[Name, AfterValidator(_no_folder)]
+"""A file's name without its folder: a recipe from elsewhere must not say which file is opened."""
 
 
 class PictureFile(Contract):
     """A picture that was brought along. The recipe tells which it was; its pixels are not in it."""
 
-    name: _Bare = Field(description="The file's name, without its folder.")
+    name: BareName = Field(description="The file's name, without its folder.")
     sha256: Sha256 = Field(description="SHA-256 over its pixels, so that it may be stored as another file.")
     width: Annotated[Whole, Field(ge=1, le=2**31, description="Width in pixels.")]
     height: Annotated[Whole, Field(ge=1, le=2**31, description="Height in pixels.")]
@@ -62,7 +63,7 @@ class PictureFile(Contract):
 class TableFile(Contract):
     """A table of colours that was brought along."""
 
-    name: _Bare = Field(description="The file's name, without its folder.")
+    name: BareName = Field(description="The file's name, without its folder.")
     sha256: Sha256 = Field(description="SHA-256 over its bytes.")
 
 

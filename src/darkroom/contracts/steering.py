@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from os import PathLike
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -152,10 +153,11 @@ def lora(text: str) -> dict[str, Any]:
     match = _SCALED.fullmatch(text.strip())
     if match is None:
         raise BadInput(f"the adapter {shown(text)}", "names no file", 'write "style.safetensors:0.8"')
-    return {"file": match[1], **({} if match[2] is None else {"scale": float(match[2])})}
+    share = {} if match[2] is None else {"scale": float(match[2]) / (100 if match[3] else 1)}
+    return {"file": match[1].strip(), **share}
 
 
-_SCALED = re.compile(r"(.+?)(?::([+-]?(?:[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})))?", re.DOTALL)
+_SCALED = re.compile(r"(.+?)(?::\s*([+-]?(?:[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))\s*(%)?)?", re.DOTALL)
 _NUMBER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(%)?")
 
 
@@ -163,10 +165,11 @@ def _several(read: Callable[[str], Any]) -> Callable[[Any], Any]:
     """A validator of one text, or several, or objects; ``read`` makes an object's fields of a text."""
 
     def found(value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, str | PathLike | dict):
             value = [value]
         if isinstance(value, list | tuple):
-            return tuple(read(one) if isinstance(one, str) else one for one in value)
+            texts = (str(one) if isinstance(one, PathLike) else one for one in value)
+            return tuple(read(one) if isinstance(one, str) else one for one in texts)
         return value
 
     return found

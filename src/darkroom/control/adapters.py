@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import get_ident
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from darkroom.nn.rows import product
 from darkroom.nn.slots import filled
 from darkroom.protocols import Call, T, Task
 
@@ -67,6 +68,8 @@ def carried(task: Task[T], riders: Riders) -> Task[T]:
     except StopIteration as done:
         result: T = done.value
         return result
+    finally:
+        task.close()
 
 
 def _ridden(call: Call, scales: Mapping[str, float]) -> Call:
@@ -102,12 +105,16 @@ def bound(network: nn.Module, calls: Sequence[Call], branches: Mapping[str, Bran
             hook.remove()
 
 
-def _beside(branch: Branch, scales: Float[Tensor, "rows 1 1"]) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+def _beside(
+    branch: Branch, scales: Float[Tensor, "rows 1 1"]
+) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor | None]:
     """A hook that adds a branch to what a layer says of (rows, tokens, width); sum and product are one operation."""
-    up = branch.up.T
+    up, bound_by = branch.up.T, get_ident()
 
-    def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        narrow = F.linear(inputs[0], branch.down) * scales  # (rows, tokens, rank)
+    def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
+        if get_ident() != bound_by:
+            return None  # another thread asks the same network: that is not its adapter
+        narrow = product(inputs[0], branch.down) * scales  # (rows, tokens, rank)
         return torch.addmm(output.flatten(0, 1), narrow.flatten(0, 1), up).view_as(output)
 
     return add

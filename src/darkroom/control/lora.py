@@ -1,12 +1,14 @@
 """LoRA files: read in the keys of peft and of kohya, written in both, with ModelSpec metadata.
 
-peft names a layer by its path (``transformer.blocks.0.qkv.lora_A.weight``) and keeps alpha in the metadata; kohya joins
-the path by underscores (``lora_unet_blocks_0_qkv.lora_down.weight``) and keeps alpha beside it.
+peft names a layer by its path (``transformer.blocks.0.qkv.lora_A.weight``) and keeps its settings in the metadata, or
+in an ``adapter_config.json`` beside the file; kohya joins the path by underscores
+(``lora_unet_blocks_0_qkv.lora_down.weight``) and keeps alpha beside it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,20 +17,27 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from darkroom.contracts.errors import BadFile, reason
+from darkroom.contracts.errors import BadFile, reason, shown
 from darkroom.contracts.files import publish
 from darkroom.control.adapters import Adapter, Branch
 
 MAX_RANK = 1024
+LARGEST = 2_000_000_000  # bytes of a file
 PEFT = "lora_adapter_metadata"  # where peft keeps its settings
+SETTINGS = "adapter_config.json"  # and where it does so beside a file of this name:
+PEFT_FILE = "adapter_model.safetensors"
 PARTS = {"transformer": "denoiser", "unet": "denoiser", "denoiser": "denoiser", "text_encoder": "text", "te": "text"}
 """Parts of a model by the names that files have for them."""
-_PEFT = re.compile(r"(?:base_model\.model\.)?(\w+?)\.(.+)\.lora_([AB])(?:\.default)?\.weight")
-_KOHYA = re.compile(r"lora_(unet|transformer|te|te1|text_encoder)_(.+)\.(lora_down\.weight|lora_up\.weight|alpha)")
+WRITTEN = {"denoiser": ("transformer", "unet"), "text": ("text_encoder", "te")}  # in the keys of peft, and of kohya
+_PEFT = re.compile(
+    r"(?:base_model\.model\.)?(?:(transformer|unet|denoiser|text_encoder)\.)?(.+)\.lora_([AB])(?:\.default)?\.weight"
+)
+_KOHYA = re.compile(r"lora_(unet|transformer|te1?|text_encoder)_(.+)\.(lora_down\.weight|lora_up\.weight|alpha)")
+_OTHER_KINDS = re.compile(r"magnitude_vector|dora_scale|hada_|lokr_|\.diff|lora_mid|lora_embedding|bias")
 Layers = Mapping[str, Mapping[str, tuple[int, int]]]  # part of a model -> its layers, with their widths out and in
 Keys = Literal["peft", "kohya"]
 
@@ -46,18 +55,15 @@ def read_lora(path: Path, layers: Layers, dtype: torch.dtype = torch.float32) ->
 
     Raises BadFile that names the tensors that belong to no layer of the model, or to one of other widths.
     """
-    try:
-        data = path.read_bytes()
-        tensors = load(data)
-        with safe_open(path, "pt") as opened:
-            metadata: Mapping[str, str] = opened.metadata() or {}
-    except OSError as error:
-        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "name a LoRA's safetensors file") from error
-    except (SafetensorError, ValueError) as error:
-        raise BadFile(f"{path}", f"is no sound safetensors file ({error})", "name a LoRA's safetensors file") from error
+    data, tensors, metadata = _opened(path)
     found: dict[tuple[str, str], dict[str, Tensor]] = defaultdict(dict)
     strangers = []
     for key, tensor in sorted(tensors.items()):
+        if _OTHER_KINDS.search(key):
+            rule = f"holds {key}, which is of a kind of adapter that is not read (DoRA, LoHa, LoKr, biases)"
+            raise BadFile(f"{path}", rule, "take a plain LoRA")
+        if not tensor.is_floating_point():
+            raise BadFile(f"{path}", f"holds {key} in whole numbers", "take a LoRA in 16 or 32 bits")
         half = _half(key, layers)
         if half is None:
             strangers.append(key)
@@ -67,52 +73,97 @@ def read_lora(path: Path, layers: Layers, dtype: torch.dtype = torch.float32) ->
         some = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
         rule = f"holds {some or 'nothing'}, which this model has no layers for"
         raise BadFile(f"{path}", rule, "take a LoRA that was trained for this model")
+    settings = _settings(path, metadata)
     branches: dict[str, dict[str, Branch]] = defaultdict(dict)
     for (part, layer), halves in found.items():
-        branch = _branch(path, f"{part}.{layer}", halves, layers[part][layer], _alpha(metadata, part))
-        branches[part][layer] = Branch(branch.down.to(dtype), branch.up.to(dtype))
+        branches[part][layer] = _branch(path, part, layer, halves, layers[part][layer], settings, dtype)
     return Adapter(path.stem, sha256(data).hexdigest(), branches)
 
 
+def _opened(path: Path) -> tuple[bytes, dict[str, Tensor], Mapping[str, Any]]:
+    """A file's bytes, its tensors and its metadata."""
+    fix = "name a LoRA's safetensors file"
+    try:
+        if path.stat().st_size > LARGEST:
+            raise BadFile(f"{path}", f"is larger than {LARGEST / 1e9:g} GB, and no LoRA is", fix)
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", fix) from error
+    try:
+        tensors = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise BadFile(f"{path}", f"is no sound safetensors file ({reason(error)})", fix) from error
+    return data, tensors, header.get("__metadata__", {})
+
+
 def _half(key: str, layers: Layers) -> _Half | None:
-    """What a key names; None: no layer of the model."""
+    """What a key names; None: no layer of the model. A path without its part is the denoiser's."""
     if match := _PEFT.fullmatch(key):
-        part, layer, side = PARTS.get(match[1], ""), match[2], {"A": "down", "B": "up"}[match[3]]
+        part, layer, side = PARTS[match[1] or "denoiser"], match[2], {"A": "down", "B": "up"}[match[3]]
     elif match := _KOHYA.fullmatch(key):
-        part, side = PARTS.get(match[1].rstrip("1"), ""), match[3].removeprefix("lora_").removesuffix(".weight")
+        part, side = PARTS[match[1].rstrip("1")], match[3].removeprefix("lora_").removesuffix(".weight")
         layer = next((path for path in layers.get(part, ()) if path.replace(".", "_") == match[2]), "")
     else:
         return None
     return _Half(part, layer, side) if layer in layers.get(part, ()) else None
 
 
-def _alpha(metadata: Mapping[str, str], part: str) -> float | None:
-    """The alpha that peft's settings name for a part of a model; None: they name none."""
+def _settings(path: Path, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What peft says of how strongly its branches act: in the metadata, or beside the file."""
+    beside = path.with_name(SETTINGS)
+    text = metadata.get(PEFT)
     try:
-        told: Any = json.loads(metadata.get(PEFT, "{}"))
-        names = [name for name, known in PARTS.items() if known == part]
-        given = [told[key] for key in ("lora_alpha", *(f"{name}.lora_alpha" for name in names)) if key in told]
-        return float(given[-1]) if given else None
-    except (ValueError, TypeError):
-        return None
+        if text is None and path.name == PEFT_FILE and beside.is_file():
+            text = beside.read_text(encoding="utf-8")
+        told = json.loads(text) if text is not None else {}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BadFile(f"{path}", f"has settings that cannot be read ({reason(error)})", "take the file anew") from error
+    if not isinstance(told, dict):
+        raise BadFile(f"{path}", f"has settings that are no table: {shown(told)}", "take the file anew")
+    return told
+
+
+def _strength(settings: Mapping[str, Any], part: str, layer: str, rank: int) -> float:
+    """What a branch of peft's is multiplied by: alpha over the rank, or over its root (arXiv:2312.03732)."""
+    prefixes = ["", *(f"{name}." for name, known in PARTS.items() if known == part)]
+
+    def told(name: str, otherwise: Any) -> Any:
+        return next((settings[prefix + name] for prefix in reversed(prefixes) if prefix + name in settings), otherwise)
+
+    patterns = told("alpha_pattern", {}) or {}
+    special = [value for name, value in patterns.items() if layer == name or layer.endswith(f".{name}")]
+    alpha = float(special[-1] if special else told("lora_alpha", rank))
+    return alpha / (math.sqrt(rank) if told("use_rslora", False) is True else rank)
 
 
 def _branch(
-    path: Path, layer: str, halves: Mapping[str, Tensor], widths: tuple[int, int], alpha: float | None
+    path: Path,
+    part: str,
+    layer: str,
+    halves: Mapping[str, Tensor],
+    widths: tuple[int, int],
+    settings: Mapping[str, Any],
+    dtype: torch.dtype,
 ) -> Branch:
-    down, up = halves.get("down"), halves.get("up")
+    down, up, name = halves.get("down"), halves.get("up"), f"{part}.{layer}"
     if down is None or up is None:
-        raise BadFile(f"{path}", f"holds one half of {layer} only", "take the whole file")
+        raise BadFile(f"{path}", f"holds one half of {name} only", "take the whole file")
     rank = len(down) if down.ndim == 2 else 0
     if not 1 <= rank <= MAX_RANK or down.shape != (rank, widths[1]) or up.shape != (widths[0], rank):
         theirs, ours = f"{tuple(down.shape)} and {tuple(up.shape)}", f"(rank, {widths[1]}) and ({widths[0]}, rank)"
         raise BadFile(
-            f"{path}", f"holds {layer} as {theirs}, and this model has it as {ours}", "take one for this model"
+            f"{path}", f"holds {name} as {theirs}, and this model has it as {ours}", "take one for this model"
         )
-    scale = (float(halves["alpha"]) if "alpha" in halves else rank if alpha is None else alpha) / rank
-    if not (torch.isfinite(down).all() and torch.isfinite(up).all() and abs(scale) < float("inf")):
-        raise BadFile(f"{path}", f"holds numbers that are not finite in {layer}", "take the file anew")
-    return Branch(down, up * scale)
+    try:
+        alpha = halves.get("alpha")
+        strength = _strength(settings, part, layer, rank) if alpha is None else alpha.item() / rank
+    except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
+        raise BadFile(f"{path}", f"says of {name} how strong it is in no number", "take the file anew") from error
+    branch = Branch(down.to(dtype), (up * strength).to(dtype))
+    if not all(torch.isfinite(half).all() for half in branch):
+        raise BadFile(f"{path}", f"holds numbers that are not finite in {name}", "take the file anew")
+    return branch
 
 
 def write_lora(
@@ -125,18 +176,23 @@ def write_lora(
 ) -> Path:
     """Writes a LoRA in bf16, with ModelSpec metadata (version 1.0.1); ``about`` are further entries of that."""
     tensors: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
+    settings: dict[str, Any] = {}
     for part, layers in branches.items():
-        name = {"denoiser": ("transformer", "unet"), "text": ("text_encoder", "te")}[part]
+        theirs, short = WRITTEN[part]
+        ranks = {layer: len(branch.down) for layer, branch in layers.items()}
+        # Alpha is the rank: the branches are as strong as they are, whatever the rank of each.
+        usual = max(ranks.values(), default=0)
+        others = {layer: rank for layer, rank in ranks.items() if rank != usual}
+        settings |= {f"{theirs}.r": usual, f"{theirs}.lora_alpha": usual}
+        settings |= {f"{theirs}.rank_pattern": others, f"{theirs}.alpha_pattern": others} if others else {}
         for layer, branch in layers.items():
-            rank = ranks[name[0]] = len(branch.down)
             down, up = branch.down.bfloat16().contiguous(), branch.up.bfloat16().contiguous()
             if keys == "peft":
-                tensors |= {f"{name[0]}.{layer}.lora_A.weight": down, f"{name[0]}.{layer}.lora_B.weight": up}
+                tensors |= {f"{theirs}.{layer}.lora_A.weight": down, f"{theirs}.{layer}.lora_B.weight": up}
             else:
-                stem = f"lora_{name[1]}_{layer.replace('.', '_')}"
+                stem = f"lora_{short}_{layer.replace('.', '_')}"
                 tensors |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}
-                tensors[f"{stem}.alpha"] = torch.tensor(float(rank))
+                tensors[f"{stem}.alpha"] = torch.tensor(float(ranks[layer]))
     metadata = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": "darkroom/lora",
@@ -145,6 +201,5 @@ def write_lora(
         **{f"modelspec.{name}": text for name, text in about.items()},
     }
     if keys == "peft":
-        told = {f"{name}.{key}": rank for name, rank in ranks.items() for key in ("r", "lora_alpha")}
-        metadata[PEFT] = json.dumps(told)
+        metadata[PEFT] = json.dumps(settings)
     return publish(save(tensors, metadata), path)

@@ -10,10 +10,10 @@ from typing import Any
 
 from darkroom.cards import folder_of, read_card
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason, shown
-from darkroom.contracts.files import check_folder
+from darkroom.contracts.files import check_folder, file_sha256
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import Lora
+from darkroom.contracts.steering import Lora, lora
 from darkroom.control.canvas import canvas_of
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import Reading, read_prompt
@@ -182,11 +182,31 @@ def _again(model: Model, path: Path, guide: str | None, loras: Sequence[str], fi
         model.open_guide(guide)
     if recipe.guide is not None:
         model.guide(recipe.guide)
-    found = [place for use in recipe.adapters for place in (files / use.name, Path(use.name)) if place.is_file()]
-    for place in (*loras, *found):
-        model.open_adapter(Lora(file=str(place)))
-    model.riders(recipe.adapters)
+    _open_adapters(model, recipe, path, loras, files)
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     check_names(recipe)
     return recipe
+
+
+def _open_adapters(model: Model, recipe: Recipe, path: Path, loras: Sequence[str], files: Path) -> None:
+    """Opens the adapters of a recipe: those given, and for what is still missing those in ``files`` or here."""
+    scales: dict[str, list[float]] = {}
+    for use in recipe.adapters:
+        scales.setdefault(use.sha256, []).append(use.scale)
+    missing = set(scales)
+    for given in (Lora.model_validate(lora(text)) for text in loras):
+        sha256 = model.open_adapter(given).sha256
+        if sha256 not in scales:
+            rule = "took no part in it" if scales else "is no part of this recipe"
+            raise BadInput(f"--lora {shown(given.file)}, {sha256[:12]}", f"{rule}: {path}", "leave it out")
+        if "scale" in given.model_fields_set and given.scale not in scales[sha256]:
+            rule = f"acted with {scales[sha256][0]:g} in {path}, and is asked for with {given.scale:g}"
+            raise BadInput(f"--lora {shown(given.file)}", rule, "leave the number out")
+        missing.discard(sha256)
+    for use in recipe.adapters:
+        for place in (files / use.name, Path(use.name)):
+            if use.sha256 in missing and place.is_file() and file_sha256(place) == use.sha256:
+                model.open_adapter(Lora(file=str(place)))
+                missing.discard(use.sha256)
+    model.riders(recipe.adapters)

@@ -92,9 +92,11 @@ def evaluate(
 
 
 def _told(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are told of: a guide by its hash. What cannot be drawn with is refused before anything is."""
-    used = model.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True)).guide
-    return {**settings, **({} if used is None else {"guide": dict(used)})}
+    """Settings as they are told of: a guide and adapters by their hashes. What cannot be drawn with is refused before
+    anything is."""
+    used = model.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True))
+    guide = {} if used.guide is None else {"guide": dict(used.guide)}
+    return {**settings, **guide, **({"lora": [dict(use) for use in used.adapters]} if used.adapters else {})}
 
 
 def own(

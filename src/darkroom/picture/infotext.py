@@ -154,7 +154,7 @@ def infotext(recipe: Recipe) -> str:
         # told and not read: the pictures are not in the text
         **({"Denoising strength": _told(recipe.strength)} if recipe.init_image is not None else {}),
         **({"Guide": recipe.guide.name} if recipe.guide is not None else {}),
-        **({"Lora hashes": _hashes(recipe)} if recipe.adapters else {}),
+        **(_adapters(recipe) if recipe.adapters else {}),
         **({"Mask blur": _told(recipe.mask_blur)} if recipe.mask is not None else {}),
         "Version": f"{OURS}{recipe.darkroom}",
     }
@@ -165,9 +165,14 @@ def infotext(recipe: Recipe) -> str:
     return text
 
 
-def _hashes(recipe: Recipe) -> str:
-    """Adapters as A1111 tells of them, with how strongly each acted."""
-    return ", ".join(f"{use.name}:{use.scale:g}: {use.sha256[:MODEL_HASH_CHARACTERS]}" for use in recipe.adapters)
+def _adapters(recipe: Recipe) -> dict[str, str]:
+    """Adapters as A1111 tells of them, "name: hash, name: hash"; and, which it does not, how strongly each acted."""
+    names = [re.sub(r"[,:]", " ", use.name.rpartition(".")[0] or use.name) for use in recipe.adapters]
+    pairs = list(zip(names, recipe.adapters, strict=True))
+    return {
+        "Lora hashes": ", ".join(f"{name}: {use.sha256[:12]}" for name, use in pairs),
+        "Lora weights": ", ".join(f"{name}: {use.scale:g}" for name, use in pairs),
+    }
 
 
 def _plain(name: str) -> Any:

@@ -78,7 +78,7 @@ class Inputs:
 
     def found_table(self, name: str) -> TableFile:
         """What a recipe says of the file of this name. Raises BadFile where there is none to read."""
-        file = TableFile(name=_bare(name, "table"), sha256=hashlib.sha256(load(name)[0]).hexdigest())
+        file = TableFile(name=bare(name, "table"), sha256=hashlib.sha256(load(name)[0]).hexdigest())
         self._sources[file.sha256] = name
         return file
 
@@ -131,7 +131,7 @@ class Inputs:
         return self._put[name] if name in self._put else read(name)
 
 
-def _bare(name: str, otherwise: str) -> str:
+def bare(name: str, otherwise: str) -> str:
     """A file's name as a recipe keeps it: without its folder."""
     plain = "".join("?" if letter in "/\\" or not letter.isprintable() else letter for letter in Path(name).name)
     return plain[-_LONGEST:] or otherwise
@@ -140,7 +140,7 @@ def _bare(name: str, otherwise: str) -> str:
 def picture_file(name: str, pixels: np.ndarray) -> PictureFile:
     """What a recipe says of a picture of that name, (height, width, channels) uint8."""
     height, width = pixels.shape[:2]
-    return PictureFile(name=_bare(name, "picture"), sha256=fingerprint(pixels), width=width, height=height)
+    return PictureFile(name=bare(name, "picture"), sha256=fingerprint(pixels), width=width, height=height)
 
 
 def fingerprint(pixels: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import torch
 
 from darkroom.cards import read_card
 from darkroom.contracts.card import UPSCALER
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, shown
 from darkroom.control.lora import MAX_RANK, write_lora
 from darkroom.data.imported import LEDGER, ImportedPictures, count, holds_pictures, import_folder, imported
 from darkroom.data.loader import joined
@@ -23,6 +23,7 @@ from darkroom.training.handover import (
     HANDOVER,
     fingerprint,
     has_weights,
+    leg_of,
     load_into,
     network_of,
     opened_autoencoder,
@@ -120,7 +121,7 @@ def lora_leg(
     tokenizer = Tokenizer.from_json((model / WORDS).read_text(encoding="utf-8"))
     pictures = imported(place.data)
     if trigger is not None:
-        pictures = replace(pictures, captions=tuple(f"{caption}, {trigger}" for caption in pictures.captions))
+        pictures = replace(pictures, captions=triggered(pictures.captions, trigger, tokenizer))
     teaching = Teaching(ImportedPictures(pictures), tokenizer, LONG, getattr(torch, config.dtype))
     ahead = place.ahead(teaching, joined, config.batch)
     codec = opened_autoencoder(model)
@@ -139,9 +140,32 @@ def lora_leg(
         total=config.samples,
         compiled=compiled,
         ahead=ahead,
+        beside=origin,
+        rank=rank,
     )
     sources = sources_of(place.data, model)
     return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
+
+
+def triggered(captions: Sequence[str], trigger: str, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Captions with the trigger at their ends; a caption that would push it out of what is read loses its last words.
+
+    Raises BadInput for a trigger that is too long by itself.
+    """
+
+    def fits(text: str) -> bool:
+        return len(tokenizer.encode(text)) + 2 <= LONG  # the start and the end are tokens, too
+
+    found = []
+    for caption in captions:
+        words = caption.split()
+        while words and not fits(f"{' '.join(words)}, {trigger}"):
+            words.pop()
+        if not words:
+            rule = f"leaves no room in the {LONG} tokens that are read"
+            raise BadInput(f"--trigger {shown(trigger)}", rule, "shorten it")
+        found.append(f"{' '.join(words)}, {trigger}")
+    return tuple(found)
 
 
 def written_lora(out: Path, model: Path, name: str, trigger: str | None) -> Path:
@@ -153,6 +177,8 @@ def written_lora(out: Path, model: Path, name: str, trigger: str | None) -> Path
         "description": f"for the model {card.name} {card.model_hash[:12]}",
     }
     about |= {} if trigger is None else {"trigger_phrase": trigger}
+    if licences := sorted({source["licence"] for source in leg_of(out / HANDOVER)["sources"]}):
+        about["license"] = " and ".join(licences)
     return write_lora(
         branches_of(weights_of(out / HANDOVER, LORA)), out / f"{name}.safetensors", title=name, about=about
     )

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darkroom.control.adapters import Branch, layers_of
+from darkroom.nn.rows import product
 from darkroom.training.objective import Parts
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionTraining
 from darkroom.training.objectives.text import WORDS
 
 LORA = "lora"  # the hand-over's file, and the objective
-UNLEARNED = ".into"  # the widest layers: without branches there an adapter costs half as much (benchmarks/adapters.py)
+UNLEARNED = ".into"  # the widest layers: without branches there an adapter costs .19 of a picture, with them .31 (benchmarks/adapters.py)
 
 
 class Beside(nn.Module):
@@ -31,7 +33,7 @@ class Beside(nn.Module):
         self.up = nn.Parameter(torch.zeros(layer.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) + F.linear(F.linear(x, self.down), self.up)
+        return self.layer(x) + F.linear(product(x, self.down), self.up)
 
 
 def branched(module: DiffusionTraining, rank: int) -> DiffusionTraining:
@@ -69,6 +71,15 @@ class LoraObjective(DiffusionObjective):
     """Rectified flow with branches as all that is learned; the oracle head has no part in it."""
 
     name = LORA
+
+    def __init__(self, *rest: Any, beside: Mapping[str, str], rank: int, **more: Any) -> None:
+        """``beside`` are fingerprints of the networks that stay, which no checkpoint holds; the rest is as for any
+        denoiser."""
+        super().__init__(*rest, **more)
+        self.beside, self.rank = dict(beside), rank
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "beside": self.beside, "rank": self.rank}
 
     def parts(self) -> Parts:
         networks = {"denoiser": self.settings.network, "text": self.settings.text}
