@@ -36,7 +36,8 @@ TEXT = st.lists(PIECES | st.text(CHARACTERS, max_size=20)).map("".join)
 NAMES = TEXT.map(lambda s: "".join(c for c in s if c.isprintable())[:200]).filter(bool)
 HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 SIDES = st.integers(4, 128).map(lambda n: 16 * n)
-ADAPTERS = st.builds(AdapterUse, name=NAMES, sha256=HASHES, scale=st.floats(-10, 10))
+FILE_NAMES = NAMES.map(lambda name: name.replace("/", "").replace("\\", "")).filter(lambda name: name not in ("", ".."))
+ADAPTERS = st.builds(AdapterUse, name=FILE_NAMES, sha256=HASHES, scale=st.floats(-10, 10))
 
 VERDICTS = st.builds(
     Verdict,
@@ -121,7 +122,6 @@ def begun(recipe: Recipe, start: PictureFile, mask: PictureFile | None, strength
     return Recipe.checked({**dict(recipe), **told})
 
 
-FILE_NAMES = NAMES.map(lambda name: name.replace("/", "").replace("\\", "")).filter(lambda name: name not in ("", ".."))
 FILES = st.builds(PictureFile, name=FILE_NAMES, sha256=HASHES, width=st.integers(1, 9999), height=st.integers(1, 9999))
 MARGINS = st.builds(Margins, left=st.integers(1, 2048), bottom=st.integers(0, 2048))
 PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]), st.none() | st.floats(0, 1))
@@ -168,7 +168,7 @@ def comes_back_out_of_an_infotext(recipe: Recipe) -> None:
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
     assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
     assert read.settings.get("Style") == recipe.style
-    begun = ("init_image", "mask", "guide", "strength", "outpaint", "mask_blur", "refine")  # it holds no such file
+    begun = ("init_image", "mask", "guide", "strength", "outpaint", "mask_blur", "refine", "lora")  # no such file
     left_out = {name: Request.model_fields[name].default for name in begun}
     assert read.request() == recipe.request().model_copy(update={"model": "default", **left_out})
 

@@ -20,7 +20,7 @@ from darkroom.training.objectives.diffusion import DiffusionObjective, Diffusion
 from darkroom.training.objectives.text import WORDS
 
 LORA = "lora"  # the hand-over's file, and the objective
-UNLEARNED = ".into"  # the widest layers: without branches there an adapter costs .19 of a picture, with them .31 (benchmarks/adapters.py)
+UNLEARNED = ".into"  # the widest layers: with branches there an adapter costs .31 of a picture, without .19
 
 
 class Beside(nn.Module):
