@@ -15,13 +15,12 @@ from darkroom.data.loader import Scenes
 from darkroom.data.scenes.compose import Composer
 from darkroom.data.scenes.spec import ComposerConfig
 from darkroom.nn import autoencoder, text
-from darkroom.nn.attention import SwiGLU, attend, hidden_width, split_heads
+from darkroom.nn.attention import SwiGLU, attend, hidden_width, product, split_heads
 from darkroom.nn.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig, patches, sized, unpatched
 from darkroom.nn.embed import centred_positions, rotary_table, rotate, sinusoids
 from darkroom.nn.norm import RMSNorm
-from darkroom.nn.rows import product
 from darkroom.nn.text import TextEncoder, pooled
 from darkroom.training.objectives.diffusion import DiffusionTraining
 from darkroom.training.objectives.text import TextObjective, TextObjectiveConfig, TextTraining

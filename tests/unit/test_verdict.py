@@ -8,7 +8,7 @@ import pytest
 
 from darkroom.judge.expect import Expectation, Related, Wanted
 from darkroom.judge.sight import Sight, Thing
-from darkroom.judge.verdict import all_right, judged
+from darkroom.judge.verdict import all_right, holds_between, judged
 from tests.unit.test_judge import PLAIN, a_thing
 
 
@@ -42,6 +42,29 @@ def test_likely_things_count_as_far_as_they_are_asked_for_and_sure_ones_always()
         cats = tuple(a_thing("cat", score, "own", box, 0.0) for score, box in zip(scores, places, strict=True))
         held = [n for n in range(1, 7) if all_right(judged(Sight(cats, {}, ""), Expectation((Wanted("cat", n),))))]
         assert held == numbers
+
+
+def test_who_stands_in_front_is_asked_and_not_named() -> None:
+    front, back = (0.3, 0.4, 0.6, 0.9), (0.4, 0.2, 0.9, 0.7)
+    for hidden, other, answers in (
+        (0.2, 0.0, {"in front of"}),  # that something hides it is likely enough
+        (0.2, 0.3, {"behind"}),
+        (0.1, 0.0, set()),
+        (0.9, 0.0, {"in front of"}),
+    ):
+        cat, dog = a_thing("cat", 0.9, "own", front, other), a_thing("dog", 0.9, "own", back, hidden)
+        held = {r for r in ("in front of", "behind") if holds_between(cat, r, dog)}
+        assert held == answers
+    apart = a_thing("dog", 0.9, "own", (0.7, 0.0, 0.9, 0.3), 0.9)
+    assert not holds_between(a_thing("cat", 0.9, "own", front, 0.0), "in front of", apart)
+
+
+def test_a_crown_is_worn_where_it_rests_and_not_where_it_floats() -> None:
+    owl = a_thing("owl", 0.9, "own", (0.2, 0.4, 0.8, 0.95), 0.0)
+    for foot, worn in ((0.5, True), (0.41, True), (0.37, True), (0.34, False)):
+        assert holds_between(owl, "wearing", a_thing("crown", 0.9, "own", (0.3, 0.1, 0.7, foot), 0.0)) == worn
+    beside = a_thing("crown", 0.9, "own", (0.85, 0.1, 1.0, 0.4), 0.0)
+    assert not holds_between(owl, "wearing", beside)
 
 
 def test_an_unasked_fact_is_not_judged() -> None:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from darkroom.nn.rows import product
+from darkroom.nn.attention import product
 from darkroom.nn.slots import filled
 from darkroom.protocols import Call, T, Task
 

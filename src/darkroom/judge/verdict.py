@@ -20,7 +20,8 @@ MAYBE = 0.10
 """Score from which something may be there: from here to LIKELY the answer is "cannot tell", below it is "no".
 Calibration counts who says yes, so its rows are the same with this band as without."""
 SAME, SAME_PLACE = 0.6, 0.85  # share of a box within another's: of two of a kind, and of different kinds
-RULES = {"likely": LIKELY, "sure": SURE, "maybe": MAYBE, "same": SAME, "same place": SAME_PLACE}
+RESTS = 0.04  # of the side: how far above a head a crown may float, for boxes are not exact
+RULES = {"likely": LIKELY, "sure": SURE, "maybe": MAYBE, "same": SAME, "same place": SAME_PLACE, "rests": RESTS}
 """What a calibration was measured with."""
 
 
@@ -207,11 +208,12 @@ def holds_between(one: Thing, relation: str, other: Thing) -> bool:
         case "on":  # one's foot is near the other's top
             return not beside and dy > 0 and abs(b[1] - a[3]) < 0.16 and shared > 0.3 * narrower
         case "in front of":
-            return other.covered > max(0.5, one.covered) and overlap(b, a) > 0.04
+            return other.covered > max(LIKELY, one.covered) and overlap(b, a) > 0.04
         case "behind":
-            return one.covered > max(0.5, other.covered) and overlap(a, b) > 0.04
-        case "wearing":  # a good part of what is worn lies on the upper part of who wears it
-            return overlap(b, a) > 0.07 and dy < 0.12 and abs(dx) < 0.3 * (a[2] - a[0])
+            return one.covered > max(LIKELY, other.covered) and overlap(a, b) > 0.04
+        case "wearing":  # what is worn lies on the upper part of who wears it, or rests there
+            touches = overlap(b, a) > 0.07 or abs(b[3] - a[1]) < RESTS
+            return touches and dy < 0.12 and abs(dx) < 0.3 * (a[2] - a[0])
         case "holding":
             return overlap(b, a) > 0.1
     raise ValueError(f"unknown relation {relation!r}")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darkroom.control.adapters import Branch, layers_of
-from darkroom.nn.rows import product
+from darkroom.nn.attention import product
 from darkroom.training.objective import Parts
 from darkroom.training.objectives.diffusion import DiffusionObjective, DiffusionTraining
 from darkroom.training.objectives.text import WORDS
