@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import darkroom
 from darkroom.cards import CARD, folder_of, read_card
-from darkroom.contracts.card import UPSCALER, Card
+from darkroom.contracts.card import OWN, UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import Environment, GuideUse, Recipe
@@ -32,11 +32,14 @@ from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.picture.inputs import Inputs
 from darkroom.prompt.encoders import SentenceEncoder
-from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
+from darkroom.protocols import Call, LatentCodec, Network, ReadingEncoder, Refiner, Synthesizer
 from darkroom.refine.chain import check
 from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.synthesis.external import FAMILIES
+from darkroom.synthesis.external.family import Assembled
+from darkroom.synthesis.external.opening import opened
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, swapped
@@ -45,7 +48,6 @@ from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 from darkroom.wording.wildcards import expanded
 
-FAMILY = "diffusion"  # the one that load() puts together
 _NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "text": (TextConfig, TextEncoder),
     "autoencoder": (AutoencoderConfig, Autoencoder),
@@ -80,7 +82,7 @@ class Model:
     """Everything a picture needs. ``networks`` maps a call's network name to who evaluates it."""
 
     card: Card
-    encoder: SentenceEncoder
+    encoder: ReadingEncoder
     codec: LatentCodec
     synthesizer: Synthesizer
     networks: dict[str, Network]
@@ -144,6 +146,10 @@ class Model:
         """
         folder = folder_of(name)
         card = read_card(folder)
+        other = next((one for one in (card, self.card) if one.family != OWN), None)
+        if other is not None:
+            fix = "leave --guide out, or say what is unwanted: --negative"
+            raise BadInput(f"the guide {shown(name)}", f"cannot lead where {other.name} is no model of ours", fix)
         if card.model_hash not in self.guides:
             if _latent_space(card) != _latent_space(self.card):
                 fix = "take an earlier or a smaller model that was trained with the same one"
@@ -234,10 +240,20 @@ def assembled(
     return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, refiner)
 
 
+def public(card: Card, parts: Assembled, dtype: torch.dtype) -> Model:
+    """A model of a public checkpoint's parts; it has no upscaler."""
+    encoder, codec, synthesizer = parts.encoder, parts.codec, parts.synthesizer
+    networks: dict[str, Network] = {reader.NETWORK: encoder for reader in encoder.readers}
+    networks |= {codec.ENCODER: codec, codec.DECODER: codec, synthesizer.NETWORK: synthesizer}
+    return Model(card, encoder, codec, synthesizer, networks, dtype)
+
+
 def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
     """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
     folder = folder_of(name)
     card = read_card(folder)
+    if card.family in FAMILIES:
+        return public(card, opened(folder, card, dtype), dtype)
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
     tokenizer, parts = _opened(folder, card, [part for part in _NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)
@@ -247,8 +263,8 @@ def _opened(
     folder: Path, card: Card, components: Sequence[str], dtype: torch.dtype
 ) -> tuple[Tokenizer, dict[str, Any]]:
     """The tokenizer of a model folder, and some of its networks. Raises BadFile."""
-    if card.family != FAMILY:
-        rule = f"names the family {shown(card.family)}, and this version draws only {FAMILY} models"
+    if card.family != OWN:
+        rule = f"names the family {shown(card.family)}, which this version does not know"
         raise BadFile(f"{folder / CARD}", rule, "take another model, or update darkroom")
     files = {component: _verified(folder, card, component) for component in card.files}
     try:

@@ -228,6 +228,22 @@ class TextEncoder(Network, Protocol):
     def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]: ...
 
 
+class ReadingEncoder(TextEncoder, Protocol):
+    """One that says how it reads, before anything is drawn."""
+
+    @property
+    def limit(self) -> int:
+        """Tokens that are read at once, start and end included."""
+
+    def length(self, text: str) -> int:
+        """Tokens of a text, start and end included."""
+
+    def parts(self, chunks: Sequence[Sentence]) -> tuple[list[Sentence], tuple[str, ...]]:
+        """The chunks, cut where they are longer than the network reads at once, and the words that are too many.
+
+        Raises BadInput for what it cannot read."""
+
+
 class LatentCodec(Network, Protocol):
     """Pixels to latents and back; scale and shift live inside it."""
 

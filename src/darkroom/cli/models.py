@@ -53,6 +53,60 @@ def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name=
     print("\n".join([lines[0], *([state] if state else []), *lines[1:]]))
 
 
+@models_app.command(name="import")
+def models_import(
+    path: Path,
+    *,
+    name: str | None = None,
+    copy: bool = False,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Take a public checkpoint into the model store, checked; nothing is fetched and nothing in it is run.
+
+    Examples:
+
+        darkroom models import my-checkpoint
+        darkroom models import my-checkpoint --name photos
+
+    Parameters
+    ----------
+    path
+        The checkpoint: a folder with a model_index.json, as diffusers saves it.
+    name
+        What to call it. Without it the name of the folder or file.
+    copy
+        Copy its files even where a second name for them would do; a file that is only named twice is gone when both
+        names are.
+    json_
+        Print one JSON object.
+    """
+    from darkroom.importing import import_model  # imports torch
+
+    done = import_model(path, name, copy=copy, say=lambda line: print(f"{'import':<12}{line}", file=sys.stderr))
+    size = sum(entry.bytes for entry in done.card.files.values())
+    if json_:
+        told = {"name": done.card.name, "folder": str(done.folder), "family": done.card.family}
+        print(json.dumps({**told, "bytes": size, "copied": done.copied, "model_hash": done.card.model_hash}))
+        return
+    how = f"{done.copied / 1e6:.1f} MB of them copied" if done.copied else "none of them copied"
+    print(f"{'imported':<12}{done.card.name}, {done.card.family}, {size / 1e6:.1f} MB, {how}", file=sys.stderr)
+    print(done.folder)
+
+
+@models_app.command(name="remove")
+def models_remove(name: str) -> None:
+    """Take a model out of the store. The files it was imported from stay where they are.
+
+    Parameters
+    ----------
+    name
+        The model, by its name in the store.
+    """
+    from darkroom.checkpoints.store import remove
+
+    print(remove(name))
+
+
 def _state(files: list[str]) -> str:
     """What is said of a model some of whose files are not what its card says."""
     return f"DAMAGED: {', '.join(files)} missing or cut short; install the model again" if files else ""

@@ -1,0 +1,167 @@
+"""Public checkpoints against their own pipelines: equal noise, equal pictures, step by step and at the end.
+
+Every checkpoint is tiny, of random weights, made of the families' own classes, saved in its real format and taken in by
+``darkroom models import``. They need the extra: ``pip install 'darkroom-studio[public]'``; without it they are skipped,
+and say so.
+
+Tolerances, of the largest number compared: 1e-6 in fp64, in which both sides round at 1e-16 and what is left is the
+schedulers' fp32 tables, replaced by fp64 ones where they can be; 1e-3 in fp32, where both sides round in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from darkroom.contracts.request import Request
+from darkroom.generate import Words, interpret, run
+from darkroom.importing import import_model
+from darkroom.model import Model, load
+from darkroom.protocols import Guidance, SynthesisSpec, Task
+from darkroom.synthesis.noise import SeededNoise
+from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.synthesis.spacing import SPACINGS, spaced
+from tests.public import close, needs_public, saved, stable_diffusion, steps_of
+
+pytestmark = needs_public
+STEPS, SEED = 4, 5
+FORMATS = [(torch.float64, 1e-6), (torch.float32, 1e-3)]
+PROMPT, NEGATIVE = "a red fox, quick", "blurry"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def imported(pipeline: Any, folder: Path, dtype: torch.dtype) -> Model:
+    """The pipeline, saved, taken in by the program and opened."""
+    done = import_model(saved(pipeline, folder / "saved"), "tiny")
+    assert done.folder.is_dir()
+    return load("tiny", dtype)
+
+
+def words_of(model: Model, prompt: str, negative: str) -> Words:
+    """What a prompt comes to."""
+    recipe = model.resolve(asked(prompt, negative))
+    return run(interpret(recipe, model), model.evaluate)
+
+
+def asked(prompt: str, negative: str) -> Request:
+    return Request.checked({"prompt": {"text": prompt, "negative": negative}, "seed": SEED})
+
+
+def drawn(model: Model, words: Words, spec: SynthesisSpec) -> list[Tensor]:
+    """x after each step, from the sampler that draws it, and the last latent: what the program itself goes through."""
+    seen: list[Tensor] = []
+    inner = spec.sampler
+
+    def told(denoise: Any, x: Tensor, levels: Any, noise: Any) -> Task[Tensor]:
+        def looked(x: Tensor, level: Any, toward: Any = None, /) -> Task[Tensor]:
+            seen.append(x)
+            return (yield from denoise(x, level, toward))
+
+        return (yield from inner(looked, x, levels, noise))
+
+    spec = replace(spec, sampler=told)
+    last = run(model.synthesizer.task(words.wanted, words.negative, spec, SEED), model.evaluate)
+    return [*seen[1:], last]
+
+
+def spec_of(model: Model, sampler: str, spacing: str, guidance: float, shift: float | None = None) -> SynthesisSpec:
+    return SynthesisSpec(
+        shape=model.codec.shape(64, 64),
+        steps=STEPS,
+        sampler=SAMPLERS[sampler],
+        guidance=Guidance(guidance),
+        spacing=SPACINGS[spacing],
+        shift=shift,
+    )
+
+
+def start(model: Model, spec: SynthesisSpec) -> tuple[Tensor, Any]:
+    """The x that the program begins with, and the level it lies at."""
+    schedule = model.synthesizer.schedule
+    shift = model.synthesizer.shift(spec.shape) if spec.shift is None else spec.shift
+    first = spaced(schedule, spec.steps, shift, spec.spacing)[0]
+    return first.sigma * SeededNoise(SEED, "start").draw(spec.shape), first
+
+
+# --- Stable Diffusion 1.x and 2.x: schedulers on a table of betas -----------------------------------------------------
+
+
+def euler(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
+    """diffusers' Euler, which works in x / alpha; what it is given to begin with, and how its x becomes ours."""
+    from diffusers import EulerDiscreteScheduler
+
+    scheduler = EulerDiscreteScheduler.from_config(config, timestep_spacing="leading")
+    return scheduler, lambda x, level: x / level.alpha, lambda y, level: y * level.alpha
+
+
+def ddim(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler.from_config(config, timestep_spacing="leading")
+    return scheduler, lambda x, level: x, lambda y, level: y
+
+
+def dpmpp_2m(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
+    from diffusers import DPMSolverMultistepScheduler
+
+    scheduler = DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing")
+    return scheduler, lambda x, level: x, lambda y, level: y
+
+
+def sharpened(scheduler: Any) -> Any:
+    """The scheduler with its tables in fp64, as ours are."""
+    c = scheduler.config
+    betas = torch.linspace(c.beta_start**0.5, c.beta_end**0.5, c.num_train_timesteps, dtype=torch.float64) ** 2
+    scheduler.alphas_cumprod = torch.cumprod(1.0 - betas, 0)
+    if hasattr(scheduler, "final_alpha_cumprod"):
+        scheduler.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    inner = scheduler.set_timesteps
+
+    def set_timesteps(*given: Any, **named: Any) -> None:
+        inner(*given, **named)
+        if hasattr(scheduler, "sigmas"):
+            bars = scheduler.alphas_cumprod[scheduler.timesteps.long()]
+            scheduler.sigmas = torch.cat([((1 - bars) / bars).sqrt(), torch.zeros(1, dtype=torch.float64)])
+
+    scheduler.set_timesteps = set_timesteps
+    return scheduler
+
+
+WAYS = {"euler": (euler, "leading"), "ddim": (ddim, "leading"), "dpmpp-2m": (dpmpp_2m, "even")}
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["plain", "guided"])
+@pytest.mark.parametrize("sampler", WAYS)
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+def test_stable_diffusion_draws_as_its_pipeline_does(
+    dtype: torch.dtype, within: float, prediction: str, sampler: str, guidance: float, tmp_path: Path, store: Path
+) -> None:
+    pipeline = stable_diffusion(prediction=prediction).to(dtype)
+    way, spacing = WAYS[sampler]
+    model = imported(pipeline, tmp_path, dtype)
+    spec = spec_of(model, sampler, spacing, guidance)
+    x, level = start(model, spec)
+    pipeline.scheduler, given, ours = way(pipeline.scheduler.config)
+    if dtype == torch.float64:
+        pipeline.scheduler = sharpened(pipeline.scheduler)
+    pipeline.scheduler.set_timesteps(STEPS)
+    begun = given(x.to(dtype), level)[None] / pipeline.scheduler.init_noise_sigma  # which it multiplies by
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance, "num_inference_steps": STEPS}
+    theirs, made = steps_of(pipeline, **said, latents=begun, height=64, width=64, output_type="pt")
+    levels = spaced(model.synthesizer.schedule, STEPS, 1.0, spec.spacing)[1:]
+    mine = drawn(model, words_of(model, PROMPT, NEGATIVE), spec)
+    close(mine, [ours(y[0], at) for y, at in zip(theirs, levels, strict=True)], within)
+    pixels = run(model.codec.decode(mine[-1]), model.evaluate)
+    close([pixels], [made.images[0]], within)
