@@ -108,6 +108,110 @@ def stable_diffusion(seed: int = 0, prediction: str = "epsilon", width: int = WI
     )
 
 
+def t5_tokenizer() -> Any:
+    """T5's own, with single letters for words."""
+    from transformers import T5Tokenizer
+
+    letters = [(letter, -3.0) for letter in "▁abcdefghijklmnopqrstuvwxyz,.0123456789"]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters]
+    return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
+
+
+def t5_text(tokenizer: Any, width: int = WIDTH) -> Any:
+    """The encoder of a T5 for a tokenizer."""
+    from transformers import T5Config, T5EncoderModel
+
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=2 * width, num_layers=2, num_heads=2, is_gated_act=True
+    )
+    return T5EncoderModel(config).eval()
+
+
+def stable_diffusion_xl(seed: int = 0, *, zero: bool = True) -> Any:
+    """A pipeline of Stable Diffusion XL."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+    torch.manual_seed(seed)
+    first, second = clip_tokenizer(), clip_tokenizer()
+    sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4}
+    return lively(
+        StableDiffusionXLPipeline(
+            vae=autoencoder(scaling_factor=0.13025),
+            text_encoder=clip_text(first, layers=3),
+            text_encoder_2=clip_text(second, projected=True, layers=3),
+            tokenizer=first,
+            tokenizer_2=second,
+            unet=unet(2 * WIDTH, **sizes, projection_class_embeddings_input_dim=6 * 4 + WIDTH),
+            scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading"),
+            force_zeros_for_empty_prompt=zero,
+            add_watermarker=False,
+        )
+    )
+
+
+def stable_diffusion_3(seed: int = 0, *, t5: bool = True) -> Any:
+    """A pipeline of Stable Diffusion 3."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+
+    torch.manual_seed(seed)
+    first, second, third = clip_tokenizer(), clip_tokenizer(), t5_tokenizer()
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=2 * WIDTH,
+        caption_projection_dim=16,
+        pooled_projection_dim=2 * WIDTH,
+        out_channels=4,
+        pos_embed_max_size=16,
+    )
+    return lively(
+        StableDiffusion3Pipeline(
+            vae=autoencoder(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
+            text_encoder=clip_text(first, projected=True),
+            text_encoder_2=clip_text(second, projected=True),
+            text_encoder_3=t5_text(third, 2 * WIDTH) if t5 else None,
+            tokenizer=first,
+            tokenizer_2=second,
+            tokenizer_3=third if t5 else None,
+            transformer=transformer.eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        )
+    )
+
+
+def flux(seed: int = 0, *, dev: bool = True) -> Any:
+    """A pipeline of FLUX.1."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    torch.manual_seed(seed)
+    first, second = clip_tokenizer(), t5_tokenizer()
+    transformer = FluxTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
+        axes_dims_rope=(4, 4, 8),
+        guidance_embeds=dev,
+    )
+    return lively(
+        FluxPipeline(
+            vae=autoencoder(shift_factor=0.1, scaling_factor=0.4, use_quant_conv=False, use_post_quant_conv=False),
+            text_encoder=clip_text(first),
+            text_encoder_2=t5_text(second),
+            tokenizer=first,
+            tokenizer_2=second,
+            transformer=transformer.eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=dev, shift=3.0 if dev else 1.0),
+        )
+    )
+
+
 def lively(pipeline: Any) -> Any:
     """The pipeline with weights that are zero, and biases, drawn anew, so that every input counts."""
     generator = torch.Generator().manual_seed(1)

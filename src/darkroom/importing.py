@@ -16,7 +16,7 @@ from darkroom.contracts.contract import Contract
 from darkroom.contracts.errors import BadFile, BadInput, brief, shown
 from darkroom.contracts.files import publish
 from darkroom.synthesis.external import FAMILIES
-from darkroom.synthesis.external.family import Family, Part
+from darkroom.synthesis.external.family import PIPELINE, Family, Part
 from darkroom.synthesis.external.networks import TOKENIZERS, check_shapes, empty_network
 
 Say = Callable[[str], None]
@@ -56,8 +56,8 @@ def family_of(folder: Folder) -> Family:
     if not named:
         raise BadFile(where, f"is for the pipeline {shown(folder.pipeline)}, which is no known family", KNOWN)
     for family in named:
-        missing = [part for part in (*family.parts, *family.tokenizers) if folder.named(part) is None]
-        if missing or not all(part in folder.configs for part in family.parts):
+        needed = [part for part in (*family.parts, *family.tokenizers) if part not in family.spare]
+        if not all(folder.named(part) and (part in folder.configs or folder.words.get(part)) for part in needed):
             continue
         if "scheduler" in folder.configs and family.suits(folder.configs):
             check_parts(folder, family)
@@ -86,13 +86,14 @@ def _taken(folder: Folder, family: Family, name: str, copy: bool, say: Say) -> I
     """The files put beside the store's models, checked there, and named last."""
     files: dict[str, FileEntry] = {}
     copied = 0
-    configs = {part: folder.configs[part] for part in (*family.parts, "scheduler")}
-    for part in family.tokenizers:
-        cls = (folder.named(part) or ("", ""))[1]
-        configs[part] = {"tokenizer_class": cls}
+    networks = [part for part in family.parts if part in folder.weights]
+    tokenizers = [part for part in family.tokenizers if folder.words.get(part)]
+    configs = {part: folder.configs[part] for part in (*networks, "scheduler")}
+    configs |= {part: {"tokenizer_class": (folder.named(part) or ("", ""))[1]} for part in tokenizers}
+    configs[PIPELINE] = {name: value for name, value in folder.index.items() if isinstance(value, bool | str)}
     template = Defaults.checked(family.template(configs))
     with staged(name) as stage:
-        for part in (*family.parts, *family.tokenizers):
+        for part in (*networks, *tokenizers):
             of = family.parts.get(part)
             say(f"checking {part}")
             sources = folder.weights[part] if of is not None else folder.words[part]

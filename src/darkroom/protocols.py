@@ -133,7 +133,7 @@ class Conditioning:
 
     tokens: Float[Tensor, "tokens width"]
     mask: Bool[Tensor, " tokens"]  # true on real tokens
-    pooled: Float[Tensor, " width"]
+    pooled: Float[Tensor, " wide"]  # a vector for all of it, of a width of its own
     weights: Float[Tensor, " tokens"] | None = None
 
 

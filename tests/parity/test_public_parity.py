@@ -24,10 +24,20 @@ from darkroom.generate import Words, interpret, run
 from darkroom.importing import import_model
 from darkroom.model import Model, load
 from darkroom.protocols import Guidance, SynthesisSpec, Task
+from darkroom.synthesis.external.flux import packed, unpacked
 from darkroom.synthesis.noise import SeededNoise
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS, spaced
-from tests.public import close, needs_public, saved, stable_diffusion, steps_of
+from tests.public import (
+    close,
+    flux,
+    needs_public,
+    saved,
+    stable_diffusion,
+    stable_diffusion_3,
+    stable_diffusion_xl,
+    steps_of,
+)
 
 pytestmark = needs_public
 STEPS, SEED = 4, 5
@@ -108,7 +118,8 @@ def euler(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[
 def ddim(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
     from diffusers import DDIMScheduler
 
-    scheduler = DDIMScheduler.from_config(config, timestep_spacing="leading")
+    plain = {"clip_sample": False, "set_alpha_to_one": True}  # x0 as it is, and an end without noise
+    scheduler = DDIMScheduler.from_config(config, timestep_spacing="leading", **plain)
     return scheduler, lambda x, level: x, lambda y, level: y
 
 
@@ -149,8 +160,23 @@ def test_stable_diffusion_draws_as_its_pipeline_does(
     dtype: torch.dtype, within: float, prediction: str, sampler: str, guidance: float, tmp_path: Path, store: Path
 ) -> None:
     pipeline = stable_diffusion(prediction=prediction).to(dtype)
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance}
+    _as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, NEGATIVE)
+
+
+def _as_on_a_table(
+    pipeline: Any,
+    said: dict[str, Any],
+    sampler: str,
+    guidance: float,
+    dtype: torch.dtype,
+    within: float,
+    folder: Path,
+    negative: str,
+) -> None:
+    """Fails where a pipeline whose scheduler has a table of betas, and ours, draw apart."""
     way, spacing = WAYS[sampler]
-    model = imported(pipeline, tmp_path, dtype)
+    model = imported(pipeline, folder, dtype)
     spec = spec_of(model, sampler, spacing, guidance)
     x, level = start(model, spec)
     pipeline.scheduler, given, ours = way(pipeline.scheduler.config)
@@ -158,10 +184,99 @@ def test_stable_diffusion_draws_as_its_pipeline_does(
         pipeline.scheduler = sharpened(pipeline.scheduler)
     pipeline.scheduler.set_timesteps(STEPS)
     begun = given(x.to(dtype), level)[None] / pipeline.scheduler.init_noise_sigma  # which it multiplies by
-    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance, "num_inference_steps": STEPS}
-    theirs, made = steps_of(pipeline, **said, latents=begun, height=64, width=64, output_type="pt")
+    more = {"num_inference_steps": STEPS, "latents": begun}
+    theirs, made = steps_of(pipeline, **said, **more, height=64, width=64, output_type="pt")
     levels = spaced(model.synthesizer.schedule, STEPS, 1.0, spec.spacing)[1:]
-    mine = drawn(model, words_of(model, PROMPT, NEGATIVE), spec)
+    mine = drawn(model, words_of(model, PROMPT, negative), spec)
     close(mine, [ours(y[0], at) for y, at in zip(theirs, levels, strict=True)], within)
     pixels = run(model.codec.decode(mine[-1]), model.evaluate)
     close([pixels], [made.images[0]], within)
+
+
+# --- Stable Diffusion XL ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("zero", "negative"), [(True, ""), (False, ""), (True, NEGATIVE)])
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+@pytest.mark.parametrize(("sampler", "guidance"), [("euler", 1.0), ("euler", 5.0), ("dpmpp-2m", 5.0), ("ddim", 5.0)])
+def test_stable_diffusion_xl_draws_as_its_pipeline_does(
+    sampler: str,
+    guidance: float,
+    dtype: torch.dtype,
+    within: float,
+    zero: bool,
+    negative: str,
+    tmp_path: Path,
+    store: Path,
+) -> None:
+    pipeline = stable_diffusion_xl(zero=zero).to(dtype)
+    said = {"prompt": PROMPT, "negative_prompt": negative or (None if zero else ""), "guidance_scale": guidance}
+    _as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, negative)
+
+
+def finer(scheduler: Any) -> Any:
+    """diffusers' flow Euler in fp64: its levels are rounded to fp32, and so is x before every step.
+
+    The step is theirs, taken from where it was rounded: what it adds to the rounded x is added to x.
+    """
+    inner, step = scheduler.set_timesteps, scheduler.step
+
+    def set_timesteps(*given: Any, **named: Any) -> None:
+        inner(*given, **named)
+        count = scheduler.num_inference_steps
+        first, last = 1.0, 3.0 / 1002
+        even = torch.linspace(first, last, count, dtype=torch.float64)
+        shifted = 3.0 * even / (1.0 + 2.0 * even)
+        torch.testing.assert_close(shifted.float(), scheduler.sigmas[:-1], rtol=1e-6, atol=1e-7)
+        scheduler.sigmas = torch.cat([shifted, torch.zeros(1, dtype=torch.float64)])
+        scheduler.timesteps = 1000 * shifted
+
+    def stepped(velocity: Tensor, time: Any, x: Tensor, **more: Any) -> Any:
+        (after,) = step(velocity, time, x, return_dict=False)
+        return (after.double() + (x - x.float()),)
+
+    scheduler.set_timesteps, scheduler.step = set_timesteps, stepped
+    return scheduler
+
+
+# --- rectified flows --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("t5", [True, False], ids=["with T5", "without"])
+@pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["plain", "guided"])
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+def test_stable_diffusion_3_draws_as_its_pipeline_does(
+    dtype: torch.dtype, within: float, guidance: float, t5: bool, tmp_path: Path, store: Path
+) -> None:
+    pipeline = stable_diffusion_3(t5=t5).to(dtype)
+    model = imported(pipeline, tmp_path, dtype)
+    assert model.card.defaults.spacing == "sd3" and model.card.defaults.sampler == "euler"
+    spec = spec_of(model, "euler", "sd3", guidance)
+    x, level = start(model, spec)
+    assert level.t == 1.0
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance, "num_inference_steps": STEPS}
+    if dtype == torch.float64:
+        pipeline.scheduler = finer(pipeline.scheduler)
+    theirs, made = steps_of(pipeline, **said, latents=x.to(dtype)[None], height=64, width=64, output_type="pt")
+    mine = drawn(model, words_of(model, PROMPT, NEGATIVE), spec)
+    close(mine, [y[0] for y in theirs], within)
+    close([run(model.codec.decode(mine[-1]), model.evaluate)], [made.images[0]], within)
+
+
+@pytest.mark.parametrize("dev", [True, False], ids=["dev", "schnell"])
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+def test_flux_draws_as_its_pipeline_does(
+    dtype: torch.dtype, within: float, dev: bool, tmp_path: Path, store: Path
+) -> None:
+    pipeline = flux(dev=dev).to(dtype)
+    model = imported(pipeline, tmp_path, dtype)
+    guidance = 3.5 if dev else 1.0
+    spec = spec_of(model, "euler", "even", guidance)
+    x, _ = start(model, spec)
+    limit = {} if dev else {"max_sequence_length": 256}
+    said = {"prompt": PROMPT, "guidance_scale": guidance, "num_inference_steps": STEPS, **limit}
+    begun = packed(x.to(dtype)[None])
+    theirs, made = steps_of(pipeline, **said, latents=begun, height=64, width=64, output_type="pt")
+    mine = drawn(model, words_of(model, PROMPT, ""), spec)
+    close(mine, [unpacked(y, 4, 4)[0] for y in theirs], within)
+    close([run(model.codec.decode(mine[-1]), model.evaluate)], [made.images[0]], within)

@@ -38,6 +38,13 @@ def linspace(schedule: NoiseSchedule, steps: int) -> list[float]:
     return [(1 + (TABLE - 1) * (1.0 - _share(i, steps))) / TABLE for i in range(steps)]
 
 
+def sd3(schedule: NoiseSchedule, steps: int, shift: float = 3.0) -> list[float]:
+    """Evenly from 1 to the first entry of the usual table, which is shifted already: where Stable Diffusion 3's own
+    pipeline has its steps, before it shifts them all."""
+    last = shift / (TABLE + shift - 1.0)
+    return [1.0 - _share(i, steps) * (1.0 - last) for i in range(steps)]
+
+
 def karras(schedule: NoiseSchedule, steps: int, rho: float = 7.0) -> list[float]:
     """Evenly in sigma**(1 / rho) (arXiv:2206.00364 eq. 5): short steps where little noise is left."""
     first, last = _ends(schedule)
@@ -60,6 +67,7 @@ SPACINGS: dict[str, Spacing] = {
     "even": even,
     "leading": leading,
     "linspace": linspace,
+    "sd3": sd3,
     "karras": karras,
     "exponential": exponential,
     "beta": beta,

@@ -6,6 +6,9 @@ Networks are those of diffusers and transformers, which are imported when a chec
 from __future__ import annotations
 
 from darkroom.synthesis.external.family import Family
+from darkroom.synthesis.external.flux import FLUX
 from darkroom.synthesis.external.sd import SD1, SD2
+from darkroom.synthesis.external.sd3 import SD3
+from darkroom.synthesis.external.sdxl import SDXL
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SD1, SD2)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (SD1, SD2, SDXL, SD3, FLUX)}

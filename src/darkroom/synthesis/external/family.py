@@ -7,7 +7,7 @@ family lists is not opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from darkroom.contracts.errors import BadFile
@@ -18,7 +18,9 @@ from darkroom.synthesis.external.public import PublicSynthesizer
 from darkroom.synthesis.noise import LinearBetaVP
 from darkroom.synthesis.prediction import PredictionKind
 
-Configs = Mapping[str, Mapping[str, Any]]  # what the JSON files of a checkpoint's parts say, by part
+# What the JSON files of a checkpoint's parts say, by part; what its index says besides is there under PIPELINE.
+Configs = Mapping[str, Mapping[str, Any]]
+PIPELINE = "pipeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ class Family:
     """One family.
 
     ``pipelines`` are the classes a diffusers folder of it may name. ``tokenizers`` are its folders of words.
-    ``optional`` are parts that are left aside where a folder has them. ``suits`` says whether settings are of this
-    family and not of one that has the same classes. ``template`` gives the card's defaults, ``assembled`` the model.
+    ``optional`` are parts that are left aside where a folder has them, ``spare`` those that may be missing. ``suits``
+    says whether settings are of this family and not of one that has the same classes. ``template`` gives the card's
+    defaults, ``assembled`` the model.
     """
 
     name: str
@@ -66,7 +69,8 @@ class Family:
     suits: Callable[[Configs], bool]
     template: Callable[[Configs], dict[str, Any]]
     assembled: Callable[[Opened], Assembled]
-    optional: tuple[str, ...] = field(default=("safety_checker", "feature_extractor", "image_encoder"))
+    optional: tuple[str, ...] = ("safety_checker", "feature_extractor", "image_encoder")
+    spare: tuple[str, ...] = ()
 
 
 CLIP = Part("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection"), "CLIPTextConfig")

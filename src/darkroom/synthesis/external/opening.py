@@ -28,12 +28,16 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Assembled:
             raise BadFile(f"{folder / entry.path}", "is damaged: its sha256 is not the card's", AGAIN)
     networks = {}
     for name, part in family.parts.items():
+        if name not in card.configs and name in family.spare:
+            continue
         if name not in card.configs:
             raise BadFile(f"{folder}", f"has a card without the settings of {name}", AGAIN)
         files = [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, name)]
         networks[name] = fill(empty_network(part, card.configs[name]), files, dtype)
     words = {}
     for name in family.tokenizers:
+        if name not in card.configs and name in family.spare:
+            continue
         kind = str(card.configs.get(name, {}).get("tokenizer_class", ""))
         words[name] = tokenizer(folder / name, kind)
     try:

@@ -10,7 +10,19 @@ from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.nn.slots import one_by_one
-from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Level, NoiseSchedule, Task
+from darkroom.protocols import (
+    Call,
+    Conditioning,
+    Denoise,
+    Guidance,
+    Latent,
+    Level,
+    NoiseSchedule,
+    Said,
+    SynthesisSpec,
+    Task,
+    Wanted,
+)
 from darkroom.synthesis.combine import ZERO_STAR
 from darkroom.synthesis.prediction import PredictionKind, to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
@@ -61,6 +73,13 @@ class PublicSynthesizer(SteeredSynthesizer):
         if self.guides_itself and guidance != Guidance(guidance.scale, interval=(0.0, 1.0)):
             rule = "is within the network, and this one has it the plain way"
             raise BadInput("the guidance of this model", rule, "leave all but its strength out")
+
+    def task(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]:
+        """As any network's; raises BadInput for a negative prompt where there is nothing to lead away with."""
+        if spec.nothing is not None and (self.guides_itself or not self.asking.guidable):
+            rule = "has no meaning to this model, which cannot be led away from anything"
+            raise BadInput("a negative prompt", rule, "leave it out")
+        return (yield from super().task(wanted, negative, spec, seed))
 
     def shift(self, shape: tuple[int, int, int]) -> float:
         """Where the family's own pipeline has them."""
