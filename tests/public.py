@@ -33,7 +33,7 @@ def clip_tokenizer(limit: int = 77) -> Any:
     return CLIPTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[], model_max_length=limit)
 
 
-def clip_text(tokenizer: Any, *, projected: bool = False, width: int = WIDTH, layers: int = 2) -> Any:
+def clip_text(tokenizer: Any, *, projected: bool = False, width: int = WIDTH, layers: int = 2, **more: Any) -> Any:
     """A CLIP text network for a tokenizer."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -43,11 +43,14 @@ def clip_text(tokenizer: Any, *, projected: bool = False, width: int = WIDTH, la
         intermediate_size=2 * width,
         projection_dim=width,
         num_hidden_layers=layers,
-        num_attention_heads=2,
         max_position_embeddings=77,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **{
+            "num_attention_heads": 2,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+            **more,
+        },
     )
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
 
@@ -69,13 +72,13 @@ def unet(width: int = WIDTH, **more: Any) -> Any:
     return UNet2DConditionModel(**{**settings, **more}).eval()
 
 
-def autoencoder(channels: int = 4, **more: Any) -> Any:
+def autoencoder(channels: int = 4, wide: int = 8, groups: int = 4, **more: Any) -> Any:
     """An autoencoder that halves three times."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
-        norm_num_groups=4,
+        block_out_channels=(wide, wide, 2 * wide, 2 * wide),
+        norm_num_groups=groups,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         latent_channels=channels,
@@ -210,6 +213,86 @@ def flux(seed: int = 0, *, dev: bool = True) -> Any:
             scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=dev, shift=3.0 if dev else 1.0),
         )
     )
+
+
+# --- in one file, as they were trained: norms of 32 groups, heads of 8 (1.x) or 64 wide ------------------------------
+
+CLIP_ENDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "num_attention_heads": 1}
+WIDE = 64  # of text vectors: one head
+
+
+def as_trained(family: str) -> Any:
+    """A pipeline that can be written in one file, of sd1, sd2 or sdxl."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    torch.manual_seed(3)
+    kind = "v_prediction" if family == "sd2" else "epsilon"
+    scheduler = EulerDiscreteScheduler(**BETAS, timestep_spacing="leading", prediction_type=kind)
+    wide: dict[str, Any] = {"block_out_channels": (64, 128), "norm_num_groups": 32}
+    words, vae = clip_tokenizer(), autoencoder(wide=32, groups=32)
+    if family == "sdxl":
+        wide |= {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "attention_head_dim": (1, 2)}
+        wide |= {"use_linear_projection": True, "transformer_layers_per_block": (1, 2)}
+        first = clip_text(words, width=WIDE, layers=3, **CLIP_ENDS)
+        second = clip_text(words, projected=True, width=WIDE, layers=3, hidden_act="gelu", **CLIP_ENDS)
+        network = unet(2 * WIDE, **wide, projection_class_embeddings_input_dim=6 * 4 + WIDE, layers_per_block=2)
+        parts = {"text_encoder": first, "text_encoder_2": second, "tokenizer": words, "tokenizer_2": clip_tokenizer()}
+        vae = autoencoder(wide=32, groups=32, scaling_factor=0.13025)
+        return lively(
+            StableDiffusionXLPipeline(vae=vae, unet=network, scheduler=scheduler, add_watermarker=False, **parts)
+        )
+    width = 1024 if family == "sd2" else WIDE
+    heads: Any = (1, 2) if family == "sd2" else 8
+    gelu = {"hidden_act": "gelu", **CLIP_ENDS, "num_attention_heads": 16} if family == "sd2" else CLIP_ENDS
+    linear = {"use_linear_projection": family == "sd2"}
+    return lively(
+        StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=clip_text(words, width=width, **gelu),
+            tokenizer=words,
+            unet=unet(width, **wide, attention_head_dim=heads, layers_per_block=2, **linear),
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            image_encoder=None,
+            requires_safety_checker=False,
+        )
+    )
+
+
+def in_one_file(pipeline: Any, name: str, path: Path, **metadata: str) -> Path:
+    """The pipeline's weights as a file of its family has them, with what else such files hold."""
+    from safetensors.torch import save_file
+
+    from darkroom.synthesis.external import FAMILIES
+    from darkroom.synthesis.external.single import sources_of
+
+    single = FAMILIES[name].single
+    assert single is not None
+    parts = {part: getattr(pipeline, part) for part in FAMILIES[name].parts}
+    settings = {
+        part: dict(network.config.to_dict() if part.startswith("text") else network.config)
+        for part, network in parts.items()
+    }
+    tensors: dict[str, torch.Tensor] = {"alphas_cumprod": torch.ones(1000)}
+    thirds: dict[str, dict[int, torch.Tensor]] = {}
+    for part, network in parts.items():
+        where = sources_of(single, settings, part)
+        for own, tensor in network.state_dict().items():
+            source = where(own)
+            if source.third is not None:
+                thirds.setdefault(source.name, {})[source.third] = tensor
+            else:
+                tensors[source.name] = (tensor.T if source.transposed else tensor).contiguous().clone()
+    for name_, of_three in thirds.items():
+        tensors[name_] = torch.cat([of_three[n] for n in range(3)])
+    for text in single.texts.values():
+        if text.left_out:  # layers that nobody looks at, and what belongs to CLIP's other half
+            layers = [key for key in tensors if key.startswith(f"{text.prefix}transformer.resblocks.1.")]
+            tensors |= {key.replace("resblocks.1.", "resblocks.2."): tensors[key].clone() for key in layers}
+            tensors[f"{text.prefix}logit_scale"] = torch.ones(())
+    save_file(tensors, path, metadata or None)
+    return path
 
 
 def lively(pipeline: Any) -> Any:

@@ -59,6 +59,8 @@ def models_import(
     *,
     name: str | None = None,
     copy: bool = False,
+    words: Folder | None = None,
+    prediction: str | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Take a public checkpoint into the model store, checked; nothing is fetched and nothing in it is run.
@@ -66,23 +68,32 @@ def models_import(
     Examples:
 
         darkroom models import my-checkpoint
-        darkroom models import my-checkpoint --name photos
+        darkroom models import painter.safetensors --words my-checkpoint --name painter
 
     Parameters
     ----------
     path
-        The checkpoint: a folder with a model_index.json, as diffusers saves it.
+        The checkpoint: a folder with a model_index.json, as diffusers saves it, or one file: safetensors, or a pickle
+        (.ckpt, .pt), which is converted in a process of its own and refused where it holds more than weights.
     name
         What to call it. Without it the name of the folder or file.
     copy
         Copy its files even where a second name for them would do; a file that is only named twice is gone when both
         names are.
+    words
+        Folder of a checkpoint of the same family, whose tokenizers are taken: a single file has none. Without it those
+        of one in the store.
+    prediction
+        What a single file's denoiser predicts, eps or v, where the file does not say so.
     json_
         Print one JSON object.
     """
     from darkroom.importing import import_model  # imports torch
 
-    done = import_model(path, name, copy=copy, say=lambda line: print(f"{'import':<12}{line}", file=sys.stderr))
+    def say(line: str) -> None:
+        print(f"{'import':<12}{line}", file=sys.stderr)
+
+    done = import_model(path, name, copy=copy, words=words, prediction=prediction, say=say)
     size = sum(entry.bytes for entry in done.card.files.values())
     if json_:
         told = {"name": done.card.name, "folder": str(done.folder), "family": done.card.family}

@@ -15,6 +15,7 @@ from darkroom.latent.kl import KlCodec
 from darkroom.prompt.public import PublicEncoder
 from darkroom.protocols import NoiseSchedule
 from darkroom.synthesis.external.public import PublicSynthesizer
+from darkroom.synthesis.external.single import Single
 from darkroom.synthesis.noise import LinearBetaVP
 from darkroom.synthesis.prediction import PredictionKind
 
@@ -57,7 +58,7 @@ class Family:
     ``pipelines`` are the classes a diffusers folder of it may name. ``tokenizers`` are its folders of words.
     ``optional`` are parts that are left aside where a folder has them, ``spare`` those that may be missing. ``suits``
     says whether settings are of this family and not of one that has the same classes. ``template`` gives the card's
-    defaults, ``assembled`` the model.
+    defaults, ``assembled`` the model. ``single`` is how its files are where one holds all; None: not known.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Family:
     assembled: Callable[[Opened], Assembled]
     optional: tuple[str, ...] = ("safety_checker", "feature_extractor", "image_encoder")
     spare: tuple[str, ...] = ()
+    single: Single | None = None
 
 
 CLIP = Part("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection"), "CLIPTextConfig")

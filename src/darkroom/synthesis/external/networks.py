@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from darkroom.contracts.errors import BadFile, BadInput, shown
 from darkroom.synthesis.external.family import Part
+from darkroom.synthesis.external.naming import Source, by_own_names, same_shape
 
 TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
 FETCH = "fetch the checkpoint again, or take another one"
-# What old files call the autoencoder's attention, and what it is called now.
-_RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 _SPARE = ("position_ids", "logit_scale", "num_batches_tracked")  # ends of names that no network needs
 
 
@@ -61,66 +60,53 @@ def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def names_in(network: Any, files: Sequence[str]) -> dict[str, str]:
-    """For each tensor of a network its name among those of its files; tensors that are not there are left out."""
-    there = {_todays(name): name for name in files}
-    plain = {name.removeprefix("text_model."): name for name in files}
-    own = network.state_dict()
-    found = {name: there.get(name) or plain.get(name) for name in own}
-    shared = found.get("shared.weight")  # one table under two names, of which files hold one
-    if found.get("encoder.embed_tokens.weight", "") is None and shared is not None:
-        found["encoder.embed_tokens.weight"] = shared
-    return {name: at for name, at in found.items() if at is not None}
+def check_shapes(
+    network: Any, sources: Mapping[str, Source], shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Raises BadFile, with its name, for a tensor of a network that its files lack or have in another shape.
 
-
-def _todays(name: str) -> str:
-    if "attentions" in name:
-        for old, new in _RENAMED.items():
-            name = name.replace(old, new)
-    return name
-
-
-def check_shapes(network: Any, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Raises BadFile for tensors that a network lacks, has in another shape, or does not know, by their names.
-
-    ``shapes`` are those of its files; ``where`` names these.
+    ``sources`` say where each stands, ``shapes`` are those of the files; ``where`` names these.
     """
-    names = names_in(network, list(shapes))
     for name, tensor in network.state_dict().items():
-        if name not in names:
+        source = sources.get(name)
+        if source is None or source.name not in shapes:
             raise BadFile(where, f"lacks the tensor {shown(name)}, which its settings ask for", FETCH)
-        found = shapes[names[name]]
-        if not _same(found, tuple(tensor.shape)):
-            rule = f"holds {shown(name)} of shape {found}, and its settings ask for {tuple(tensor.shape)}"
+        found = source.shape(shapes[source.name])
+        if not same_shape(found, tuple(tensor.shape)):
+            rule = f"holds {shown(source.name)} of shape {found}, and its settings ask for {tuple(tensor.shape)}"
             raise BadFile(where, rule, FETCH)
-    over = sorted(set(shapes) - set(names.values()))
-    over = [name for name in over if not name.endswith(_SPARE)]
+
+
+def check_used(names: Iterable[str], sources: Mapping[str, Source], where: str) -> None:
+    """Raises BadFile for tensors of files that the network does not know, by the first one's name."""
+    used = {source.name for source in sources.values()}
+    over = sorted(name for name in names if name not in used and not name.endswith(_SPARE))
     if over:
         rule = f"holds {shown(over[0])}, which its settings know nothing of"
         raise BadFile(where, rule + (f", and {len(over) - 1} more" if over[1:] else ""), FETCH)
 
 
-def _same(found: tuple[int, ...], asked: tuple[int, ...]) -> bool:
-    """Equal shapes; a matrix may be written as a 1x1 convolution of the same numbers."""
-    return found == asked or (found[len(asked) :] == (1, 1) and found[: len(asked)] == asked)
+def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mapping[str, Source] | None = None) -> Any:
+    """Puts the weights of files into a network of :func:`empty_network`, in a number format. Raises BadFile.
 
-
-def fill(network: Any, files: Sequence[Path], dtype: torch.dtype) -> Any:
-    """Puts the weights of files into a network of :func:`empty_network`, in a number format. Raises BadFile."""
-    tensors: dict[str, Tensor] = {}
-    for path in files:
-        try:
+    ``sources`` say where each tensor stands; None: under its own name.
+    """
+    places: dict[str, Path] = {}
+    try:
+        for path in files:
             with safe_open(path, "pt") as file:
-                names = file.keys()
-                tensors.update({name: file.get_tensor(name) for name in names})
-        except (OSError, SafetensorError) as error:
-            raise BadFile(f"{path}", f"is not a sound safetensors file ({_brief(error)})", FETCH) from error
-    found = names_in(network, list(tensors))
-    own = network.state_dict()
-    missing = [name for name in own if name not in found]
-    if missing:
-        raise BadFile(f"{files[0].parent}", f"lacks the tensor {shown(missing[0])}", FETCH)
-    state = {name: tensors[at].view(own[name].shape).to(dtype) for name, at in found.items()}
+                places |= dict.fromkeys(file.keys(), path)
+        found = by_own_names(network, list(places)) if sources is None else sources
+        opened: dict[Path, Any] = {path: safe_open(path, "pt") for path in files}
+        state = {}
+        for name, tensor in network.state_dict().items():
+            source = found[name]
+            taken = source.taken(opened[places[source.name]].get_tensor(source.name))
+            state[name] = taken.view(tensor.shape).to(dtype)
+    except KeyError as error:
+        raise BadFile(f"{files[0].parent}", f"lacks the tensor {error.args[0]}", FETCH) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BadFile(f"{files[0].parent}", f"holds no sound weights ({_brief(error)})", FETCH) from error
     network.load_state_dict(state, assign=True)
     _place_counters(network)
     return network.requires_grad_(False)

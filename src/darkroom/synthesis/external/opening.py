@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,9 +11,12 @@ from darkroom.checkpoints.store import digest
 from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadFile, BadInput, reason
 from darkroom.synthesis.external import FAMILIES
-from darkroom.synthesis.external.family import Assembled, Opened
+from darkroom.synthesis.external.family import PIPELINE, Assembled, Configs, Family, Opened
+from darkroom.synthesis.external.naming import Source
 from darkroom.synthesis.external.networks import empty_network, fill, tokenizer
+from darkroom.synthesis.external.single import sources_of
 
+CHECKPOINT = "checkpoint.safetensors"  # of one that is in one file
 AGAIN = "remove the model and import it again"
 
 
@@ -21,19 +25,22 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Assembled:
     family = FAMILIES[card.family]
     for entry in card.files.values():
         try:
-            whole = digest(folder / entry.path) == entry.sha256
+            sound = digest(folder / entry.path) == entry.sha256
         except OSError as error:
             raise BadFile(f"{folder / entry.path}", f"cannot be read ({reason(error)})", AGAIN) from error
-        if not whole:
+        if not sound:
             raise BadFile(f"{folder / entry.path}", "is damaged: its sha256 is not the card's", AGAIN)
+    whole = [folder / CHECKPOINT] if _in_one_file(card.configs) else None
     networks = {}
     for name, part in family.parts.items():
         if name not in card.configs and name in family.spare:
             continue
         if name not in card.configs:
             raise BadFile(f"{folder}", f"has a card without the settings of {name}", AGAIN)
-        files = [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, name)]
-        networks[name] = fill(empty_network(part, card.configs[name]), files, dtype)
+        network = empty_network(part, card.configs[name])
+        files = whole or [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, name)]
+        sources = None if whole is None else file_sources(family, card.configs, name, network)
+        networks[name] = fill(network, files, dtype, sources)
     words = {}
     for name in family.tokenizers:
         if name not in card.configs and name in family.spare:
@@ -46,6 +53,17 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Assembled:
         if isinstance(error, BadInput):
             raise
         raise BadFile(f"{folder}", f"cannot be put together ({error})", AGAIN) from error
+
+
+def file_sources(family: Family, configs: Configs, part: str, network: Any) -> dict[str, Source]:
+    """Where in a checkpoint's one file each tensor of a part's network stands."""
+    assert family.single is not None
+    place = sources_of(family.single, configs, part)
+    return {name: place(name) for name in network.state_dict()}
+
+
+def _in_one_file(configs: Configs) -> bool:
+    return configs.get(PIPELINE, {}).get("layout") == "single"
 
 
 def _is_weight(path: str, part: str) -> bool:

@@ -26,6 +26,7 @@ from darkroom.synthesis.external.family import (
     table_time,
 )
 from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.single import Single, Text
 
 WIDTH_2 = 1024  # of the tokens that 2.x looks at
 
@@ -73,6 +74,14 @@ SD1 = Family(
     suits=lambda configs: _is_plain(configs) and not _is_second(configs),
     template=template,
     assembled=assembled,
+    single=Single(
+        mark="cond_stage_model.transformer.",
+        texts={"text_encoder": Text("cond_stage_model.transformer.")},
+        heads=8,
+        scale=0.18215,
+        side=64,
+        prediction="epsilon",
+    ),
 )
 SD2 = Family(
     name="sd2",
@@ -84,4 +93,12 @@ SD2 = Family(
     suits=lambda configs: _is_plain(configs) and _is_second(configs),
     template=template,
     assembled=assembled,
+    single=Single(
+        mark="cond_stage_model.model.",
+        texts={"text_encoder": Text("cond_stage_model.model.", open_clip=True, left_out=1)},
+        heads=None,
+        scale=0.18215,
+        side=96,
+        prediction="v_prediction",
+    ),
 )

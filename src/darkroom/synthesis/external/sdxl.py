@@ -30,6 +30,7 @@ from darkroom.synthesis.external.family import (
     table_time,
 )
 from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.single import Single, Text
 
 PENULTIMATE = -2  # the hidden states it was trained on
 
@@ -88,4 +89,15 @@ SDXL = Family(
     ),
     template=template,
     assembled=assembled,
+    single=Single(
+        mark="conditioner.embedders.1.",
+        texts={
+            "text_encoder": Text("conditioner.embedders.0.transformer."),
+            "text_encoder_2": Text("conditioner.embedders.1.model.", "CLIPTextModelWithProjection", open_clip=True),
+        },
+        heads=None,
+        scale=0.13025,
+        side=128,
+        prediction="epsilon",
+    ),
 )
