@@ -167,6 +167,6 @@ def _shards(part: Path, index: Path) -> tuple[Path, ...]:
         raise BadFile(f"{index}", f"lists {shown(odd[0]) if odd else len(names)} for a shard", AGAIN)
     missing = [name for name in names if not (part / name).is_file()]
     if missing:
-        rule = f"lists {len(names)} shards, and {brief(missing)} is not there"
+        rule = f"lists {len(names)} shards, and {shown(missing[0])} is not there"
         raise BadFile(f"{index}", rule, "fetch the missing file into the same folder")
     return tuple(part / name for name in names)

@@ -61,6 +61,17 @@ class _Twice(ValueError):
     """A name that stands twice in one object."""
 
 
+def _whole(text: str) -> int:
+    """A number of the header; the format has none below zero, and no minus before a zero."""
+    if text.startswith("-"):
+        raise ValueError(f"{text} is below zero")
+    return int(text)
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")  # NaN and Infinity, which Python would read
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
@@ -86,13 +97,15 @@ def read_header(path: Path) -> Header:
 
 def _parsed(path: Path, text: bytes, first: int, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
     try:
-        table = json.loads(text, object_pairs_hook=_once)
+        said = text.decode("utf-8")
+        if not said.startswith("{"):
+            raise ValueError("it begins otherwise")
+        table = json.loads(said, object_pairs_hook=_once, parse_int=_whole, parse_constant=_constant)
+        json.dumps(table, ensure_ascii=False).encode("utf-8")  # halves of characters, written as escapes
     except _Twice as error:
         raise _fault(path, f"holds the name {shown(str(error))} twice") from error
     except (ValueError, RecursionError) as error:
         raise _fault(path, "has a header that is not valid JSON") from error
-    if not isinstance(table, dict):
-        raise _fault(path, "has a header that is no table of tensors")
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _fault(path, "has metadata that is not text")

@@ -87,6 +87,7 @@ _SAMPLERS = {
     **{"UniPCMultistepScheduler": "unipc", "LCMScheduler": "lcm", "KDPM2DiscreteScheduler": "dpm2"},
     "FlowMatchEulerDiscreteScheduler": "euler",
 }
+_LEADING = ("DDIMScheduler", "PNDMScheduler", "LCMScheduler")  # where nothing is said; the others have linspace
 _SPACINGS = {"leading": "leading", "linspace": "linspace", "trailing": "even"}
 
 
@@ -128,10 +129,14 @@ def table_time(schedule: NoiseSchedule) -> Callable[[Any], float]:
 def sampling(configs: Configs, steps: int, guidance: float) -> dict[str, Any]:
     """Steps, sampler and spacing as a checkpoint's scheduler has them; guidance acts all the way, as its pipeline's.
 
-    A scheduler that is not here (such as PNDM's) gives way to dpmpp-2m.
+    A scheduler that is not here (such as PNDM's) gives way to dpmpp-2m. Raises BadFile for a table of noise, or a kind
+    of answer, that is not known here.
     """
+    prediction(configs)
+    beta_schedule(configs)
     said = configs["scheduler"]
-    spacing = _SPACINGS.get(said.get("timestep_spacing", "leading"), "even")
+    unsaid = "leading" if said.get("_class_name") in _LEADING else "linspace"
+    spacing = _SPACINGS.get(said.get("timestep_spacing", unsaid), "even")
     if said.get("use_karras_sigmas"):
         spacing = "karras"
     sampler = _SAMPLERS.get(str(said.get("_class_name")), "dpmpp-2m")
