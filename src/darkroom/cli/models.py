@@ -131,7 +131,8 @@ def card_lines(card: Any) -> list[str]:
     factors = ", ".join(str(factor) for factor in UPSCALES)
     drawn = "drawn at {}x{}".format(*d.drawn)
     lines += [f"upscaling   {factors} times; by default {d.upscale}, {drawn}"] if UPSCALER in card.files else []
-    lines += [f"styles      {', '.join(card.styles)}", f"licence     {card.licence}", f"hash        {card.model_hash}"]
+    lines += [f"styles      {', '.join(card.styles)}"] if card.styles else []
+    lines += [f"licence     {card.licence}", f"hash        {card.model_hash}"]
     lines += [f"cannot      {limit}" for limit in card.limits]
     lines += [f"trained     {leg.date}  {leg.samples:,} samples  {leg.what}" for leg in card.training]
     thanks = {s.attribution for leg in card.training for s in leg.sources if s.attribution}
