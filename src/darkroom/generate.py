@@ -72,6 +72,7 @@ class Parts(Protocol):
     @property
     def upscaler(self) -> Refiner | None: ...
     def guide(self, use: GuideUse, /) -> Guiding: ...
+    def worn(self, recipe: Recipe, /) -> Parts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ def picture(
 
     ``inputs`` holds the pictures that the recipe names; None: it names none.
     """
+    model = model.worn(recipe)  # with its adapters
+
     # 1. Interpret: the sentences become tokens, the tokens become vectors.
     on_moment(Moment("interpret", 0, 1))
     words = yield from interpret(recipe, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from darkroom.cards import CARD, folder_of, read_card
 from darkroom.contracts.card import OWN, UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import Environment, GuideUse, Recipe
+from darkroom.contracts.recipe import AdapterUse, Environment, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Region, Swap, Toward
+from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -38,8 +39,7 @@ from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.external import FAMILIES
-from darkroom.synthesis.external.family import Assembled
-from darkroom.synthesis.external.opening import opened
+from darkroom.synthesis.external.opening import Public, opened
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, swapped
@@ -89,6 +89,8 @@ class Model:
     dtype: torch.dtype
     upscaler: Refiner | None = None  # None: it draws at its own size only
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
+    public: Public | None = field(default=None, repr=False)  # the checkpoint it is; None: it is a model of ours
+    loras: dict[str, str] = field(default_factory=dict, repr=False)  # hashes of those that were opened, by their files
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -122,6 +124,7 @@ class Model:
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
             guide=None if request.guide is None else self.open_guide(request.guide),
+            adapters=tuple(self.open_lora(lora.file, lora.scale) for lora in request.loras or ()),
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
@@ -166,6 +169,34 @@ class Model:
             rule = "is part of this recipe and was not opened"
             raise BadInput(f"the guide {use.name} {use.model_hash[:12]}", rule, "give its folder (guide)")
         return self.guides[use.model_hash]
+
+    def open_lora(self, file: str, scale: float) -> AdapterUse:
+        """Opens a LoRA for pictures to be drawn with. Raises BadInput or BadFile for one that is not for this model."""
+        if self.public is None:
+            rule = f"is for public checkpoints, and {self.card.name} is a model of ours"
+            raise BadInput(f"the LoRA {shown(file)}", rule, "leave it out, or draw with the model it was made for")
+        if file not in self.loras:
+            opened = self.public.opened
+            unet = opened.configs.get("unet", {})
+            worn = {part: network for part, network in opened.networks.items() if part != "vae"}
+            found = read_lora(Path(file), worn, unet, self.public.title)
+            for part, branches in found.parts.items():
+                self.public.parts.wearing(opened.networks[part])[found.sha256] = branches
+            self.loras[file] = found.sha256
+        return AdapterUse(name=Path(file).name[-200:], sha256=self.loras[file], scale=scale)
+
+    def worn(self, recipe: Recipe) -> Model:
+        """This model with the adapters of a recipe. Raises BadInput where one was not opened."""
+        if not recipe.adapters:
+            return self
+        absent = next((use for use in recipe.adapters if use.sha256 not in self.loras.values()), None)
+        if absent is not None or self.public is None:
+            what = recipe.adapters[0] if absent is None else absent
+            rule = "is part of this recipe and was not opened"
+            raise BadInput(f"the LoRA {what.name} {what.sha256[:12]}", rule, "give its file (loras)")
+        scales = [(use.sha256, use.scale) for use in recipe.adapters]
+        encoder, synthesizer = self.public.parts.encoder.worn(scales), self.public.parts.synthesizer.worn(scales)
+        return replace(self, encoder=encoder, synthesizer=synthesizer)
 
     def environment(self) -> Environment:
         """What besides the recipe decides the last bit of a pixel."""
@@ -240,12 +271,12 @@ def assembled(
     return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, refiner)
 
 
-def public(card: Card, parts: Assembled, dtype: torch.dtype) -> Model:
-    """A model of a public checkpoint's parts; it has no upscaler."""
-    encoder, codec, synthesizer = parts.encoder, parts.codec, parts.synthesizer
+def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
+    """A model of a public checkpoint; it has no upscaler."""
+    encoder, codec, synthesizer = public.parts.encoder, public.parts.codec, public.parts.synthesizer
     networks: dict[str, Network] = {reader.NETWORK: encoder for reader in encoder.readers}
     networks |= {codec.ENCODER: codec, codec.DECODER: codec, synthesizer.NETWORK: synthesizer}
-    return Model(card, encoder, codec, synthesizer, networks, dtype)
+    return Model(card, encoder, codec, synthesizer, networks, dtype, public=public)
 
 
 def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
@@ -253,7 +284,7 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
     folder = folder_of(name)
     card = read_card(folder)
     if card.family in FAMILIES:
-        return public(card, opened(folder, card, dtype), dtype)
+        return of_public(card, opened(folder, card, dtype), dtype)
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
     tokenizer, parts = _opened(folder, card, [part for part in _NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)

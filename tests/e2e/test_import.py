@@ -329,6 +329,37 @@ def test_a_file_that_changed_since_is_refused(
     assert "is damaged: its sha256 is not the card's; remove the model and import it again" in capsys.readouterr().err
 
 
+def test_a_lora_is_part_of_the_recipe(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran("models", "import", folder) == 0
+    torch.manual_seed(0)
+    weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    [layer] = [
+        name for name in weights if name.endswith("mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight")
+    ]
+    out, into = weights[layer].shape
+    layer = layer.removesuffix(".weight")
+    tensors = {f"unet.{layer}.lora_A.weight": torch.randn(2, into), f"unet.{layer}.lora_B.weight": torch.randn(out, 2)}
+    (tmp_path / "styles").mkdir()
+    save_file(tensors, tmp_path / "styles" / "bold.safetensors")
+    asked = ("a fox", "--model", "painter", "--seed", 1, "--steps", 2)
+    assert ran("generate", *asked, "--lora", "styles/bold.safetensors:0.5", "--out", tmp_path / "one") == 0
+    assert ran("generate", *asked, "--out", tmp_path / "plain") == 0
+    [one], [plain] = (tuple((tmp_path / name).iterdir()) for name in ("one", "plain"))
+    [use] = read_recipe(one).adapters
+    assert (use.name, use.scale) == ("bold.safetensors", 0.5) and pixels(one) != pixels(plain)
+
+    again = ("generate", "--recipe", one, "--model", "painter", "--out", tmp_path / "two")
+    capsys.readouterr()
+    assert ran(*again) == 2
+    assert "the LoRA 'bold.safetensors' of this recipe is not in" in capsys.readouterr().err
+    assert ran(*again, "--files", tmp_path / "styles") == 0
+    [two] = (tmp_path / "two").iterdir()
+    assert pixels(one) == pixels(two)
+    save_file({name: 2 * tensor for name, tensor in tensors.items()}, tmp_path / "styles" / "bold.safetensors")
+    assert ran(*again, "--files", tmp_path / "styles") == 2
+    assert "is not the LoRA of this recipe" in capsys.readouterr().err
+
+
 # --- what does not apply ----------------------------------------------------------------------------------------------
 
 

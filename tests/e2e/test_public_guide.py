@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.program import ran
 from tests.public import as_trained, in_one_file, needs_public, saved
@@ -29,9 +32,19 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     saved(pipeline, tmp_path / "my-checkpoint")
     in_one_file(pipeline, "sd1", tmp_path / "painter.safetensors")
     given = commands()
-    assert len(given) == 7
+    assert len(given) == 8
+    save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
     for command in given:
         small = ["--size", "64", "--steps", "2"] if command[0] == "generate" and "--steps" not in command else []
         small += ["--size", "64"] if command[0] == "generate" and not small else []
         assert ran(*command, *small) == 0, command
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 3
+
+
+def lora_of(pipeline: Any) -> dict[str, torch.Tensor]:
+    """A LoRA of one layer, as kohya's trainer writes it."""
+    layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    out, into = pipeline.unet.get_submodule(layer).weight.shape
+    spelt = f"lora_unet_{layer.replace('.', '_')}"
+    halves = {"lora_down": torch.ones(2, into), "lora_up": torch.ones(out, 2)}
+    return {f"{spelt}.alpha": torch.tensor(1.0), **{f"{spelt}.{half}.weight": t for half, t in halves.items()}}

@@ -160,7 +160,7 @@ def _flag(where: Sequence[str | int]) -> str:
     if names[:1] in (["prompt"], []):
         return "the prompt" if names else "the input"
     first, *parts = (name.replace("_", "-") for name in names)
-    flag = "--" + {"regions": "region"}.get(first, first)
+    flag = "--" + {"regions": "region", "loras": "lora"}.get(first, first)
     return f"{flag}: {' '.join(parts)}" if parts else flag
 
 

@@ -198,15 +198,22 @@ class Recipe(Settings, Subject):
         init_image: PictureFile | None = None,
         mask: PictureFile | None = None,
         guide: GuideUse | None = None,
+        adapters: tuple[AdapterUse, ...] = (),
         refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image``, ``mask`` and ``guide`` are what was found under the names that the request has for them,
-        ``refine`` its steps with the files that were found; None: its own, which name none.
+        ``init_image``, ``mask``, ``guide`` and ``adapters`` are what was found under the names that the request has for
+        them, ``refine`` its steps with the files that were found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
-        asked |= {"init_image": init_image, "mask": mask, "guide": guide, **_sizes(request, card, init_image)}
+        asked |= {
+            "init_image": init_image,
+            "mask": mask,
+            "guide": guide,
+            "adapters": adapters,
+            **_sizes(request, card, init_image),
+        }
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
@@ -224,6 +231,7 @@ class Recipe(Settings, Subject):
         told = {name: getattr(self, name) for name in Request.model_fields if name in Recipe.model_fields}
         told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
         told["refine"] = tuple(step.asked() for step in self.refine)
+        told["loras"] = [{"file": use.name, "scale": use.scale} for use in self.adapters] or None
         named = ("init_image", "mask", "guide")
         return Request(**told | {name: told[name].name for name in named if told[name] is not None})
 

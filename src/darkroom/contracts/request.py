@@ -12,7 +12,7 @@ from darkroom.contracts.contract import Contract, Name, Number, Share, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
-from darkroom.contracts.steering import AnySwap, AnyToward, Regions
+from darkroom.contracts.steering import AnySwap, AnyToward, Loras, Regions
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -245,6 +245,12 @@ class Request(Contract):
         None,
         description="Words of the prompt to change in the finished picture, and how much anew: 'blue->stormy:0.6'. "
         "None: none.",
+    )
+    loras: Loras | None = Field(
+        None,
+        description="A LoRA for a public checkpoint, and how strongly it acts: 'style.safetensors' or "
+        "'style.safetensors:0.8'; several may be given. None: none.",
+        json_schema_extra={"flag": "lora"},
     )
     tile: Tile | None = Field(
         None, description="Let the picture's edges meet: across, down or both. None: they do not."

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from darkroom.contracts.contract import Contract, Share, Text
+from darkroom.contracts.contract import Contract, Number, Share, Text
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT
 
 MAX_REGIONS = 16
+MAX_LORAS = 16
 SWAPPED = 0.9  # how far back a swap goes where nobody says: its thing is drawn anew, on the ground it stood on
 
 
@@ -63,6 +64,13 @@ class Toward(Contract):
 
     prompt: Words = Field(description="What it turns into.")
     share: Share = Field(0.5, description="How far: 0 is the prompt alone, 1 this one alone.")
+
+
+class Lora(Contract):
+    """A LoRA for the model, and how strongly it acts."""
+
+    file: Annotated[Text, Field(min_length=1, max_length=4096)] = Field(description="A safetensors file.")
+    scale: Annotated[Number, Field(ge=-10, le=10)] = Field(1.0, description="How strongly it acts; 1 is as trained.")
 
 
 LEAST = 0.05  # of a side: less is a cell or none
@@ -127,6 +135,31 @@ def toward(text: str) -> dict[str, Any]:
     return {"prompt": prompt, **({} if share is None else {"share": share})}
 
 
+def lora(text: str) -> dict[str, Any]:
+    """The LoRA of "style.safetensors" or "style.safetensors:0.8"."""
+    file, colon, last = text.rpartition(":")
+    if colon and (match := _SCALE.fullmatch(last.strip())):
+        return {"file": file.strip(), "scale": float(match[0])}
+    return {"file": text.strip()}
+
+
+def _loras(value: Any) -> Any:
+    """One text, or several, or objects; a file is given once."""
+    if isinstance(value, str):
+        value = [value]
+    return (
+        tuple(lora(one) if isinstance(one, str) else one for one in value) if isinstance(value, list | tuple) else value
+    )
+
+
+def _once_each(found: tuple[Lora, ...]) -> tuple[Lora, ...]:
+    names = [one.file for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadInput(f"the LoRA {shown(twice)}", "is given twice", "give it once, with the sum of both scales")
+    return found
+
+
 def _with_share(text: str) -> tuple[str, float | None]:
     """A text and the number after its last colon; None: there is none."""
     before, colon, last = text.rpartition(":")
@@ -135,6 +168,7 @@ def _with_share(text: str) -> tuple[str, float | None]:
     return text.strip(), None
 
 
+_SCALE = re.compile(r"\s*[-+]?([0-9]{1,3}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*")
 _NUMBER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(%)?")
 
 
@@ -151,6 +185,12 @@ Regions = Annotated[
     tuple[Region, ...],
     Field(max_length=MAX_REGIONS),
     BeforeValidator(_regions, json_schema_input_type=list[Region | str] | str),
+]
+Loras = Annotated[
+    tuple[Lora, ...],
+    Field(max_length=MAX_LORAS),
+    AfterValidator(_once_each),
+    BeforeValidator(_loras, json_schema_input_type=list[Lora | str] | str),
 ]
 AnySwap = Annotated[
     Swap,

@@ -95,7 +95,7 @@ def draw(
     inputs = inputs or Inputs()
     if again is not None:
         given = dict(given or {})
-        recipes = [say.moved(_again(opened, again, given.pop("guide", None)), opened)]
+        recipes = [say.moved(_again(opened, again, given.pop("guide", None), files or again.parent), opened)]
         inputs.looked_for(recipes[0], files or again.parent, given)
         requests = [recipes[0].request()]
     else:
@@ -157,8 +157,9 @@ def _save(
     say.ends()
 
 
-def _again(model: Model, path: Path, guide: str | None) -> Recipe:
-    """The recipe inside a picture; refuses one that this model, with this guide, cannot reproduce."""
+def _again(model: Model, path: Path, guide: str | None, files: Path) -> Recipe:
+    """The recipe inside a picture; refuses one that this model, with this guide, cannot reproduce. ``files`` is where
+    its adapters are."""
     recipe = read_recipe(path)
     if recipe.model_hash != model.card.model_hash:
         raise BadInput(
@@ -177,6 +178,13 @@ def _again(model: Model, path: Path, guide: str | None) -> Recipe:
         model.open_guide(guide)
     if recipe.guide is not None:
         model.guide(recipe.guide)
+    for use in recipe.adapters:
+        if not (files / use.name).is_file():
+            rule = f"of this recipe is not in {files}"
+            raise BadInput(f"the LoRA {shown(use.name)}", rule, "say where it is with --files FOLDER")
+        if model.open_lora(str(files / use.name), use.scale).sha256 != use.sha256:
+            fix = "give the folder of the right one with --files"
+            raise BadInput(f"{files / use.name}", "is not the LoRA of this recipe", fix)
     if recipe.sampler not in SAMPLERS:
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     check_names(recipe)

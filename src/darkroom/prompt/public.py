@@ -7,14 +7,15 @@ was trained on it, which its family says (``darkroom.synthesis.external``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.nn.slots import one_by_one
+from darkroom.nn.public.branches import Wearing
 from darkroom.protocols import Call, Conditioning, Network, Task
 from darkroom.wording.cutting import parts_of
 from darkroom.wording.syntax import Sentence
@@ -33,6 +34,8 @@ class Reader(Network, Protocol):
 
     NETWORK: str
     limit: int  # tokens that are read at once, start and end included
+    network: Any
+    wearing: Wearing
 
     def length(self, text: str) -> int:
         """Tokens of a text, start and end included."""
@@ -46,6 +49,12 @@ class Reader(Network, Protocol):
     def starts(self, text: str) -> list[int]:
         """For each token, the character of the text it begins at; -1 where it stands for none."""
 
+    def worn(self, adapters: Sequence[tuple[str, float]]) -> Reader:
+        """The same with adapters at hand, each with a scale."""
+
+
+R = TypeVar("R", bound="_TokenReader")
+
 
 class _TokenReader:
     """What readers of both kinds share: a tokenizer that pads every text to the limit."""
@@ -53,6 +62,7 @@ class _TokenReader:
     def __init__(self, tokenizer: Any, network: Any, name: str, limit: int, pooled: int) -> None:
         self.tokenizer, self.network, self.NETWORK, self.limit = tokenizer, network.eval(), name, limit
         self._pooled = pooled  # width of the pooled vector
+        self.wearing = Wearing()
 
     def length(self, text: str) -> int:
         """Tokens of a text, start and end included."""
@@ -60,7 +70,13 @@ class _TokenReader:
 
     def call(self, text: str) -> Call:
         """The text's tokens, padded to the limit or cut to it."""
-        return Call(self.NETWORK, {"ids": torch.tensor(self._padded(text).input_ids)})
+        return self.wearing.call(self.NETWORK, {"ids": torch.tensor(self._padded(text).input_ids)})
+
+    def worn(self: R, adapters: Sequence[tuple[str, float]]) -> R:
+        """The same with adapters at hand, each with a scale."""
+        other = copy(self)
+        other.wearing = self.wearing.of(adapters)
+        return other
 
     def starts(self, text: str) -> list[int]:
         """For each token, the character of the text it begins at; -1 where it stands for none."""
@@ -92,7 +108,7 @@ class ClipReader(_TokenReader):
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Token vectors and the pooled vector of each text, as one row."""
-        return one_by_one(self.network, calls, self._answer)
+        return self.wearing.answers(self.network, calls, self._answer)
 
     def _answer(self, ids: Tensor) -> Tensor:
         out = self.network(ids, output_hidden_states=self.layer != -1)
@@ -109,7 +125,7 @@ class T5Reader(_TokenReader):
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Token vectors of each text, as one row."""
-        return one_by_one(self.network, calls, lambda ids: self.network(ids).last_hidden_state.flatten(1))
+        return self.wearing.answers(self.network, calls, lambda ids: self.network(ids).last_hidden_state.flatten(1))
 
 
 # What a denoiser is told, of what each reader made of one text; the text itself may be the empty one.
@@ -125,16 +141,21 @@ class PublicEncoder:
     """
 
     def __init__(self, readers: Sequence[Reader], join: Join, leading: int = 0, *, chunked: bool) -> None:
-        self.readers, self._join, self._leading, self.chunked = readers, join, readers[leading], chunked
+        self.readers, self._join, self._leading, self.chunked = readers, join, leading, chunked
 
     @property
     def limit(self) -> int:
         """Tokens that are read at once, start and end included."""
-        return self._leading.limit
+        return self.readers[self._leading].limit
 
     def length(self, text: str) -> int:
         """Tokens of a text, start and end included."""
-        return self._leading.length(text)
+        return self.readers[self._leading].length(text)
+
+    def worn(self, adapters: Sequence[tuple[str, float]]) -> PublicEncoder:
+        """The same with adapters at hand, each with a scale."""
+        readers = [reader.worn(adapters) for reader in self.readers]
+        return PublicEncoder(readers, self._join, self._leading, chunked=self.chunked)
 
     def parts(self, chunks: Sequence[Sentence]) -> tuple[list[Sentence], tuple[str, ...]]:
         """The chunks, cut where they are longer than is read at once, and the words that are too many.

@@ -12,7 +12,8 @@ from typing import Any
 
 from darkroom.contracts.errors import BadFile
 from darkroom.latent.kl import KlCodec
-from darkroom.prompt.public import PublicEncoder
+from darkroom.nn.public.branches import Branches
+from darkroom.prompt.public import PublicEncoder, Reader
 from darkroom.protocols import NoiseSchedule
 from darkroom.synthesis.external.public import PublicSynthesizer
 from darkroom.synthesis.external.single import Single
@@ -49,6 +50,12 @@ class Assembled:
     encoder: PublicEncoder
     codec: KlCodec
     synthesizer: PublicSynthesizer
+
+    def wearing(self, network: Any) -> dict[str, Branches]:
+        """Where the branches of a network's adapters are kept, by the adapters' names."""
+        asked: list[PublicSynthesizer | Reader] = [self.synthesizer, *self.encoder.readers]
+        [found] = (one.wearing.at_hand for one in asked if one.network is network)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,17 @@ CHECKPOINT = "checkpoint.safetensors"  # of one that is in one file
 AGAIN = "remove the model and import it again"
 
 
-def opened(folder: Path, card: Card, dtype: torch.dtype) -> Assembled:
-    """The parts of a checkpoint that was imported. Raises BadFile for one that is no longer what was imported."""
+@dataclass(frozen=True)
+class Public:
+    """A checkpoint that is open: its networks by part, and the model they are together."""
+
+    title: str
+    opened: Opened
+    parts: Assembled
+
+
+def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
+    """A checkpoint that was imported. Raises BadFile for one that is no longer what was imported."""
     family = FAMILIES[card.family]
     for entry in card.files.values():
         try:
@@ -48,7 +58,8 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Assembled:
         kind = str(card.configs.get(name, {}).get("tokenizer_class", ""))
         words[name] = tokenizer(folder / name, kind)
     try:
-        return family.assembled(Opened(networks, words, card.configs))
+        parts = Opened(networks, words, card.configs)
+        return Public(family.title, parts, family.assembled(parts))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BadInput):
             raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
-from darkroom.nn.slots import one_by_one
+from darkroom.nn.public.branches import Wearing
 from darkroom.protocols import (
     Call,
     Conditioning,
@@ -56,7 +57,7 @@ class PublicSynthesizer(SteeredSynthesizer):
     NETWORK = "denoiser"
 
     def __init__(self, network: Any, asking: Asking) -> None:
-        self.network, self.asking = network.eval(), asking
+        self.network, self.asking, self.wearing = network.eval(), asking, Wearing()
         self.schedule, self.kind, self.guides_itself = asking.schedule, asking.kind, asking.guides_itself
 
     def check(self, sampler: str, guidance: Guidance) -> None:
@@ -81,6 +82,12 @@ class PublicSynthesizer(SteeredSynthesizer):
             raise BadInput("a negative prompt", rule, "leave it out")
         return (yield from super().task(wanted, negative, spec, seed))
 
+    def worn(self, adapters: Sequence[tuple[str, float]]) -> PublicSynthesizer:
+        """The same with adapters at hand, each with a scale."""
+        other = copy(self)
+        other.wearing = self.wearing.of(adapters)
+        return other
+
     def shift(self, shape: tuple[int, int, int]) -> float:
         """Where the family's own pipeline has them."""
         return self.asking.shift(shape)
@@ -102,14 +109,14 @@ class PublicSynthesizer(SteeredSynthesizer):
             }
             if guidance is not None:
                 inputs["guidance"] = guidance
-            [answer] = yield [Call(self.NETWORK, inputs)]
+            [answer] = yield [self.wearing.call(self.NETWORK, inputs)]
             return to_x0(self.kind, answer, x, level)
 
         return denoise
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """What the network predicts for each call."""
-        return one_by_one(self.network, calls, self._answer)
+        return self.wearing.answers(self.network, calls, self._answer)
 
     def _answer(self, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None = None) -> Tensor:
         return self.asking.ask(self.network, x, time, tokens, pooled, guidance)

@@ -75,7 +75,7 @@ def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[
 def sources_of(single: Single, settings: Mapping[str, Mapping[str, Any]], part: str) -> Callable[[str], Source]:
     """Where in the file each tensor of a part's network stands, by its name in the network."""
     if part == "unet":
-        return lambda name: Source(UNET + _unet_name(name, settings[part]))
+        return lambda name: Source(UNET + unet_name(name, settings[part]))
     if part == "vae":
         return lambda name: Source(VAE + _vae_name(name, len(settings[part]["block_out_channels"])))
     text = single.texts[part]
@@ -186,8 +186,8 @@ _UNET_ENDS = {
 }
 
 
-def _unet_name(name: str, settings: Mapping[str, Any]) -> str:
-    """The name of a UNet's tensor in such a file."""
+def unet_name(name: str, settings: Mapping[str, Any]) -> str:
+    """The name of a UNet's tensor in such a file, without its prefix."""
     layers = settings["layers_per_block"]
     for ours, theirs in _UNET_ENDS.items():
         if name.startswith(f"{ours}."):
