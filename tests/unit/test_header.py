@@ -132,6 +132,7 @@ def mutations(count: int) -> list[bytes]:
     return found
 
 
+@pytest.mark.timeout(900)  # a hundred thousand, in the full form
 def test_no_mutation_is_taken_that_the_library_refuses(tmp_path: Path) -> None:
     path, taken = tmp_path / "x.safetensors", 0
     count = 100_000 if os.environ.get("DARKROOM_EXAMPLES") else 3_000
