@@ -87,15 +87,14 @@ def autoencoder(channels: int = 4, wide: int = 8, groups: int = 4, **more: Any) 
     ).eval()
 
 
-def stable_diffusion(seed: int = 0, prediction: str = "epsilon", width: int = WIDTH) -> Any:
+def stable_diffusion(seed: int = 0, prediction: str = "epsilon", width: int = WIDTH, **scheduled: Any) -> Any:
     """A pipeline of Stable Diffusion 1.x; 1024 wide it is one of 2.x."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     torch.manual_seed(seed)
     tokenizer = clip_tokenizer()
-    scheduler = DDIMScheduler(
-        **BETAS, prediction_type=prediction, clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading"
-    )
+    plain = {"clip_sample": False, "set_alpha_to_one": True, "timestep_spacing": "leading"}
+    scheduler = DDIMScheduler(**{**BETAS, **plain, **scheduled}, prediction_type=prediction)
     return lively(
         StableDiffusionPipeline(
             vae=autoencoder(),

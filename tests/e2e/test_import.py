@@ -225,6 +225,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no index": (lambda folder: (folder / "model_index.json").unlink(), "holds no model_index.json"),
     "inpainting": (with_settings("unet", in_channels=9), "with settings that no known family has"),
     "an odd table": (with_settings("scheduler", beta_schedule="squaredcos_cap_v2"), "table of noise that is not known"),
+    "noise of which it says nothing": (
+        with_settings("scheduler", rescale_betas_zero_snr=True),
+        "rescale_betas_zero_snr leaves nothing but noise to begin with",
+    ),
     "an odd prediction": (with_settings("scheduler", prediction_type="flow"), "is not one of epsilon, v_prediction"),
     "settings that are none": (
         lambda folder: (folder / "vae" / "config.json").write_text("[]"),

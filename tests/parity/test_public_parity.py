@@ -134,7 +134,11 @@ def sharpened(scheduler: Any) -> Any:
     """The scheduler with its tables in fp64, as ours are."""
     c = scheduler.config
     betas = torch.linspace(c.beta_start**0.5, c.beta_end**0.5, c.num_train_timesteps, dtype=torch.float64) ** 2
-    scheduler.alphas_cumprod = torch.cumprod(1.0 - betas, 0)
+    alphas = torch.cumprod(1.0 - betas, 0).sqrt()
+    if c.get("rescale_betas_zero_snr"):
+        alphas = (alphas - alphas[-1]) * alphas[0] / (alphas[0] - alphas[-1])
+        torch.testing.assert_close(alphas.float(), scheduler.alphas_cumprod.sqrt(), rtol=0, atol=2e-4)
+    scheduler.alphas_cumprod = alphas**2
     if hasattr(scheduler, "final_alpha_cumprod"):
         scheduler.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
     inner = scheduler.set_timesteps
@@ -149,7 +153,14 @@ def sharpened(scheduler: Any) -> Any:
     return scheduler
 
 
+def ddim_to_the_end(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler.from_config(config), lambda x, level: x, lambda y, level: y
+
+
 WAYS = {"euler": (euler, "leading"), "ddim": (ddim, "leading"), "dpmpp-2m": (dpmpp_2m, "even")}
+MORE_WAYS = {**WAYS, "ddim to the end": (ddim_to_the_end, "even")}
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["plain", "guided"])
@@ -164,6 +175,16 @@ def test_stable_diffusion_draws_as_its_pipeline_does(
     _as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, NEGATIVE)
 
 
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+def test_a_table_that_ends_in_noise_alone_is_as_in_the_pipeline(
+    dtype: torch.dtype, within: float, tmp_path: Path, store: Path
+) -> None:
+    scheduled = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    pipeline = stable_diffusion(prediction="v_prediction", **scheduled).to(dtype)
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 5.0}
+    _as_on_a_table(pipeline, said, "ddim to the end", 5.0, dtype, within, tmp_path, NEGATIVE)
+
+
 def _as_on_a_table(
     pipeline: Any,
     said: dict[str, Any],
@@ -175,9 +196,9 @@ def _as_on_a_table(
     negative: str,
 ) -> None:
     """Fails where a pipeline whose scheduler has a table of betas, and ours, draw apart."""
-    way, spacing = WAYS[sampler]
+    way, spacing = MORE_WAYS[sampler]
     model = imported(pipeline, folder, dtype)
-    spec = spec_of(model, sampler, spacing, guidance)
+    spec = spec_of(model, sampler.split()[0], spacing, guidance)
     x, level = start(model, spec)
     pipeline.scheduler, given, ours = way(pipeline.scheduler.config)
     if dtype == torch.float64:

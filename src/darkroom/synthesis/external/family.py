@@ -14,10 +14,10 @@ from darkroom.contracts.errors import BadFile
 from darkroom.latent.kl import KlCodec
 from darkroom.nn.public.branches import Branches
 from darkroom.prompt.public import PublicEncoder, Reader
-from darkroom.protocols import NoiseSchedule
+from darkroom.protocols import Level
 from darkroom.synthesis.external.public import PublicSynthesizer
 from darkroom.synthesis.external.single import Single
-from darkroom.synthesis.noise import LinearBetaVP
+from darkroom.synthesis.noise import LinearBetaVP, WithoutSignal
 from darkroom.synthesis.prediction import PredictionKind
 
 # What the JSON files of a checkpoint's parts say, by part; what its index says besides is there under PIPELINE.
@@ -108,13 +108,13 @@ def prediction(configs: Configs) -> PredictionKind:
     return _PREDICTIONS[said]
 
 
-def beta_schedule(configs: Configs) -> LinearBetaVP:
-    """The table of betas that a checkpoint was trained on. Raises BadFile for one that is not known here."""
+def beta_schedule(configs: Configs) -> LinearBetaVP | WithoutSignal:
+    """The table of betas that a checkpoint was trained on. Raises BadFile for one that is not known here, and for a
+    network that predicts the noise where noise is all there is."""
     said = configs["scheduler"]
     kind = said.get("beta_schedule", "linear")
-    odd = next((name for name in ("trained_betas", "rescale_betas_zero_snr") if said.get(name)), None)
-    if kind not in ("scaled_linear", "linear") or odd is not None:
-        named = odd or f"beta_schedule {kind!r}"
+    if kind not in ("scaled_linear", "linear") or said.get("trained_betas"):
+        named = "trained_betas" if said.get("trained_betas") else f"beta_schedule {kind!r}"
         raise BadFile(f"the scheduler's {named}", "is a table of noise that is not known here", "take another one")
     first, last, steps = (
         said.get("beta_start", 0.0001),
@@ -122,14 +122,19 @@ def beta_schedule(configs: Configs) -> LinearBetaVP:
         said.get("num_train_timesteps", 1000),
     )
     try:
-        return LinearBetaVP(first, last, steps, scaled=kind == "scaled_linear")
+        table = LinearBetaVP(first, last, steps, scaled=kind == "scaled_linear")
     except (TypeError, ValueError) as error:
         raise BadFile("the scheduler's table of noise", f"cannot be ({error})", "take another checkpoint") from error
+    if not said.get("rescale_betas_zero_snr"):
+        return table
+    if prediction(configs) == "eps":
+        rule = "leaves nothing but noise to begin with, of which a network that predicts the noise says nothing"
+        raise BadFile("the scheduler's rescale_betas_zero_snr", rule, "take another checkpoint")
+    return WithoutSignal(table)
 
 
-def table_time(schedule: NoiseSchedule) -> Callable[[Any], float]:
+def table_time(schedule: LinearBetaVP | WithoutSignal) -> Callable[[Level], float]:
     """A level's place in a table of betas, as a network trained on it counts time."""
-    assert isinstance(schedule, LinearBetaVP)
     return lambda level: schedule.timestep(level.t)
 
 

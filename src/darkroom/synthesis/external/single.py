@@ -55,9 +55,11 @@ class Single:
 def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[str, dict[str, Any]]:
     """The settings of every part, from the tensors of a file. Raises BadFile where the tensors are no such networks.
 
-    ``prediction`` is what the denoiser answers; None: as the file is marked, or as its family's do.
+    ``prediction`` is what the denoiser answers; None: as the file is marked, or as its family's do. Marks are tensors
+    without meaning: ``v_pred``, and ``ztsnr`` where it was trained down to noise alone.
     """
     kind = prediction or ("v_prediction" if "v_pred" in shapes else single.prediction)
+    to_the_end = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
     scheduler = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": kind}
     try:
         texts = {name: _text(text, shapes) for name, text in single.texts.items()}
@@ -65,7 +67,12 @@ def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[
             "unet": _unet(single, shapes, texts),
             "vae": _vae(single, shapes),
             **texts,
-            "scheduler": {**scheduler, "timestep_spacing": "leading", "_class_name": "EulerDiscreteScheduler"},
+            "scheduler": {
+                **scheduler,
+                "timestep_spacing": "leading",
+                "_class_name": "EulerDiscreteScheduler",
+                **to_the_end,
+            },
         }
     except (KeyError, IndexError, ValueError) as error:
         rule = f"lacks tensors that its networks are made of ({error})"
