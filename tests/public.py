@@ -114,7 +114,7 @@ def t5_tokenizer() -> Any:
     """T5's own, with single letters for words."""
     from transformers import T5Tokenizer
 
-    letters = [(letter, -3.0) for letter in "▁abcdefghijklmnopqrstuvwxyz,.0123456789"]
+    letters = [(letter, -3.0) for letter in "▁abcdefghijklmnopqrstuvwxyzAQ,.0123456789"]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters]
     return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
 

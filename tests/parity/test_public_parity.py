@@ -42,7 +42,7 @@ from tests.public import (
 pytestmark = needs_public
 STEPS, SEED = 4, 5
 FORMATS = [(torch.float64, 1e-6), (torch.float32, 1e-3)]
-PROMPT, NEGATIVE = "a red fox, quick", "blurry"
+PROMPT, NEGATIVE = "A red fox, QUICK", "blurry"
 
 
 @pytest.fixture
@@ -216,10 +216,14 @@ def _as_on_a_table(
 
 # --- Stable Diffusion XL ----------------------------------------------------------------------------------------------
 
+slow = pytest.mark.slow
+SAID = [(False, ""), (True, NEGATIVE)]
+WITH = [("euler", 1.0), ("dpmpp-2m", 5.0), ("ddim", 5.0)]
 
-@pytest.mark.parametrize(("zero", "negative"), [(True, ""), (False, ""), (True, NEGATIVE)])
+
+@pytest.mark.parametrize(("zero", "negative"), [(True, ""), *(pytest.param(*one, marks=slow) for one in SAID)])
 @pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
-@pytest.mark.parametrize(("sampler", "guidance"), [("euler", 1.0), ("euler", 5.0), ("dpmpp-2m", 5.0), ("ddim", 5.0)])
+@pytest.mark.parametrize(("sampler", "guidance"), [("euler", 5.0), *(pytest.param(*one, marks=slow) for one in WITH)])
 def test_stable_diffusion_xl_draws_as_its_pipeline_does(
     sampler: str,
     guidance: float,

@@ -167,7 +167,7 @@ class PublicEncoder:
         if len(chunks) > 1:
             raise BadInput(f"a prompt of {len(chunks)} chunks", "is read as one by this model", "leave BREAK out")
         for chunk in chunks:
-            if (length := self.length(chunk.text)) > self.limit:
+            if (length := self.length(chunk.spelling)) > self.limit:
                 rule = f"are more than the {self.limit} that this model reads, and it cannot read in parts"
                 raise BadInput(f"the prompt's {length} tokens", rule, "say it in fewer words")
             if chunk.runs:
@@ -178,7 +178,7 @@ class PublicEncoder:
     def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]:
         """Sentences to vectors."""
         parts, _ = self.parts(chunks)
-        texts = [part.text for part in parts]
+        texts = [part.spelling for part in parts]
         if any(part.runs for part in parts):
             texts.append("")
         answers = yield [reader.call(text) for text in texts for reader in self.readers]
@@ -202,7 +202,7 @@ class PublicEncoder:
     def _weighed(self, part: Sentence, reads: Sequence[Read], empty: Sequence[Read]) -> list[Read]:
         found = []
         for reader, one, nothing in zip(self.readers, reads, empty, strict=True):
-            weights = [part.weight(place) if place >= 0 else 1.0 for place in reader.starts(part.text)]
+            weights = [part.weight(place) if place >= 0 else 1.0 for place in reader.starts(part.spelling)]
             counts = torch.tensor(weights, dtype=one.tokens.dtype)[:, None]
             moved = nothing.tokens + counts * (one.tokens - nothing.tokens)
             found.append(Read(torch.where(counts == 1.0, one.tokens, moved), one.pooled))

@@ -80,11 +80,16 @@ class Tokens:
     weights: tuple[float, ...] = ()
 
 
-def normalise(text: str) -> str:
-    """NFKC, straight double quotes, single spaces, and lower case outside double quotes. Idempotent."""
+def normalise(text: str, *, lower: bool = True) -> str:
+    """NFKC, straight double quotes, single spaces, and lower case outside double quotes. Idempotent.
+
+    ``lower`` False leaves the case as it is written, for readers that are not ours.
+    """
     if not text.isascii():
         text = _compose(_SURROGATE.sub("\ufffd", text)).translate(CURLY_QUOTES)
     text = " ".join(text.split())
+    if not lower:
+        return text
     out: list[str] = []
     at = 0
     for span in _QUOTED_SPAN.finditer(text):
