@@ -214,6 +214,60 @@ def flux(seed: int = 0, *, dev: bool = True) -> Any:
     )
 
 
+def qwen_tokenizer() -> Any:
+    """Qwen's own, with single bytes for words, and the marks of a conversation."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    tokens = ["<|endoftext|>", *sorted(ByteLevel.alphabet()), "<|im_start|>", "<|im_end|>"]
+    tokenizer = Qwen2Tokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[], model_max_length=600)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer
+
+
+def z_image(seed: int = 0) -> Any:
+    """A pipeline of Z-Image."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
+    from transformers import Qwen3Config, Qwen3Model
+
+    torch.manual_seed(seed)
+    tokenizer = qwen_tokenizer()
+    text = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        max_position_embeddings=600,
+    )
+    transformer = ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=WIDTH,
+        axes_dims=[4, 4, 8],
+        axes_lens=[1024, 64, 64],
+    )
+    return lively(
+        ZImagePipeline(
+            vae=autoencoder(shift_factor=0.1, scaling_factor=0.4, use_quant_conv=False, use_post_quant_conv=False),
+            text_encoder=Qwen3Model(text).eval(),
+            tokenizer=tokenizer,
+            transformer=transformer.eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        )
+    )
+
+
 # --- in one file, as they were trained: norms of 32 groups, heads of 8 (1.x) or 64 wide ------------------------------
 
 CLIP_ENDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "num_attention_heads": 1}

@@ -37,6 +37,7 @@ from tests.public import (
     stable_diffusion_3,
     stable_diffusion_xl,
     steps_of,
+    z_image,
 )
 
 pytestmark = needs_public
@@ -305,3 +306,18 @@ def test_flux_draws_as_its_pipeline_does(
     mine = drawn(model, words_of(model, PROMPT, ""), spec)
     close(mine, [unpacked(y, 4, 4)[0] for y in theirs], within)
     close([run(model.codec.decode(mine[-1]), model.evaluate)], [made.images[0]], within)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["plain", "guided"])
+def test_z_image_draws_as_its_pipeline_does(guidance: float, tmp_path: Path, store: Path) -> None:
+    pipeline = z_image()  # in fp32 alone: its transformer turns places in fp32 whatever it is in
+    model = imported(pipeline, tmp_path, torch.float32)
+    assert model.card.family == "z-image" and model.card.defaults.guidance == 1.0
+    spec = spec_of(model, "euler", "even", guidance)
+    x, _ = start(model, spec)
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance - 1.0}  # it counts from 0
+    more = {"num_inference_steps": STEPS, "latents": x[None]}
+    theirs, made = steps_of(pipeline, **said, **more, height=64, width=64, output_type="pt")
+    mine = drawn(model, words_of(model, PROMPT, NEGATIVE), spec)
+    close(mine, [y[0] for y in theirs], 1e-3)
+    close([run(model.codec.decode(mine[-1]), model.evaluate)], [made.images[0]], 1e-3)

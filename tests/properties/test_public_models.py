@@ -23,10 +23,16 @@ from darkroom.prompt.public import PublicEncoder
 from darkroom.protocols import Conditioning
 from darkroom.synthesis.samplers import FLOW_MAP, SAMPLERS
 from darkroom.wording.syntax import Sentence, wordings
-from tests.public import flux, needs_public, saved, stable_diffusion, stable_diffusion_3, stable_diffusion_xl
+from tests.public import flux, needs_public, saved, stable_diffusion, stable_diffusion_3, stable_diffusion_xl, z_image
 
 pytestmark = needs_public
-MAKERS = {"sd1": stable_diffusion, "sdxl": stable_diffusion_xl, "sd3": stable_diffusion_3, "flux": flux}
+MAKERS = {
+    "sd1": stable_diffusion,
+    "sdxl": stable_diffusion_xl,
+    "sd3": stable_diffusion_3,
+    "flux": flux,
+    "z-image": z_image,
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def mixed(model: Model, count: int) -> list[Request]:
     ]
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl", "sd3"])
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "sd3", "z-image"])
 def test_alone_is_in_company_bit_for_bit(family: str, models: dict[str, Model]) -> None:
     model = models[family]
     recipes = [model.resolve(request) for request in mixed(model, 8)]
@@ -179,6 +185,11 @@ def test_a_weight_moves_a_word_away_from_the_empty_sentence(models: dict[str, Mo
     [
         ("flux", {"prompt": "a fox, " * 100}, r"the prompt's \d+ tokens are more than the 512 that this model reads"),
         ("sd3", {"prompt": "a fox, " * 60}, r"the prompt's \d+ tokens are more than the 256 that this model reads"),
+        (
+            "z-image",
+            {"prompt": "a fox, " * 100},
+            r"the prompt's \d+ tokens are more than the 512 that this model reads",
+        ),
         ("flux", {"prompt": "a (red:1.2) fox"}, "a weight in 'a red fox' has no meaning to this model"),
         ("flux", {"prompt": "a fox BREAK a cat"}, "a prompt of 2 chunks is read as one by this model"),
         ("flux", {"prompt": {"text": "a fox", "negative": "snow"}}, "a negative prompt has no meaning to this model"),

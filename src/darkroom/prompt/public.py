@@ -1,4 +1,4 @@
-"""Text encoders of public checkpoints behind the ``TextEncoder`` protocol: CLIP and T5 kinds, alone or side by side.
+"""Text encoders of public checkpoints behind the ``TextEncoder`` protocol: CLIP, T5 and Qwen kinds, alone or together.
 
 A reader is one tokenizer with its network. What several readers make of a text is joined as the checkpoint's denoiser
 was trained on it, which its family says (``darkroom.synthesis.external``).
@@ -126,6 +126,44 @@ class T5Reader(_TokenReader):
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Token vectors of each text, as one row."""
         return self.wearing.answers(self.network, calls, lambda ids: self.network(ids).last_hidden_state.flatten(1))
+
+
+class TalkReader(_TokenReader):
+    """A language model that talks (Qwen3, arXiv:2505.09388), given the sentence as what a user says to it.
+
+    The words around it are those of its kind, written here: templates of a checkpoint are programs. Nothing is padded,
+    since a causal network's tokens do not see what comes after.
+    """
+
+    def __init__(self, tokenizer: Any, network: Any, name: str, limit: int, layer: int) -> None:
+        """``network`` is a transformers ``Qwen3Model``; ``layer`` counts hidden states from the end."""
+        super().__init__(tokenizer, network, name, limit, pooled=0)
+        self.layer, self._width = layer, int(network.config.hidden_size)
+
+    def length(self, text: str) -> int:
+        """Tokens of a text, with the words around it."""
+        return len(self._said(text))
+
+    def call(self, text: str) -> Call:
+        """The tokens of a text, with the words around it."""
+        return self.wearing.call(self.NETWORK, {"ids": torch.tensor(self._said(text)[: self.limit])})
+
+    def read(self, answer: Tensor) -> Read:
+        """An answer is one row: the tokens' vectors one after the other."""
+        return Read(answer.view(-1, self._width), answer.new_zeros(1))
+
+    def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
+        """Token vectors of each text, as one row."""
+        return self.wearing.answers(self.network, calls, self._answer)
+
+    def _answer(self, ids: Tensor) -> Tensor:
+        out = self.network(input_ids=ids, output_hidden_states=True, use_cache=False)
+        states: Tensor = out.hidden_states[self.layer]
+        return states.flatten(1)
+
+    def _said(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n").input_ids
+        return ids
 
 
 # What a denoiser is told, of what each reader made of one text; the text itself may be the empty one.

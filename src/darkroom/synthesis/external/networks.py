@@ -20,7 +20,10 @@ from darkroom.contracts.errors import BadFile, BadInput, shown
 from darkroom.synthesis.external.family import Part
 from darkroom.synthesis.external.naming import Source, by_own_names, same_shape
 
-TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
+TOKENIZERS = (
+    *("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
+    *("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+)
 FETCH = "fetch the checkpoint again, or take another one"
 _SPARE = ("position_ids", "logit_scale", "num_batches_tracked")  # ends of names that no network needs
 
@@ -113,10 +116,13 @@ def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mappi
 
 
 def _place_counters(network: nn.Module) -> None:
-    """Gives memory to what is in no file: the numbers of places, 0, 1, 2 ..."""
+    """Gives memory to what is in no file and follows from settings: the numbers of places, 0, 1, 2 ...; frequencies."""
     for module in network.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             if not buffer.is_meta:
+                continue
+            if name.endswith("inv_freq") and hasattr(module, "config"):
+                setattr(module, name, getattr(type(module)(module.config), name))
                 continue
             if name != "position_ids":
                 raise BadFile(f"{type(module).__name__}.{name}", "stands in no file", "take another checkpoint")
