@@ -234,6 +234,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: (folder / "vae" / "config.json").write_text("[]"),
         "no table of settings",
     ),
+    "settings without end": (with_settings("unet", layers_per_block=10**9), "asks for layers_per_block 1000000000"),
+    "lists without end": (with_settings("unet", down_block_types=["DownBlock2D"] * 5000), "lists 5000 values for"),
     "settings that make none": (with_settings("unet", block_out_channels=[16]), "make no network"),
 }
 

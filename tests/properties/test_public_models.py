@@ -204,3 +204,19 @@ def test_what_has_no_meaning_is_refused_by_name(
 ) -> None:
     with pytest.raises(BadInput, match=said):
         pixels(models[family], **asked)
+
+
+def test_a_text_is_read_once_for_many_pictures(models: dict[str, Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, asked = models["sdxl"].encoder, []
+    pixels(models["sdxl"])  # so that the empty sentence is known
+    assert isinstance(encoder, PublicEncoder)
+    for reader in encoder.readers:
+        forward = reader.network.forward
+        monkeypatch.setattr(
+            reader.network, "forward", lambda *a, forward=forward, **k: (asked.append(1), forward(*a, **k))[1]
+        )
+    first = pixels(models["sdxl"], prompt="a sentence that nobody said before")
+    assert len(asked) == 2, "one text, two readers"
+    assert np.array_equal(first, pixels(models["sdxl"], prompt="a sentence that nobody said before"))
+    pixels(models["sdxl"], prompt="a sentence that nobody said before", seed=9)
+    assert len(asked) == 2

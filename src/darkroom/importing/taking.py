@@ -17,7 +17,7 @@ from darkroom.contracts.files import publish
 from darkroom.importing.pickles import PICKLES, converted
 from darkroom.importing.recognised import Checkpoint, of_file, of_folder
 from darkroom.synthesis.external.naming import by_own_names
-from darkroom.synthesis.external.networks import check_shapes, check_used, empty_network
+from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network
 from darkroom.synthesis.external.opening import CHECKPOINT, file_sources
 from darkroom.synthesis.external.single import unused
 
@@ -101,6 +101,7 @@ def _check(found: Checkpoint, part: str, files: list[Path], say: Say) -> None:
     shapes = shapes_of(headers)
     if part:
         where = f"{part}/{files[0].name}"
+        check_size(found.configs[part], len(shapes), f"{part}/config.json")
         network = empty_network(found.family.parts[part], found.configs[part])
         sources = by_own_names(network, list(shapes))
         check_shapes(network, sources, shapes, where)

@@ -24,6 +24,7 @@ TOKENIZERS = (
     *("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
     *("Qwen2Tokenizer", "Qwen2TokenizerFast"),
 )
+MOST_ENTRIES = 1000  # of a list in a part's settings
 FETCH = "fetch the checkpoint again, or take another one"
 _SPARE = ("position_ids", "logit_scale", "num_batches_tracked")  # ends of names that no network needs
 
@@ -57,6 +58,18 @@ def empty_network(part: Part, config: Mapping[str, Any]) -> Any:
             return cls.from_config({key: value for key, value in config.items() if key != "auto_map"}).eval()
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
         raise BadFile(f"the settings of {said}", f"make no network ({_brief(error)})", FETCH) from error
+
+
+def check_size(config: Mapping[str, Any], tensors: int, where: str) -> None:
+    """Raises BadFile for settings that ask for more layers than a part's files have tensors, before any is made."""
+    for name, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        whole = [number for number in numbers if isinstance(number, int)]
+        if "layers" in name and any(number > tensors for number in whole):
+            rule = f"asks for {name} {max(whole)}, and its files hold {tensors} tensors"
+            raise BadFile(where, rule, FETCH)
+        if len(numbers) > MOST_ENTRIES:
+            raise BadFile(where, f"lists {len(numbers)} values for {name}", FETCH)
 
 
 def _brief(error: Exception) -> str:
