@@ -29,8 +29,8 @@ def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, gu
     places = torch.cartesian_prod(torch.zeros(1), torch.arange(float(rows)), torch.arange(float(columns)))
     answer: Tensor = network(
         hidden_states=packed(x),
-        timestep=x.new_tensor([time]),
-        guidance=None if guidance is None else x.new_tensor([guidance], dtype=torch.float32),
+        timestep=x.new_full((len(x),), time),
+        guidance=None if guidance is None else x.new_full((len(x),), guidance, dtype=torch.float32),
         pooled_projections=pooled,
         encoder_hidden_states=tokens,
         txt_ids=x.new_zeros(tokens.shape[1], 3),

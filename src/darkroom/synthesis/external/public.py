@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
-from darkroom.nn.public.branches import Wearing
+from darkroom.nn.public.branches import Wearing, bound
+from darkroom.nn.slots import in_one_pass
 from darkroom.protocols import (
     Call,
+    Change,
     Conditioning,
     Denoise,
     Guidance,
@@ -26,6 +29,7 @@ from darkroom.protocols import (
     Wanted,
 )
 from darkroom.synthesis.combine import ZERO_STAR
+from darkroom.synthesis.external.pairs import paired
 from darkroom.synthesis.prediction import PredictionKind, to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.synthesis.steered import SteeredSynthesizer
@@ -82,7 +86,11 @@ class PublicSynthesizer(SteeredSynthesizer):
         if spec.nothing is not None and (self.guides_itself or not self.asking.guidable):
             rule = "has no meaning to this model, which cannot be led away from anything"
             raise BadInput("a negative prompt", rule, "leave it out")
-        return (yield from super().task(wanted, negative, spec, seed))
+        return (yield from paired(super().task(wanted, negative, spec, seed), self.NETWORK))
+
+    def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
+        """Which cells of a picture would be others if another thing were said of it."""
+        return (yield from paired(super().changes(latent, change, seed), self.NETWORK))
 
     def worn(self, adapters: Sequence[tuple[str, float]]) -> PublicSynthesizer:
         """The same with adapters at hand, each with a scale."""
@@ -117,8 +125,13 @@ class PublicSynthesizer(SteeredSynthesizer):
         return denoise
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
-        """What the network predicts for each call."""
-        return self.wearing.answers(self.network, calls, self._answer)
+        """What the network predicts for each call, whose rows are one pass."""
+        found = []
+        for call in calls:
+            bare, worn = self.wearing.plain(call)
+            with bound(self.network, worn):
+                found.append(in_one_pass(self.network, bare.inputs, self._answer))
+        return found
 
     def _answer(self, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None = None) -> Tensor:
         return self.asking.ask(self.network, x, time, tokens, pooled, guidance)

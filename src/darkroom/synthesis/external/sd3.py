@@ -25,7 +25,7 @@ TIMES = 1000  # what the network counts time in
 
 def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> Tensor:
     """Asks the transformer."""
-    when = x.new_tensor([time])
+    when = x.new_full((len(x),), time)
     answer: Tensor = network(x, encoder_hidden_states=tokens, pooled_projections=pooled, timestep=when).sample
     return answer
 

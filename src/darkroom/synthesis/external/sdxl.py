@@ -40,7 +40,7 @@ def ask(
 ) -> Tensor:
     """Asks the UNet, which is also told the picture's size, where it was cut from (nowhere), and the size it is for."""
     height, width = (float(factor * cells) for cells in x.shape[2:])
-    sizes = x.new_tensor([[height, width, 0.0, 0.0, height, width]])
+    sizes = x.new_tensor([[height, width, 0.0, 0.0, height, width]]).expand(len(x), -1)
     answer: Tensor = network(x, time, tokens, added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes}).sample
     return answer
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from darkroom.prompt.public import PublicEncoder, TalkReader
@@ -22,8 +23,9 @@ SIDE = 1024
 
 def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> Tensor:
     """Asks the transformer, which takes pictures as films of one frame, and lists of them for batches."""
-    answer: Tensor = network([x[0][:, None]], x.new_tensor([time]), [tokens[0]], return_dict=False)[0][0]
-    return -answer[:, 0][None]
+    frames = list(x[:, :, None].unbind())
+    answers = network(frames, x.new_full((len(x),), time), list(tokens.unbind()), return_dict=False)[0]
+    return -torch.stack(answers)[:, :, 0]
 
 
 def assembled(opened: Opened) -> Assembled:
