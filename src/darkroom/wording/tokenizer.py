@@ -81,21 +81,16 @@ class Tokens:
 
 
 def normalise(text: str, *, lower: bool = True) -> str:
-    """NFKC, straight double quotes, single spaces, and lower case outside double quotes. Idempotent.
-
-    ``lower`` False leaves the case as it is written, for readers that are not ours.
-    """
+    """NFKC, straight double quotes, single spaces, and (where ``lower``) no capitals outside of them. Idempotent."""
     if not text.isascii():
         text = _compose(_SURROGATE.sub("\ufffd", text)).translate(CURLY_QUOTES)
     text = " ".join(text.split())
-    if not lower:
-        return text
     out: list[str] = []
     at = 0
     for span in _QUOTED_SPAN.finditer(text):
         out += (_lower(text[at : span.start()]), span.group())
         at = span.end()
-    return "".join((*out, _lower(text[at:])))
+    return "".join((*out, _lower(text[at:]))) if lower else text
 
 
 def _lower(text: str) -> str:
