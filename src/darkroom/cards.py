@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from darkroom.contracts.card import Card
-from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, unknown
+from darkroom.contracts.card import OWN, Card
+from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, shown, unknown
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
 EMBEDDED = Path(__file__).parent / "weights"
 CARD = "card.json"
 
 
+def store() -> Path:
+    """The folder that holds models by their names: DARKROOM_MODELS, or one among the user's data. It need not exist."""
+    if named := os.environ.get("DARKROOM_MODELS"):
+        return Path(named)
+    home = os.environ.get("XDG_DATA_HOME", "")
+    return Path(home if os.path.isabs(home) else os.path.expanduser("~/.local/share")) / "darkroom" / "models"
+
+
 def known_models() -> dict[str, Path]:
-    """Names and folders of the models at hand: the embedded one and those under DARKROOM_MODELS."""
+    """Names and folders of the models at hand: the embedded one and those in the store."""
     found = {"default": EMBEDDED}
-    store = os.environ.get("DARKROOM_MODELS")
-    if store:
-        found.update({path.parent.name: path.parent for path in sorted(Path(store).glob(f"*/{CARD}"))})
+    cards = sorted(store().glob(f"*/{CARD}"))
+    found.update({path.parent.name: path.parent for path in cards if not path.parent.name.startswith(".")})
     return {name: folder for name, folder in found.items() if (folder / CARD).is_file()}
 
 
@@ -48,7 +55,10 @@ def read_card(folder: Path) -> Card:
 
 
 def read_tokenizer(folder: Path, card: Card) -> Tokenizer:
-    """The tokenizer of a model folder."""
+    """The tokenizer of a model folder. Raises BadInput for a public checkpoint, whose words are not ours."""
+    if card.family != OWN:
+        rule = f"reads prompts as models of the family {card.family} do, which is not shown here"
+        raise BadInput(f"the model {shown(card.name)}", rule, "draw with it: darkroom generate ... --dry-run")
     if "tokenizer" not in card.files:
         raise BadFile(f"{folder / CARD}", "names no tokenizer", "take a complete model folder")
     path = folder / card.files["tokenizer"].path

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 import darkroom
 from darkroom.cards import CARD, folder_of, read_card
-from darkroom.contracts.card import UPSCALER, Card
+from darkroom.contracts.card import OWN, UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import AdapterUse, Environment, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Lora, Region, Swap, Toward
+from darkroom.control import public_lora
 from darkroom.control.adapters import Adapter, Riders, bound, layers_of
 from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
@@ -34,11 +35,13 @@ from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.nn.upscaler import Upscaler, UpscalerConfig
 from darkroom.picture.inputs import Inputs, bare
 from darkroom.prompt.encoders import SentenceEncoder
-from darkroom.protocols import Call, LatentCodec, Network, Refiner, Synthesizer
+from darkroom.protocols import Call, LatentCodec, Network, ReadingEncoder, Refiner, Synthesizer
 from darkroom.refine.chain import check
 from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.synthesis.external import FAMILIES
+from darkroom.synthesis.external.opening import Public, opened
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.parse import parse, swapped
@@ -47,7 +50,6 @@ from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 from darkroom.wording.wildcards import expanded
 
-FAMILY = "diffusion"  # the one that load() puts together
 _NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "text": (TextConfig, TextEncoder),
     "autoencoder": (AutoencoderConfig, Autoencoder),
@@ -82,7 +84,7 @@ class Model:
     """Everything a picture needs. ``networks`` maps a call's network name to who evaluates it."""
 
     card: Card
-    encoder: SentenceEncoder
+    encoder: ReadingEncoder
     codec: LatentCodec
     synthesizer: Synthesizer
     networks: dict[str, Network]
@@ -90,6 +92,7 @@ class Model:
     upscaler: Refiner | None = None  # None: it draws at its own size only
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
     adapters: dict[str, Adapter] = field(default_factory=dict, repr=False)  # the same
+    public: Public | None = field(default=None, repr=False)  # the checkpoint it is; None: it is a model of ours
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -109,7 +112,7 @@ class Model:
     def _passed(self, calls: Sequence[Call]) -> list[Tensor]:
         """One pass: calls of one batch key, with the adapters that they carry."""
         network = self.networks[calls[0].network]
-        if not calls[0].adapters:
+        if not calls[0].adapters or self.public is not None:  # whose networks bind their own
             return network.evaluate(calls)
         part, module = self._adaptable[calls[0].network]
         branches = {sha256: self.adapters[sha256].branches[part] for sha256 in calls[0].adapters}
@@ -120,7 +123,7 @@ class Model:
     def _adaptable(self) -> dict[str, tuple[str, nn.Module]]:
         """The networks that adapters can be beside: by a call's name of them, the part they are and the network."""
         text, denoiser = self.encoder, self.synthesizer
-        if not isinstance(denoiser, DiffusionSynthesizer):
+        if not isinstance(denoiser, DiffusionSynthesizer) or not isinstance(text, SentenceEncoder):
             return {}
         parts = {text.NETWORK: ("text", text.network)}
         return {**parts, **dict.fromkeys((denoiser.TEXT, denoiser.NETWORK), ("denoiser", denoiser.network))}
@@ -166,6 +169,10 @@ class Model:
         """
         folder = folder_of(name)
         card = read_card(folder)
+        other = next((one for one in (card, self.card) if one.family != OWN), None)
+        if other is not None:
+            fix = "leave --guide out, or say what is unwanted: --negative"
+            raise BadInput(f"the guide {shown(name)}", f"cannot lead where {other.name} is no model of ours", fix)
         if card.model_hash not in self.guides:
             if _latent_space(card) != _latent_space(self.card):
                 fix = "take an earlier or a smaller model that was trained with the same one"
@@ -177,23 +184,43 @@ class Model:
         return GuideUse(name=card.name, model_hash=card.model_hash)
 
     def open_adapter(self, asked: Lora) -> AdapterUse:
-        """Opens a LoRA's file. Raises BadFile for one that is damaged or was made for another model."""
-        layers = {part: layers_of(module) for part, module in self._adaptable.values()}
-        adapter = read_lora(Path(asked.file), layers, self.dtype)
-        self.adapters.setdefault(adapter.sha256, adapter)
-        return AdapterUse(name=bare(asked.file, "adapter"), sha256=adapter.sha256, scale=asked.scale)
+        """Opens a LoRA's file. Raises DarkroomError for one that is damaged or was made for another model."""
+        if self.public is not None:
+            sha256 = self._open_public(Path(asked.file))
+        else:
+            layers = {part: layers_of(module) for part, module in self._adaptable.values()}
+            adapter = read_lora(Path(asked.file), layers, self.dtype)
+            sha256 = self.adapters.setdefault(adapter.sha256, adapter).sha256
+        return AdapterUse(name=bare(asked.file, "adapter"), sha256=sha256, scale=asked.scale)
+
+    def _open_public(self, path: Path) -> str:
+        """The hash of a LoRA of a public checkpoint, whose networks have its branches at hand from now on."""
+        assert self.public is not None
+        opened = self.public.opened
+        networks = {part: network for part, network in opened.networks.items() if part != "vae"}
+        found = public_lora.read_lora(path, networks, opened.configs.get("unet", {}), self.public.title)
+        for part, branches in found.parts.items():
+            self.public.parts.at_hand(opened.networks[part])[found.sha256] = branches
+        return found.sha256
 
     def riders(self, uses: Sequence[AdapterUse]) -> Riders:
         """What the calls of a recipe carry. Raises BadInput for an adapter that was not opened."""
         found: dict[str, dict[str, float]] = defaultdict(dict)
         for use in uses:
-            if use.sha256 not in self.adapters:
+            networks = self._networks_of(use.sha256)
+            if not networks:
                 rule = "is part of this recipe and was not opened"
                 raise BadInput(f"the adapter {use.name} {use.sha256[:12]}", rule, "give its file (lora)")
-            for network, (part, _) in self._adaptable.items():
-                if use.scale and part in self.adapters[use.sha256].branches:
-                    found[network][use.sha256] = found[network].get(use.sha256, 0.0) + use.scale
+            for network in networks if use.scale else ():
+                found[network][use.sha256] = found[network].get(use.sha256, 0.0) + use.scale
         return found
+
+    def _networks_of(self, sha256: str) -> list[str]:
+        """The networks that an adapter has branches for, by a call's name of them; none: it was not opened."""
+        if self.public is not None:
+            return self.public.parts.having(sha256)
+        branches = self.adapters[sha256].branches if sha256 in self.adapters else {}
+        return [network for network, (part, _) in self._adaptable.items() if part in branches]
 
     def guide(self, use: GuideUse) -> Guide:
         """The guide that a recipe names. Raises BadInput where it was not opened."""
@@ -275,10 +302,20 @@ def assembled(
     return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, refiner)
 
 
+def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
+    """A model of a public checkpoint; it has no upscaler."""
+    encoder, codec, synthesizer = public.parts.encoder, public.parts.codec, public.parts.synthesizer
+    networks: dict[str, Network] = {reader.NETWORK: encoder for reader in encoder.readers}
+    networks |= {codec.ENCODER: codec, codec.DECODER: codec, synthesizer.NETWORK: synthesizer}
+    return Model(card, encoder, codec, synthesizer, networks, dtype, public=public)
+
+
 def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
     """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
     folder = folder_of(name)
     card = read_card(folder)
+    if card.family in FAMILIES:
+        return of_public(card, opened(folder, card, dtype), dtype)
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
     tokenizer, parts = _opened(folder, card, [part for part in _NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)
@@ -288,8 +325,8 @@ def _opened(
     folder: Path, card: Card, components: Sequence[str], dtype: torch.dtype
 ) -> tuple[Tokenizer, dict[str, Any]]:
     """The tokenizer of a model folder, and some of its networks. Raises BadFile."""
-    if card.family != FAMILY:
-        rule = f"names the family {shown(card.family)}, and this version draws only {FAMILY} models"
+    if card.family != OWN:
+        rule = f"names the family {shown(card.family)}, which this version does not know"
         raise BadFile(f"{folder / CARD}", rule, "take another model, or update darkroom")
     files = {component: _verified(folder, card, component) for component in card.files}
     try:

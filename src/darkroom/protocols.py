@@ -133,7 +133,7 @@ class Conditioning:
 
     tokens: Float[Tensor, "tokens width"]
     mask: Bool[Tensor, " tokens"]  # true on real tokens
-    pooled: Float[Tensor, " width"]
+    pooled: Float[Tensor, " wide"]  # a vector for all of it, of a width of its own
     weights: Float[Tensor, " tokens"] | None = None
 
 
@@ -226,6 +226,22 @@ class TextEncoder(Network, Protocol):
     """Sentences to vectors: the chunks of a prompt, each read by itself."""
 
     def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]: ...
+
+
+class ReadingEncoder(TextEncoder, Protocol):
+    """One that says how it reads, before anything is drawn."""
+
+    @property
+    def limit(self) -> int:
+        """Tokens that are read at once, start and end included."""
+
+    def length(self, text: str) -> int:
+        """Tokens of a text, start and end included."""
+
+    def parts(self, chunks: Sequence[Sentence]) -> tuple[list[Sentence], tuple[str, ...]]:
+        """The chunks, cut where they are longer than the network reads at once, and the words that are too many.
+
+        Raises BadInput for what it cannot read."""
 
 
 class LatentCodec(Network, Protocol):

@@ -39,7 +39,8 @@ def test_the_help_is_the_fields_own(capsys: pytest.CaptureFixture[str]) -> None:
         main(["generate", "--help"])
     out = capsys.readouterr().out
     for name in Request.model_fields:
-        flag = "region" if name == "regions" else name.replace("_", "-")  # given one by one
+        one_by_one = {"regions": "region"}
+        flag = one_by_one.get(name, name.replace("_", "-"))
         assert name in ("width", "height") or f"--{flag} " in out
     assert "Without it:" in out and "None:" not in out
 

@@ -24,6 +24,7 @@ from darkroom.synthesis.noise import (
     LinearBetaVP,
     RectifiedFlow,
     SeededNoise,
+    WithoutSignal,
     initial_noise,
 )
 
@@ -32,6 +33,7 @@ SCHEDULES: list[NoiseSchedule] = [
     CosineVP(),
     LinearBetaVP(),
     LinearBetaVP(1e-4, 0.02, 1000, scaled=False),
+    WithoutSignal(LinearBetaVP()),
 ]
 
 
@@ -118,7 +120,7 @@ def test_a_schedule_starts_clean_and_loses_signal_all_the_way(schedule: NoiseSch
     assert [level.t for level in levels] == [i / 997 for i in range(998)]
 
 
-@pytest.mark.parametrize("schedule", [RectifiedFlow(), CosineVP()], ids=repr)
+@pytest.mark.parametrize("schedule", [RectifiedFlow(), CosineVP(), WithoutSignal(LinearBetaVP())], ids=repr)
 def test_pure_noise_is_exact(schedule: NoiseSchedule) -> None:
     assert schedule.level(1.0) == (1.0, 0.0, 1.0, schedule)
     assert schedule.level(1.0).lam == -math.inf

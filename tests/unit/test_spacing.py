@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from darkroom.protocols import NoiseSchedule
 from darkroom.synthesis.noise import CosineVP, LinearBetaVP, RectifiedFlow
-from darkroom.synthesis.spacing import CLEANEST, SPACINGS, begun, beta, exponential, karras, spaced, steps_of
+from darkroom.synthesis.spacing import (
+    CLEANEST,
+    SPACINGS,
+    begun,
+    beta,
+    exponential,
+    karras,
+    leading,
+    linspace,
+    spaced,
+    steps_of,
+)
 
 SCHEDULES: list[NoiseSchedule] = [RectifiedFlow(), CosineVP(), LinearBetaVP(), LinearBetaVP(1e-4, 0.02, 1000, False)]
 
@@ -22,7 +33,8 @@ def test_spacing_goes_from_noise_to_clean_in_steps(steps: int, shift: float) -> 
     for schedule, spacing in product(SCHEDULES, SPACINGS.values()):
         levels = spaced(schedule, steps, shift, spacing)
         assert len(levels) == steps + 1
-        assert levels[0] == schedule.level(1.0) and levels[-1] == schedule.level(0.0)
+        assert levels[-1] == schedule.level(0.0)
+        assert levels[0] == schedule.level(1.0) or spacing is leading  # whose first step public pipelines have lower
         assert all(after.t < now.t for now, after in pairwise(levels))
 
 
@@ -41,6 +53,16 @@ def test_shift_is_the_papers_and_multiplies_the_noise_to_signal_ratio(steps: int
 def test_impossible_spacings_are_refused(steps: int, shift: float) -> None:
     with pytest.raises(ValueError, match="try"):
         spaced(RectifiedFlow(), steps, shift)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 25, 50, 999, 1000])
+def test_leading_and_linspace_are_at_entries_of_the_table(steps: int) -> None:
+    table, stride = LinearBetaVP(), 1000 // steps  # Stable Diffusion's, whose entries are counted from 0
+    entries = [round(table.timestep(t), 6) for t in leading(table, steps)]
+    offset = 1 if steps < 1000 else 0  # a table has no entry 1000
+    assert entries == [n * stride + offset for n in range(steps - 1, -1, -1)]
+    entries = [table.timestep(t) for t in linspace(table, steps)]
+    assert entries == pytest.approx([999 * (1 - i / max(steps - 1, 1)) for i in range(steps)], abs=1e-9)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 12])

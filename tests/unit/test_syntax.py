@@ -217,6 +217,15 @@ def test_more_words_at_the_end_count_as_any() -> None:
     assert Sentence("a fox").also(", 3d") == Sentence("a fox, 3d")
 
 
+def test_the_case_that_was_written_is_kept_beside_the_normal_form() -> None:
+    [chunk] = wordings("A (Red:1.5)  Fox, from PARIS", STEPS)[0].chunks
+    assert (chunk.text, chunk.spelling) == ("a red fox, from paris", "A Red Fox, from PARIS")
+    assert chunk.cut(2, 9).spelling == "Red Fox" and chunk.also(", 3D").spelling == "A Red Fox, from PARIS, 3d"
+    assert wordings("a red fox", STEPS)[0].chunks[0].cased == "" and Sentence("x").spelling == "x"
+    [odd] = wordings("İstanbul Fox", STEPS)[0].chunks  # whose small letter is two
+    assert len(odd.spelling) == len(odd.text) and Sentence("a fox", (), "A Fox") == Sentence("a fox")
+
+
 def test_letters_of_two_pieces_keep_their_weights() -> None:
     [wording] = wordings("cafe(\u0301:1.3) (fox:2)", STEPS)
     [sentence] = wording.chunks

@@ -53,6 +53,71 @@ def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name=
     print("\n".join([lines[0], *([state] if state else []), *lines[1:]]))
 
 
+@models_app.command(name="import")
+def models_import(
+    path: Path,
+    *,
+    name: str | None = None,
+    copy: bool = False,
+    words: Folder | None = None,
+    prediction: str | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Take a public checkpoint into the model store, checked; nothing is fetched and nothing in it is run.
+
+    Examples:
+
+        darkroom models import my-checkpoint
+        darkroom models import painter.safetensors --words my-checkpoint --name painter
+
+    Parameters
+    ----------
+    path
+        The checkpoint: a folder with a model_index.json, as diffusers saves it, or one file: safetensors, or a pickle
+        (.ckpt, .pt), which is converted in a process of its own and refused where it holds more than weights.
+    name
+        What to call it. Without it the name of the folder or file.
+    copy
+        Copy its files even where a second name for them would do; a file that is only named twice is gone when both
+        names are.
+    words
+        Folder of a checkpoint of the same family, whose tokenizers are taken: a single file has none. Without it those
+        of one in the store.
+    prediction
+        What a single file's denoiser predicts, eps or v, where the file does not say so.
+    json_
+        Print one JSON object.
+    """
+    from darkroom.importing import import_model  # imports torch
+
+    def say(line: str) -> None:
+        print(f"{'import':<12}{line}", file=sys.stderr)
+
+    done = import_model(path, name, copy=copy, words=words, prediction=prediction, say=say)
+    size = sum(entry.bytes for entry in done.card.files.values())
+    if json_:
+        told = {"name": done.card.name, "folder": str(done.folder), "family": done.card.family}
+        print(json.dumps({**told, "bytes": size, "copied": done.copied, "model_hash": done.card.model_hash}))
+        return
+    how = f"{done.copied / 1e6:.1f} MB of them copied" if done.copied else "none of them copied"
+    print(f"{'imported':<12}{done.card.name}, {done.card.family}, {size / 1e6:.1f} MB, {how}", file=sys.stderr)
+    print(done.folder)
+
+
+@models_app.command(name="remove")
+def models_remove(name: str) -> None:
+    """Take a model out of the store. The files it was imported from stay where they are.
+
+    Parameters
+    ----------
+    name
+        The model, by its name in the store.
+    """
+    from darkroom.checkpoints.store import remove
+
+    print(remove(name))
+
+
 def _state(files: list[str]) -> str:
     """What is said of a model some of whose files are not what its card says."""
     return f"DAMAGED: {', '.join(files)} missing or cut short; install the model again" if files else ""
@@ -66,7 +131,8 @@ def card_lines(card: Any) -> list[str]:
     factors = ", ".join(str(factor) for factor in UPSCALES)
     drawn = "drawn at {}x{}".format(*d.drawn)
     lines += [f"upscaling   {factors} times; by default {d.upscale}, {drawn}"] if UPSCALER in card.files else []
-    lines += [f"styles      {', '.join(card.styles)}", f"licence     {card.licence}", f"hash        {card.model_hash}"]
+    lines += [f"styles      {', '.join(card.styles)}"] if card.styles else []
+    lines += [f"licence     {card.licence}", f"hash        {card.model_hash}"]
     lines += [f"cannot      {limit}" for limit in card.limits]
     lines += [f"trained     {leg.date}  {leg.samples:,} samples  {leg.what}" for leg in card.training]
     thanks = {s.attribution for leg in card.training for s in leg.sources if s.attribution}

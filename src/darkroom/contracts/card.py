@@ -13,6 +13,7 @@ from darkroom.contracts.contract import Contract, Name, Number, Sha256, Text, Wh
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.request import Settings
 
+OWN = "diffusion"  # the family of models that darkroom trains; others are public checkpoints
 UPSCALER = "upscaler"  # the file, and the settings, of the one part a model may lack
 
 
@@ -65,7 +66,7 @@ class Card(Contract):
     """The card of one model."""
 
     name: Name = Field(description="The model's name.")
-    family: Name = Field(description="How it makes pictures: diffusion, gan, autoregressive.")
+    family: Name = Field(description="diffusion, which is ours, or a family of public checkpoints, such as sd1.")
     licence: Name = Field(description="Licence of the weights, as an SPDX name where there is one.")
     description: Text = Field("", max_length=20_000, description="What the model is and what it is for.")
     defaults: Defaults = Field(description="What a request gets where it says nothing.")

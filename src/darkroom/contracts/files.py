@@ -29,7 +29,7 @@ def publish(data: bytes, path: str | Path, *, replace: bool = True) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(part, data)
         placed = _place(part, path) if replace else _place_new(part, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _said(error, path) from error
     finally:
@@ -122,7 +122,7 @@ def _place_new(part: Path, path: Path) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A rename is on the disk only when its folder is."""
     if os.name == "nt":
         return  # folders cannot be opened there

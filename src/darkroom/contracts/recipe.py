@@ -52,7 +52,7 @@ class Environment(Contract):
     threads: Annotated[Whole, Field(ge=1, le=65_536, description="Threads inside one operation.")]
     instruction_set: Name = Field(description="The CPU capability PyTorch used, such as AVX512.")
     mode: Literal["eager", "compiled"] = Field(description="How the networks ran.")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(description="Number format of the networks.")
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] = Field(description="Number format of the networks.")
     device: Name = Field("cpu", description="Where the networks ran: cpu, or the accelerator's name.")
 
 

@@ -199,7 +199,9 @@ class Request(Contract):
         json_schema_extra={"flag": "lora"},
     )
     spacing: Name | None = Field(
-        None, description="Where the steps lie: even, karras, exponential or beta. None: the model card's default."
+        None,
+        description="Where the steps lie: even, karras, exponential or beta; as public pipelines have them leading, "
+        "linspace or sd3. None: the model card's default.",
     )
     shift: Shift | None = Field(
         None, description="How far the steps move towards the noise; 1 is not at all. None: as the picture's size asks."

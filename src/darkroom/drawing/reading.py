@@ -36,7 +36,7 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     style = styled("", recipe.style)
     cut = [encoder.parts([chunk.also(style) for chunk in wording.chunks]) for wording in positive]
     cut += [encoder.parts(wording.chunks) for wording in negative]
-    tokens = [encoder.tokenizer.tokens(part.text).length for part in cut[0][0]]
+    tokens = [encoder.length(part.text) for part in cut[0][0]]
     said = [wording.text for wording in (*positive, *negative)]
     unknown = unknown_words(" ".join([*said, *others_of(recipe)]), card.words)
     dropped = list(dict.fromkeys(word for _, left in cut for word in left))

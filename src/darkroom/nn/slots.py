@@ -5,10 +5,10 @@ The same few shapes serve compilation, CUDA graphs and the exact mode; unused ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darkroom.protocols import Call
 
@@ -33,3 +33,37 @@ def column(calls: Sequence[Call], name: str) -> Tensor:
     """One tensor input of several calls, stacked to a slot."""
     rows = [call.inputs[name] for call in calls]
     return filled([row for row in rows if isinstance(row, Tensor)])
+
+
+def one_by_one(network: nn.Module, calls: Sequence[Call], ask: Callable[..., Tensor]) -> list[Tensor]:
+    """Answers of a network that is not ours to calls, each asked by itself: see :func:`in_one_pass`.
+
+    Its layers multiply (batch, features) matrices, which give other bits for another batch size; alone they give the
+    same bits in any company.
+    """
+    found = []
+    for call in calls:
+        rows = {name: value[None] if isinstance(value, Tensor) else value for name, value in call.inputs.items()}
+        found.append(in_one_pass(network, rows, ask)[0])
+    return found
+
+
+def in_one_pass(network: nn.Module, inputs: Mapping[str, Tensor | float], ask: Callable[..., Tensor]) -> Tensor:
+    """The answer of a network that is not ours to rows that are a batch already.
+
+    Args:
+        network: whose device and number format decide where and how it computes.
+        inputs: tensors with a batch axis, by name; floats are given as they are.
+        ask: takes these inputs, in the network's format, and returns its answer.
+
+    Returns:
+        the answer on the CPU, in fp32 or, from a network in fp64, in fp64.
+    """
+    like = next(network.parameters())
+    told = {
+        name: value.to(like.device, like.dtype if value.is_floating_point() else value.dtype)
+        if isinstance(value, Tensor)
+        else value
+        for name, value in inputs.items()
+    }
+    return ask(**told).to("cpu", torch.promote_types(like.dtype, torch.float32)).contiguous()

@@ -54,6 +54,10 @@ class SentenceEncoder:
         """Tokens a sentence may have, start and end included."""
         return BUCKETS[-1]
 
+    def length(self, text: str) -> int:
+        """Tokens of a text, start and end included."""
+        return self.tokenizer.tokens(text).length
+
     def encode(self, chunks: Sequence[Sentence]) -> Task[Conditioning]:
         """Sentences to vectors, each padded to the smallest text bucket that holds it; what is pooled is their mean."""
         parts, _ = self.parts(chunks)

@@ -1,4 +1,4 @@
-"""The diffusion family: a denoiser, a noise schedule and the samplers behind the ``Synthesizer`` protocol."""
+"""Our own diffusion family: a denoiser of ``nn``, a rectified flow, and what steers it, behind ``Synthesizer``."""
 
 from __future__ import annotations
 
@@ -6,42 +6,23 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import GUIDED_TIMES
 from darkroom.nn.dit import Denoiser
 from darkroom.nn.slots import column, filled
-from darkroom.protocols import (
-    Call,
-    Change,
-    Conditioning,
-    Denoise,
-    Guidance,
-    Latent,
-    Level,
-    NoiseSource,
-    Said,
-    SynthesisSpec,
-    Task,
-    Wanted,
-)
-from darkroom.synthesis.combine import combining, standing
-from darkroom.synthesis.guidance import guided, kept, led_away, switched, together, watched
-from darkroom.synthesis.mixing import regional, seamless, turned
-from darkroom.synthesis.noise import Between, RectifiedFlow, SeededNoise, initial_noise
+from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Level, Task
+from darkroom.synthesis.noise import RectifiedFlow
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
-from darkroom.synthesis.spacing import begun, spaced
+from darkroom.synthesis.steered import SteeredSynthesizer
 
-CHANGED_AT, LOOKS = 0.8, 4  # where and how often sentences are compared
-CHANGED, CHANGED_ALONE = 0.35, 0.2  # share of their largest difference; where the other things are told apart
 TRAINED_SIDE = 16  # latent cells a side of the training pictures; larger ones need more noise
 
 
-class DiffusionSynthesizer:
+class DiffusionSynthesizer(SteeredSynthesizer):
     """Rectified flow over latents with classifier-free guidance; a flow map has the guidance within and is told it.
 
     A flow map answers for the step a sampler says it takes, and where none is said for the one level: its guided
@@ -51,7 +32,8 @@ class DiffusionSynthesizer:
     def __init__(self, network: Denoiser, role: str = "") -> None:
         """``role`` sets its calls apart from those of another model's networks."""
         self.network, self.TEXT, self.NETWORK = network, f"{role}denoiser.text", f"{role}denoiser"
-        self.schedule = RectifiedFlow()
+        self.schedule, self.kind = RectifiedFlow(), "flow"
+        self.guides_itself = network.config.flow_map is not None
 
     def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for few steps without a flow map, and for guidance that a flow map was not taught."""
@@ -67,107 +49,25 @@ class DiffusionSynthesizer:
             rule = "is within the network, and this one has it the plain way"
             raise BadInput("the guidance of a flow map", rule, "leave all but its strength out")
 
-    def task(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, seed: int) -> Task[Latent]:
-        """From noise, or from a start between noise and a latent, to a latent."""
-        shift = shift_for(spec.shape) if spec.shift is None else spec.shift
-        still = standing(spec.guidance, spec.steps)
-        levels = spaced(self.schedule, spec.steps + still, shift, spec.spacing)
-        x, path = started(spec, seed, levels, still)
-        ask = self._guided if self.network.config.flow_map is None else self._mapped
-        denoise = yield from ask(wanted, negative, spec, levels[still:])
-        if any(spec.seamless):
-            denoise = seamless(denoise, *spec.seamless)
-        if spec.start is not None and spec.start.drawn is not None:
-            denoise = kept(denoise, spec.start.latent, spec.start.drawn)
-        if spec.watch is not None:
-            denoise = watched(denoise, spec.watch)
-        return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, f"steps{spec.stream}")))
+    def shift(self, shape: tuple[int, int, int]) -> float:
+        """See :func:`shift_for`."""
+        return shift_for(shape)
 
-    def _guided(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
-        """A plain denoiser's estimate with guidance around it: away from the negative prompt, or from what a weaker
-        model says of the same (autoguidance, arXiv:2406.02507 eq. 3, the same rule)."""
-        away = self._said(negative, levels) if wanted.weaker is None else wanted.weaker(levels)
-        plus, minus = yield from together(self._wanted(wanted, levels), away)
-        how = spec.guidance
-        return guided(plus, minus, how.scale, how.interval, combining(how, "flow"))
+    def read(self, said: Sequence[Conditioning]) -> Task[Sequence[Tensor]]:
+        """Keys and values of every layer, for each text."""
+        return (yield [Call(self.TEXT, {"tokens": conditioning.tokens}) for conditioning in said])
 
-    def _mapped(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
-        """A flow map's estimate; three evaluations in place of one where something is unwanted."""
-        scale = spec.guidance.scale
-        if spec.nothing is None:
-            return (yield from self._wanted(wanted, levels, scale))
-        led, nothing, minus = yield from together(
-            self._wanted(wanted, levels, scale),
-            self._said([(0, spec.nothing)], levels, 1.0),
-            self._said(negative, levels, 1.0),
-        )
-        return led_away(led, nothing, minus, scale, GUIDED_TIMES)
-
-    def estimate(self, wanted: Wanted, levels: Sequence[Level]) -> Task[Denoise]:
-        """The estimate of what is wanted, without guidance: for a better model to be led away from."""
-        return (yield from self._wanted(wanted, levels, self._unguided))
-
-    def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
-        """Where two sentences want different things of a picture (DiffEdit, arXiv:2210.11427, step 1): it is noised to
-        one level a few times, and both are asked. Where other things are named, a cell must also miss the one that
-        changes more than the others: it is asked without each, too. Where none is named, or no cell is left, the cells
-        around count as well.
-        """
-        level = self.schedule.level(CHANGED_AT)
-        told = [said for said in (change.before, change.after, change.alone, change.others) if said is not None]
-        ask = yield from together(*(self._said(said, [level], self._unguided) for said in told))
-        noise = SeededNoise(seed, "changes")
-        noised = [level.alpha * latent + level.sigma * noise.draw(latent.shape) for _ in range(LOOKS)]
-        found = yield from together(*(one(x, level) for one in ask for x in noised))
-        before, *others = torch.stack(found).view(len(ask), LOOKS, *latent.shape)
-        after, *missed = (apart(before, other) for other in others)
-        if missed:
-            without_others, without_it = missed
-            its_own = (after > CHANGED_ALONE) & (without_it > without_others)
-            if its_own.any():
-                return its_own
-        return F.max_pool2d((after > CHANGED).float()[None], 3, stride=1, padding=1)[0] > 0
-
-    @property
-    def _unguided(self) -> float | None:
-        """What the network is told where it is not to guide."""
-        return None if self.network.config.flow_map is None else 1.0
-
-    def _wanted(self, wanted: Wanted, levels: Sequence[Level], guidance: float | None = None) -> Task[Denoise]:
-        """The estimate of everything that is wanted, in one."""
-        others = [] if wanted.toward is None else [wanted.toward[0]]
-        others += [said for _, said in wanted.regions]
-        whole, *more = yield from together(*(self._said(said, levels, guidance) for said in (wanted.said, *others)))
-        if wanted.toward is not None:
-            whole = turned(whole, more.pop(0), wanted.toward[1])
-        if not wanted.regions:
-            return whole
-        return regional(whole, [(box, one) for (box, _), one in zip(wanted.regions, more, strict=True)])
-
-    def _said(self, said: Said, levels: Sequence[Level], guidance: float | None = None) -> Task[Denoise]:
-        """The estimate given what is said, which may be another thing from a step on."""
-        texts = yield [self._text(conditioning) for _, conditioning in said]
-        found = [
-            (levels[min(since, len(levels) - 1)].t, self._denoiser(conditioning, keys, guidance))
-            for (since, conditioning), keys in zip(said, texts, strict=True)
-        ]
-        return switched(found)
-
-    def _text(self, conditioning: Conditioning) -> Call:
-        return Call(self.TEXT, {"tokens": conditioning.tokens})
-
-    def _denoiser(self, conditioning: Conditioning, keys: Tensor, guidance: float | None = None) -> Denoise:
-        """One network evaluation, turned into the clean estimate; ``guidance`` is for a flow map, None: it is none."""
-
-        keys = weighed(keys, conditioning)
+    def denoiser(self, said: Conditioning, text: Tensor, guidance: float | None) -> Denoise:
+        """The velocity, turned into the clean estimate; ``guidance`` is for a flow map."""
+        keys = weighed(text, said)
 
         def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
             inputs: dict[str, Tensor | float] = {
                 "x": x,
                 "t": level.t,
                 "keys": keys,
-                "mask": conditioning.mask,
-                "pooled": conditioning.pooled,
+                "mask": said.mask,
+                "pooled": said.pooled,
             }
             if guidance is not None:
                 inputs |= {"toward": (toward or level).t, "guidance": guidance}
@@ -197,37 +97,6 @@ class DiffusionSynthesizer:
         t, *more = (torch.tensor([call.inputs[name]], device=device) for name in ("t", *named))
         shared, final = self.network.condition(t, pooled[None].to(device, dtype), *more)
         return shared[0], final[0]
-
-
-def apart(one: Float[Tensor, "looks c h w"], other: Float[Tensor, "looks c h w"]) -> Float[Tensor, "1 h w"]:
-    """How far two estimates are apart in each cell, smoothed; 0 where they are nearest and 1 where farthest."""
-    distance = (one - other).abs().mean((0, 1))[None, None]
-    smooth = F.avg_pool2d(F.pad(distance, (1, 1, 1, 1), mode="replicate"), 3, stride=1)[0]
-    low, high = smooth.min(), smooth.max()
-    return (smooth - low) / (high - low).clamp_min(1e-9)
-
-
-def started(spec: SynthesisSpec, seed: int, levels: Sequence[Level], still: int) -> tuple[Latent, Sequence[Level]]:
-    """The x to begin with, and the levels from there on.
-
-    At full strength what is drawn begins with noise alone, as without a start, and what is kept with the latent under
-    it; below that everything does, and on the way. ``still`` steps of the levels nothing moves, at full strength.
-    """
-    noise: NoiseSource = SeededNoise(seed, f"start{spec.stream}")
-    if spec.variation is not None:
-        other, share = spec.variation
-        noise = Between(noise, SeededNoise(other, f"start{spec.stream}"), share)
-    start = spec.start
-    if start is None:
-        return initial_noise(noise, spec.shape, levels[0]), levels[still:]
-    if start.strength < 1.0:
-        path = begun(levels[still:], start.strength)
-        return path[0].alpha * start.latent + initial_noise(noise, spec.shape, path[0]), path
-    x, path = initial_noise(noise, spec.shape, levels[0]), levels[still:]
-    if start.drawn is not None:
-        noised = path[0].alpha * start.latent + path[0].sigma / levels[0].sigma * x
-        x = torch.where(start.drawn, x, noised)
-    return x, path
 
 
 def weighed(keys: Float[Tensor, "depth 2 tokens width"], said: Conditioning) -> Float[Tensor, "depth 2 tokens width"]:

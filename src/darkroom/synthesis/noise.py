@@ -184,6 +184,45 @@ class LinearBetaVP:
 
 
 @dataclass(frozen=True, slots=True)
+class WithoutSignal:
+    """A table of betas moved so that nothing of the picture is left at t = 1 (arXiv:2305.08891, algorithm 1).
+
+    alpha' = (alpha - alpha_T) * alpha_1 / (alpha_1 - alpha_T): the first entry of the table is what it was, the last
+    one is 0. Before the first entry it is the table.
+    """
+
+    table: LinearBetaVP
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """alpha at the first and at the last entry of the table."""
+        return self.table.level(1.0 / self.table.steps).alpha, self.table.level(1.0).alpha
+
+    def level(self, t: float) -> Level:
+        """The level at time ``t``. Raises ValueError outside 0 to 1."""
+        level = self.table.level(t)
+        if t * self.table.steps <= 1.0:
+            return level._replace(schedule=self)
+        first, last = self._ends
+        alpha = (level.alpha - last) * first / (first - last)
+        return Level(level.t, alpha, math.sqrt((1.0 - alpha) * (1.0 + alpha)), self)
+
+    def at(self, lam: float) -> Level:
+        """The level with log(alpha / sigma) = ``lam``."""
+        ratio = _ratio(lam)
+        alpha = ratio[0] / math.hypot(*ratio)
+        first, last = self._ends
+        if alpha < first:
+            moved = alpha * (first - last) / first + last
+            lam = math.log(moved / math.sqrt((1.0 - moved) * (1.0 + moved)))
+        return self.level(self.table.at(lam).t)
+
+    def timestep(self, t: float) -> float:
+        """The table index that a network trained on this expects; see :class:`LinearBetaVP`."""
+        return self.table.timestep(t)
+
+
+@dataclass(frozen=True, slots=True)
 class Straightened:
     """A schedule whose levels are divided by alpha, or by alpha + sigma where alpha comes to 0: a straight path.
 

@@ -13,12 +13,36 @@ from functools import lru_cache
 from darkroom.protocols import Level, NoiseSchedule, Spacing
 from darkroom.synthesis.noise import Straightened, is_straight
 
-CLEANEST = 1e-3  # the time the last step of those begins at: the first entry of the usual table of a thousand
+TABLE = 1000  # entries of the usual table of betas
+CLEANEST = 1 / TABLE  # the time the last step of those begins at: the first entry of it
 
 
 def even(schedule: NoiseSchedule, steps: int) -> list[float]:
     """Evenly in time."""
     return [n / steps for n in range(steps, 0, -1)]
+
+
+def leading(schedule: NoiseSchedule, steps: int) -> list[float]:
+    """The entries 1, 1 + k, 1 + 2 k ... of the usual table, k the whole part of its length over the steps.
+
+    ("Leading" in arXiv:2305.08891, table 2, from entry 1 on, as Stable Diffusion's own pipeline has it.) It begins a
+    little below t = 1.
+    """
+    stride = TABLE // min(steps, TABLE)
+    last = (steps - 1) * stride + 2
+    return [(n * stride + 2 - max(0, last - TABLE)) / TABLE for n in range(steps - 1, -1, -1)]
+
+
+def linspace(schedule: NoiseSchedule, steps: int) -> list[float]:
+    """Evenly from the last entry of the usual table to its first, both included (arXiv:2305.08891, table 2)."""
+    return [(1 + (TABLE - 1) * (1.0 - _share(i, steps))) / TABLE for i in range(steps)]
+
+
+def sd3(schedule: NoiseSchedule, steps: int, shift: float = 3.0) -> list[float]:
+    """Evenly from 1 to the first entry of the usual table, which is shifted already: where Stable Diffusion 3's own
+    pipeline has its steps, before it shifts them all."""
+    last = shift / (TABLE + shift - 1.0)
+    return [1.0 - _share(i, steps) * (1.0 - last) for i in range(steps)]
 
 
 def karras(schedule: NoiseSchedule, steps: int, rho: float = 7.0) -> list[float]:
@@ -39,7 +63,15 @@ def beta(schedule: NoiseSchedule, steps: int, a: float = 0.6) -> list[float]:
     return [_beta_quantile(n / steps, a) for n in range(steps, 0, -1)]
 
 
-SPACINGS: dict[str, Spacing] = {"even": even, "karras": karras, "exponential": exponential, "beta": beta}
+SPACINGS: dict[str, Spacing] = {
+    "even": even,
+    "leading": leading,
+    "linspace": linspace,
+    "sd3": sd3,
+    "karras": karras,
+    "exponential": exponential,
+    "beta": beta,
+}
 
 
 def spaced(schedule: NoiseSchedule, steps: int, shift: float = 1.0, spacing: Spacing = even) -> list[Level]:

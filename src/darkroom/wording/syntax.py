@@ -39,10 +39,17 @@ class Sentence:
     """Words as they are read, in normal form, and how much they count.
 
     ``runs`` are (end, weight): characters from the end of the run before count so much; none where all count 1.
+    ``cased`` are the same characters in the case they were written in, for readers that know it; empty: as in ``text``.
     """
 
     text: str
     runs: tuple[tuple[int, float], ...] = ()
+    cased: str = field(default="", compare=False)
+
+    @property
+    def spelling(self) -> str:
+        """The words in the case they were written in."""
+        return self.cased or self.text
 
     def weight(self, place: int) -> float:
         """How much the word that begins at a character counts."""
@@ -56,12 +63,14 @@ class Sentence:
         text = text.strip()
         end = start + len(text)
         first, last = (bisect_right(self.runs, place, key=lambda run: run[0]) for place in (start, end - 1))
-        return Sentence(text, _once((min(stop, end) - start, weight) for stop, weight in self.runs[first : last + 1]))
+        runs = _once((min(stop, end) - start, weight) for stop, weight in self.runs[first : last + 1])
+        return Sentence(text, runs, self.cased[start:end])
 
     def also(self, words: str) -> Sentence:
         """With more words at its end, which count 1."""
         text = self.text + normalise(words)
-        return Sentence(text, _once([*self.runs, (len(text), 1.0)]) if self.runs else ())
+        runs = _once([*self.runs, (len(text), 1.0)]) if self.runs else ()
+        return Sentence(text, runs, self.cased and self.cased + normalise(words))
 
     @property
     def counted(self) -> str:
@@ -219,6 +228,7 @@ def _shown(group: _Group, since: int, steps: int) -> Sequence[str | _Group]:
 def _sentence(pieces: Sequence[tuple[str, float]]) -> Sentence:
     """Pieces of one weight joined, single-spaced, in normal form."""
     parts: list[str] = []
+    cased: list[str] = []
     runs: list[tuple[int, float]] = []
     length, apart = 0, False
     for weight, group in groupby(pieces, key=lambda piece: piece[1]):
@@ -229,16 +239,19 @@ def _sentence(pieces: Sequence[tuple[str, float]]) -> Sentence:
                 rule = f"is not between {LIGHTEST:g} and {HEAVIEST:g}"
                 fix = "take a number in between, or write \\( for a bracket that is text"
                 raise BadInput(f"the weight {weight:g} of {shown(words)}", rule, fix)
-            spaced = " " + words if length and (apart or raw[0].isspace()) else words
+            space = " " if length and (apart or raw[0].isspace()) else ""
+            spaced = space + words
             parts.append(spaced)
+            cased.append(space + normalise(raw, lower=False))
             length += len(spaced)
             runs.append((length, weight))
         apart = (apart and not words) or raw[-1:].isspace()
-    text = "".join(parts)
+    text, written = "".join(parts), "".join(cased)
     if len(runs) > 1 and (whole := normalise(text)) != text:  # letters of two pieces that make one, a quote of three
         runs = [(len(normalise(text[:end])), weight) for end, weight in runs[:-1]] + [(len(whole), runs[-1][1])]
         text = whole
-    return Sentence(text, _once(runs))
+    same = written.lower() == text.lower() and len(written) == len(text)  # some letters have no partner of one letter
+    return Sentence(text, _once(runs), written if same and written != text else "")
 
 
 def _once(runs: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:

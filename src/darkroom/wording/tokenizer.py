@@ -80,8 +80,8 @@ class Tokens:
     weights: tuple[float, ...] = ()
 
 
-def normalise(text: str) -> str:
-    """NFKC, straight double quotes, single spaces, and lower case outside double quotes. Idempotent."""
+def normalise(text: str, *, lower: bool = True) -> str:
+    """NFKC, straight double quotes, single spaces, and (where ``lower``) no capitals outside of them. Idempotent."""
     if not text.isascii():
         text = _compose(_SURROGATE.sub("\ufffd", text)).translate(CURLY_QUOTES)
     text = " ".join(text.split())
@@ -90,7 +90,7 @@ def normalise(text: str) -> str:
     for span in _QUOTED_SPAN.finditer(text):
         out += (_lower(text[at : span.start()]), span.group())
         at = span.end()
-    return "".join((*out, _lower(text[at:])))
+    return "".join((*out, _lower(text[at:]))) if lower else text
 
 
 def _lower(text: str) -> str:

@@ -1,0 +1,1 @@
+"""What networks that are not ours need around them."""

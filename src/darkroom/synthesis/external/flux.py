@@ -1,0 +1,120 @@
+"""FLUX.1, dev and schnell: a transformer on a rectified flow over patches of 2x2 cells, which reads a T5 and a CLIP.
+
+The dev kind has guidance within (it was distilled from a guided one) and is told how strong it is to be; the schnell
+kind was made for few steps and knows no guidance. Neither is led away from a negative prompt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darkroom.prompt.public import ClipReader, PublicEncoder, Read, Reader, T5Reader
+from darkroom.synthesis.external.family import CLIP, KL, T5, Assembled, Configs, Family, Opened, Part, codec_of
+from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.noise import RectifiedFlow
+
+PATCH = 2  # cells a side of what the transformer takes for one token
+DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of T5, as each was trained
+SIDE = 1024
+
+
+def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> Tensor:
+    """Asks the transformer about patches, and puts its answer together again."""
+    rows, columns = x.shape[2] // PATCH, x.shape[3] // PATCH
+    places = torch.cartesian_prod(torch.zeros(1), torch.arange(float(rows)), torch.arange(float(columns)))
+    answer: Tensor = network(
+        hidden_states=packed(x),
+        timestep=x.new_full((len(x),), time),
+        guidance=None if guidance is None else x.new_full((len(x),), guidance, dtype=torch.float32),
+        pooled_projections=pooled,
+        encoder_hidden_states=tokens,
+        txt_ids=x.new_zeros(tokens.shape[1], 3),
+        img_ids=places.to(x),
+    ).sample
+    return unpacked(answer, rows, columns)
+
+
+def packed(x: Tensor) -> Tensor:
+    """(b, c, h, w) cells to (b, h/2 * w/2, c * 4): a patch's four cells of each channel, row by row."""
+    b, c, h, w = x.shape
+    patches = x.reshape(b, c, h // PATCH, PATCH, w // PATCH, PATCH)
+    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def unpacked(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """The inverse of :func:`packed`."""
+    b, _, width = tokens.shape
+    patches = tokens.reshape(b, rows, columns, width // PATCH**2, PATCH, PATCH)
+    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+def joined(text: str, reads: Sequence[Read]) -> Read:
+    """T5's tokens, and CLIP's vector for the whole text, of which it reads the first 77 tokens."""
+    clip, t5 = reads
+    return Read(t5.tokens, clip.pooled)
+
+
+def shift_of(configs: Configs, shape: tuple[int, int, int]) -> float:
+    """How far steps move towards the noise: exp(mu), mu linear in the number of patches, where the scheduler asks."""
+    said = configs["scheduler"]
+    if not said.get("use_dynamic_shifting"):
+        return float(said.get("shift", 1.0))
+    few, many = said.get("base_image_seq_len", 256), said.get("max_image_seq_len", 4096)
+    low, high = said.get("base_shift", 0.5), said.get("max_shift", 1.15)
+    patches = shape[1] * shape[2] / PATCH**2
+    return math.exp(low + (high - low) * (patches - few) / (many - few))
+
+
+def _is_dev(configs: Configs) -> bool:
+    return bool(configs["transformer"].get("guidance_embeds"))
+
+
+def assembled(opened: Opened) -> Assembled:
+    """The model of a checkpoint."""
+    words, networks, configs = opened.tokenizers, opened.networks, opened.configs
+    limit = DEV_TOKENS if _is_dev(configs) else SCHNELL_TOKENS
+    readers: list[Reader] = [
+        ClipReader(words["tokenizer"], networks["text_encoder"], "text"),
+        T5Reader(words["tokenizer_2"], networks["text_encoder_2"], "text_2", limit),
+    ]
+    asking = Asking(
+        ask,
+        "flow",
+        RectifiedFlow(),
+        lambda level: level.t,
+        lambda shape: shift_of(configs, shape),
+        guides_itself=_is_dev(configs),
+        guidable=_is_dev(configs),
+    )
+    encoder = PublicEncoder(readers, joined, leading=1, chunked=False)
+    return Assembled(encoder, codec_of(opened), PublicSynthesizer(networks["transformer"], asking))
+
+
+def template(configs: Configs) -> dict[str, Any]:
+    """The card's defaults: what its pipeline draws with."""
+    steps, guidance = (28, 3.5) if _is_dev(configs) else (4, 1.0)
+    told = {"steps": steps, "sampler": "euler", "guidance": guidance, "spacing": "even"}
+    return {"width": SIDE, "height": SIDE, **told, "guidance_interval": (0.0, 1.0)}
+
+
+FLUX = Family(
+    name="flux",
+    title="FLUX.1",
+    pipelines=("FluxPipeline",),
+    denoiser="transformer",
+    parts={
+        "transformer": Part("diffusers", ("FluxTransformer2DModel",)),
+        "vae": KL,
+        "text_encoder": CLIP,
+        "text_encoder_2": T5,
+    },
+    tokenizers=("tokenizer", "tokenizer_2"),
+    suits=lambda configs: configs["transformer"].get("patch_size", 1) == 1,
+    template=template,
+    assembled=assembled,
+)

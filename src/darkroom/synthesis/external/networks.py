@@ -1,0 +1,154 @@
+"""The networks and tokenizers of a checkpoint, made from their settings and filled from files that were checked.
+
+Nothing is fetched: the libraries are told to stay offline before they are imported, weights are read by us, and only
+tokenizers are read by them, from a folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from darkroom.contracts.errors import BadFile, BadInput, shown
+from darkroom.synthesis.external.family import Part
+from darkroom.synthesis.external.naming import Source, by_own_names, same_shape
+
+TOKENIZERS = (
+    *("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
+    *("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+)
+MOST_ENTRIES = 1000  # of a list in a part's settings
+FETCH = "fetch the checkpoint again, or take another one"
+_SPARE = ("position_ids", "logit_scale", "num_batches_tracked")  # ends of names that no network needs
+
+
+def library(name: str) -> Any:
+    """One of the libraries that networks come from. Raises BadInput where it is not installed."""
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        rule = f"needs {name}, which is not installed"
+        raise BadInput("a public checkpoint", rule, "pip install 'darkroom-studio[public]'") from error
+
+
+def empty_network(part: Part, config: Mapping[str, Any]) -> Any:
+    """A network of a part's settings without memory for its weights. Raises BadFile for settings it cannot be made of.
+
+    The class is one that the part lists, never one that the settings name beside it.
+    """
+    said = config.get("_class_name") or next(iter(config.get("architectures") or part.classes))
+    if said not in part.classes:
+        rule = f"is not one of {', '.join(part.classes)}"
+        raise BadFile(f"the network class {shown(str(said))}", rule, "take a checkpoint of a known family")
+    source = library(part.library)
+    cls = getattr(source, said)
+    try:
+        with torch.device("meta"):
+            if part.config:
+                kept = {key: value for key, value in config.items() if key not in ("architectures", "auto_map")}
+                return cls(getattr(source, part.config)(**kept)).eval()
+            return cls.from_config({key: value for key, value in config.items() if key != "auto_map"}).eval()
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
+        raise BadFile(f"the settings of {said}", f"make no network ({_brief(error)})", FETCH) from error
+
+
+def check_size(config: Mapping[str, Any], tensors: int, where: str) -> None:
+    """Raises BadFile for settings that ask for more layers than a part's files have tensors, before any is made."""
+    for name, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        whole = [number for number in numbers if isinstance(number, int)]
+        if "layers" in name and any(number > tensors for number in whole):
+            rule = f"asks for {name} {max(whole)}, and its files hold {tensors} tensors"
+            raise BadFile(where, rule, FETCH)
+        if len(numbers) > MOST_ENTRIES:
+            raise BadFile(where, f"lists {len(numbers)} values for {name}", FETCH)
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def check_shapes(
+    network: Any, sources: Mapping[str, Source], shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Raises BadFile, with its name, for a tensor of a network that its files lack or have in another shape.
+
+    ``sources`` say where each stands, ``shapes`` are those of the files; ``where`` names these.
+    """
+    for name, tensor in network.state_dict().items():
+        source = sources.get(name)
+        if source is None or source.name not in shapes:
+            raise BadFile(where, f"lacks the tensor {shown(name)}, which its settings ask for", FETCH)
+        found = source.shape(shapes[source.name])
+        if not same_shape(found, tuple(tensor.shape)):
+            rule = f"holds {shown(source.name)} of shape {found}, and its settings ask for {tuple(tensor.shape)}"
+            raise BadFile(where, rule, FETCH)
+
+
+def check_used(names: Iterable[str], sources: Mapping[str, Source], where: str) -> None:
+    """Raises BadFile for tensors of files that the network does not know, by the first one's name."""
+    used = {source.name for source in sources.values()}
+    over = sorted(name for name in names if name not in used and not name.endswith(_SPARE))
+    if over:
+        rule = f"holds {shown(over[0])}, which its settings know nothing of"
+        raise BadFile(where, rule + (f", and {len(over) - 1} more" if over[1:] else ""), FETCH)
+
+
+def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mapping[str, Source] | None = None) -> Any:
+    """Puts the weights of files into a network of :func:`empty_network`, in a number format. Raises BadFile.
+
+    ``sources`` say where each tensor stands; None: under its own name.
+    """
+    places: dict[str, Path] = {}
+    try:
+        for path in files:
+            with safe_open(path, "pt") as file:
+                places |= dict.fromkeys(file.keys(), path)
+        found = by_own_names(network, list(places)) if sources is None else sources
+        opened: dict[Path, Any] = {path: safe_open(path, "pt") for path in files}
+        state = {}
+        for name, tensor in network.state_dict().items():
+            source = found[name]
+            taken = source.taken(opened[places[source.name]].get_tensor(source.name))
+            state[name] = taken.view(tensor.shape).to(dtype)
+    except KeyError as error:
+        raise BadFile(f"{files[0].parent}", f"lacks the tensor {error.args[0]}", FETCH) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BadFile(f"{files[0].parent}", f"holds no sound weights ({_brief(error)})", FETCH) from error
+    network.load_state_dict(state, assign=True)
+    _place_counters(network)
+    return network.requires_grad_(False)
+
+
+def _place_counters(network: nn.Module) -> None:
+    """Gives memory to what is in no file and follows from settings: the numbers of places, 0, 1, 2 ...; frequencies."""
+    for module in network.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if not buffer.is_meta:
+                continue
+            if name.endswith("inv_freq") and hasattr(module, "config"):
+                setattr(module, name, getattr(type(module)(module.config), name))
+                continue
+            if name != "position_ids":
+                raise BadFile(f"{type(module).__name__}.{name}", "stands in no file", "take another checkpoint")
+            setattr(module, name, torch.arange(buffer.shape[-1]).expand(buffer.shape))
+
+
+def tokenizer(folder: Path, kind: str) -> Any:
+    """The tokenizer of a folder; ``kind`` is its class, which must be one of TOKENIZERS. Raises BadFile."""
+    if kind not in TOKENIZERS:
+        rule = f"is not one of {', '.join(TOKENIZERS)}"
+        raise BadFile(f"the tokenizer class {shown(kind)}", rule, "take a checkpoint of a known family")
+    source = library("transformers")
+    try:
+        return getattr(source, kind).from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the library raises whatever its parts do
+        raise BadFile(f"{folder}", f"holds no tokenizer that can be read ({_brief(error)})", FETCH) from error

@@ -1,0 +1,104 @@
+"""Stable Diffusion 1.x and 2.x (arXiv:2112.10752): a UNet that looks at one CLIP's tokens, trained on a table of betas.
+
+Both are of the same classes. 1.x looks at CLIP ViT-L, 768 wide; 2.x at OpenCLIP ViT-H, 1024 wide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from darkroom.prompt.public import ClipReader, PublicEncoder
+from darkroom.synthesis.external.family import (
+    CLIP,
+    KL,
+    UNET,
+    Assembled,
+    Configs,
+    Family,
+    Opened,
+    beta_schedule,
+    codec_of,
+    prediction,
+    sampling,
+    side,
+    table_time,
+)
+from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.single import Single, Text
+
+WIDTH_2 = 1024  # of the tokens that 2.x looks at
+
+
+def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> Tensor:
+    """Asks the UNet."""
+    answer: Tensor = network(x, time, tokens).sample
+    return answer
+
+
+def assembled(opened: Opened) -> Assembled:
+    """The model of a checkpoint."""
+    reader = ClipReader(opened.tokenizers["tokenizer"], opened.networks["text_encoder"], "text")
+    schedule = beta_schedule(opened.configs)
+    asking = Asking(ask, prediction(opened.configs), schedule, table_time(schedule))
+    encoder = PublicEncoder([reader], lambda text, reads: reads[0], chunked=True)
+    return Assembled(encoder, codec_of(opened), PublicSynthesizer(opened.networks["unet"], asking))
+
+
+def template(configs: Configs) -> dict[str, Any]:
+    """The card's defaults: the size it was trained at, and what its pipeline draws with."""
+    size = side(configs, "unet")
+    return {"width": size, "height": size, **sampling(configs, steps=25, guidance=7.5)}
+
+
+def _is_second(configs: Configs) -> bool:
+    return configs["unet"].get("cross_attention_dim") == WIDTH_2
+
+
+def _is_plain(configs: Configs) -> bool:
+    """Four channels in and none besides: inpainting and depth models have more, and are drawn otherwise."""
+    return configs["unet"].get("in_channels") == 4 and configs["unet"].get("addition_embed_type") is None
+
+
+_PARTS = {"unet": UNET, "vae": KL, "text_encoder": CLIP}
+_PIPELINES = ("StableDiffusionPipeline",)
+
+SD1 = Family(
+    name="sd1",
+    title="Stable Diffusion 1.x",
+    pipelines=_PIPELINES,
+    denoiser="unet",
+    parts=_PARTS,
+    tokenizers=("tokenizer",),
+    suits=lambda configs: _is_plain(configs) and not _is_second(configs),
+    template=template,
+    assembled=assembled,
+    single=Single(
+        mark="cond_stage_model.transformer.",
+        texts={"text_encoder": Text("cond_stage_model.transformer.")},
+        heads=8,
+        scale=0.18215,
+        side=64,
+        prediction="epsilon",
+    ),
+)
+SD2 = Family(
+    name="sd2",
+    title="Stable Diffusion 2.x",
+    pipelines=_PIPELINES,
+    denoiser="unet",
+    parts=_PARTS,
+    tokenizers=("tokenizer",),
+    suits=lambda configs: _is_plain(configs) and _is_second(configs),
+    template=template,
+    assembled=assembled,
+    single=Single(
+        mark="cond_stage_model.model.",
+        texts={"text_encoder": Text("cond_stage_model.model.", open_clip=True, left_out=1)},
+        heads=None,
+        scale=0.18215,
+        side=96,
+        prediction="v_prediction",
+    ),
+)

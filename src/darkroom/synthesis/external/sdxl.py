@@ -1,0 +1,103 @@
+"""Stable Diffusion XL (arXiv:2307.01952): a UNet that looks at two CLIPs' tokens side by side, and is told sizes.
+
+Its turbo kind (arXiv:2311.17042) is drawn in few steps without guidance. Its refiner is another family, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darkroom.prompt.public import ClipReader, PublicEncoder, Read
+from darkroom.synthesis.external.family import (
+    CLIP,
+    KL,
+    PIPELINE,
+    UNET,
+    Assembled,
+    Configs,
+    Family,
+    Opened,
+    beta_schedule,
+    codec_of,
+    prediction,
+    sampling,
+    side,
+    table_time,
+)
+from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.single import Single, Text
+
+PENULTIMATE = -2  # the hidden states it was trained on
+
+
+def ask(
+    network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None, factor: int = 8
+) -> Tensor:
+    """Asks the UNet, which is also told the picture's size, where it was cut from (nowhere), and the size it is for."""
+    height, width = (float(factor * cells) for cells in x.shape[2:])
+    sizes = x.new_tensor([[height, width, 0.0, 0.0, height, width]]).expand(len(x), -1)
+    answer: Tensor = network(x, time, tokens, added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes}).sample
+    return answer
+
+
+def joined(text: str, reads: Sequence[Read], empty_is_zero: bool) -> Read:
+    """Both CLIPs' vectors of each token, one after the other; the second's vector for the whole text.
+
+    ``empty_is_zero``: the empty sentence is vectors of zeros, as the checkpoint was trained without words.
+    """
+    tokens, pooled = torch.cat([read.tokens for read in reads], 1), reads[-1].pooled
+    if empty_is_zero and not text:
+        return Read(torch.zeros_like(tokens), torch.zeros_like(pooled))
+    return Read(tokens, pooled)
+
+
+def assembled(opened: Opened) -> Assembled:
+    """The model of a checkpoint."""
+    readers = [
+        ClipReader(opened.tokenizers[f"tokenizer{n}"], opened.networks[f"text_encoder{n}"], f"text{n}", PENULTIMATE)
+        for n in ("", "_2")
+    ]
+    zero = bool(opened.configs[PIPELINE].get("force_zeros_for_empty_prompt", True))
+    schedule, codec = beta_schedule(opened.configs), codec_of(opened)
+    asking = Asking(partial(ask, factor=codec.factor), prediction(opened.configs), schedule, table_time(schedule))
+    encoder = PublicEncoder(readers, partial(joined, empty_is_zero=zero), chunked=True)
+    return Assembled(encoder, codec, PublicSynthesizer(opened.networks["unet"], asking))
+
+
+def template(configs: Configs) -> dict[str, Any]:
+    """The card's defaults; a scheduler with fresh noise and trailing steps is that of the turbo kind."""
+    size, said = side(configs, "unet"), configs["scheduler"]
+    turbo = said.get("timestep_spacing") == "trailing" and "Ancestral" in str(said.get("_class_name"))
+    steps, guidance = (4, 1.0) if turbo else (30, 5.0)
+    return {"width": size, "height": size, **sampling(configs, steps, guidance)}
+
+
+SDXL = Family(
+    name="sdxl",
+    title="Stable Diffusion XL",
+    pipelines=("StableDiffusionXLPipeline",),
+    denoiser="unet",
+    parts={"unet": UNET, "vae": KL, "text_encoder": CLIP, "text_encoder_2": CLIP},
+    tokenizers=("tokenizer", "tokenizer_2"),
+    suits=lambda configs: (
+        configs["unet"].get("addition_embed_type") == "text_time" and configs["unet"].get("in_channels") == 4
+    ),
+    template=template,
+    assembled=assembled,
+    single=Single(
+        mark="conditioner.embedders.1.",
+        texts={
+            "text_encoder": Text("conditioner.embedders.0.transformer."),
+            "text_encoder_2": Text("conditioner.embedders.1.model.", "CLIPTextModelWithProjection", open_clip=True),
+        },
+        heads=None,
+        scale=0.13025,
+        side=128,
+        prediction="epsilon",
+    ),
+)
