@@ -210,7 +210,8 @@ class Model:
             networks = self._networks_of(use.sha256)
             if not networks:
                 rule = "is part of this recipe and was not opened"
-                raise BadInput(f"the adapter {use.name} {use.sha256[:12]}", rule, "give its file (lora)")
+                fix = "give its file (lora), or the folder it lies in (files)"
+                raise BadInput(f"the adapter {use.name} {use.sha256[:12]}", rule, fix)
             for network in networks if use.scale else ():
                 found[network][use.sha256] = found[network].get(use.sha256, 0.0) + use.scale
         return found

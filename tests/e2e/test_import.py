@@ -357,13 +357,15 @@ def test_a_lora_is_part_of_the_recipe(folder: Path, tmp_path: Path, capsys: pyte
     again = ("generate", "--recipe", one, "--model", "painter", "--out", tmp_path / "two")
     capsys.readouterr()
     assert ran(*again) == 2
-    assert "the LoRA 'bold.safetensors' of this recipe is not in" in capsys.readouterr().err
+    assert "was not opened; give its file (lora), or the folder it lies in (files)" in capsys.readouterr().err
     assert ran(*again, "--files", tmp_path / "styles") == 0
     [two] = (tmp_path / "two").iterdir()
     assert pixels(one) == pixels(two)
     save_file({name: 2 * tensor for name, tensor in tensors.items()}, tmp_path / "styles" / "bold.safetensors")
     assert ran(*again, "--files", tmp_path / "styles") == 2
-    assert "is not the LoRA of this recipe" in capsys.readouterr().err
+    assert "was not opened" in capsys.readouterr().err
+    assert ran(*again, "--lora", "styles/bold.safetensors") == 2
+    assert "took no part in it" in capsys.readouterr().err
 
 
 # --- what does not apply ----------------------------------------------------------------------------------------------
