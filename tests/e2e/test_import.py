@@ -102,6 +102,19 @@ def pixels(path: Path) -> bytes:
     return Image.open(path).tobytes()
 
 
+def test_what_a_killed_import_left_is_swept_and_never_listed(
+    folder: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, young = store / ".darkroom-1.part", store / ".darkroom-2.part"
+    for left in (old, young):
+        left.mkdir(parents=True)
+        (left / "card.json").write_text("{}")
+    os.utime(old, (0, 0))
+    assert ran("models", "list") == 0 and "part" not in capsys.readouterr().out
+    assert ran("models", "import", folder) == 0
+    assert not old.exists() and young.exists(), "the young one may be another's"
+
+
 def test_copies_are_copies(folder: Path, store: Path) -> None:
     assert ran("models", "import", folder, "--copy", "--name", "mine") == 0
     weights = "vae/diffusion_pytorch_model.safetensors"

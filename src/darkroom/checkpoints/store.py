@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from darkroom.contracts.files import FULL, PART_PREFIX, PART_SUFFIX, sync_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 READ = 1 << 22  # bytes hashed in one go
+OLD_S = 86_400.0  # after which nobody is still filling a folder
 
 
 def check_name(name: str) -> str:
@@ -46,6 +48,9 @@ def staged(name: str) -> Iterator[Path]:
     root = store()
     part = root / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
     try:
+        for left in root.glob(f"{PART_PREFIX}*{PART_SUFFIX}"):  # by a process that was killed
+            if left.is_dir() and time.time() - left.stat().st_mtime > OLD_S:
+                shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
         check_name(name)  # nobody was quicker

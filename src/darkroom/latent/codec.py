@@ -12,17 +12,10 @@ from darkroom.nn.slots import column
 from darkroom.protocols import Call, Latent, Pixels, Task
 
 
-class AutoencoderCodec:
-    """Latents an eighth of the picture's side, zero mean and unit variance a channel."""
+class AskingCodec:
+    """What codecs share, whosever their network is: a call for each way."""
 
     ENCODER, DECODER = "encoder", "decoder"
-
-    def __init__(self, network: Autoencoder) -> None:
-        self.network: Autoencoder = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """(channels, height, width) of the latent of a picture; sides are multiples of 16."""
-        return self.network.config.channels, height // FACTOR, width // FACTOR
 
     def encode(self, pixels: Pixels) -> Task[Latent]:
         """sRGB in [0, 1] to a latent, fp32."""
@@ -33,6 +26,17 @@ class AutoencoderCodec:
         """A latent to sRGB in [0, 1], fp32."""
         [pixels] = yield [Call(self.DECODER, {"x": latent})]
         return pixels
+
+
+class AutoencoderCodec(AskingCodec):
+    """Latents an eighth of the picture's side, zero mean and unit variance a channel."""
+
+    def __init__(self, network: Autoencoder) -> None:
+        self.network: Autoencoder = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """(channels, height, width) of the latent of a picture; sides are multiples of 16."""
+        return self.network.config.channels, height // FACTOR, width // FACTOR
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Encodes or decodes, as the calls' network says."""

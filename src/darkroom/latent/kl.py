@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.latent.codec import AskingCodec
 from darkroom.nn.slots import one_by_one
-from darkroom.protocols import Call, Latent, Pixels, Task
+from darkroom.protocols import Call
 
 
-class KlCodec:
+class KlCodec(AskingCodec):
     """Latents as the denoiser was trained on them: (z - shift) * scale.
 
     A picture's latent is the mean of its posterior, without the draw around it that training adds: the same picture
     always has the same latent.
     """
-
-    ENCODER, DECODER = "encoder", "decoder"
 
     def __init__(self, network: Any, scale: float, shift: float = 0.0) -> None:
         """``network`` is a diffusers ``AutoencoderKL``."""
@@ -31,16 +30,6 @@ class KlCodec:
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(channels, height, width) of the latent of a picture."""
         return self.channels, height // self.factor, width // self.factor
-
-    def encode(self, pixels: Pixels) -> Task[Latent]:
-        """sRGB in [0, 1] to a latent."""
-        [latent] = yield [Call(self.ENCODER, {"x": pixels})]
-        return latent
-
-    def decode(self, latent: Latent) -> Task[Pixels]:
-        """A latent to sRGB in [0, 1]."""
-        [pixels] = yield [Call(self.DECODER, {"x": latent})]
-        return pixels
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Encodes or decodes, as the calls' network says."""
