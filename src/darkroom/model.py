@@ -22,7 +22,7 @@ from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.recipe import AdapterUse, Environment, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Region, Swap, Toward
-from darkroom.control.lora import read_lora
+from darkroom.control.public_lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
