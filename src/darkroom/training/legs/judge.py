@@ -20,7 +20,7 @@ from darkroom.training.loop import TrainConfig, Trainer
 from darkroom.training.objectives import judge
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
 
-AFAR = 0.45  # of the scenes, from farther away than they are laid out
+AFAR = 0.3  # of the scenes, from farther away than they are laid out
 HUES = 0.4  # of the scenes whose captions say nothing is white, black or grey: in other hues, or without any
 
 

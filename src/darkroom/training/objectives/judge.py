@@ -42,11 +42,11 @@ from darkroom.wording.vocabulary import core
 
 LENGTH = 48  # tokens captions are padded to
 KINDS = {
-    "single": 0.2,
-    "count": 0.12,
-    "pair": 0.22,
-    "depth": 0.24,
-    "wearing": 0.14,
+    "single": 0.25,
+    "count": 0.15,
+    "pair": 0.24,
+    "depth": 0.18,
+    "wearing": 0.1,
     "word": 0.05,
     "figure": 0.015,
     "photo": 0.015,
