@@ -110,10 +110,10 @@ def report(options: argparse.Namespace) -> dict[str, Any]:
         ]
         subprocess.run([*command, "--trigger", TRIGGER, "--minutes", str(options.minutes)], check=True)
         options.lora = out / "run" / "lora.safetensors"
-    stock = built.load(options.data)
-    others = [sprite for sprite in stock.table.sprites if sprite.style in ("3d", "cartoon", "flat")]
+    table = built.load(options.data).composer().table
+    others = [sprite for sprite in table.sprites if sprite.style in ("3d", "cartoon", "flat")]
     others = Random(SEED).sample(others, min(len(others), 3 * len(own)))
-    rgba = [np.ascontiguousarray(stock.table.pixels[one.row].permute(1, 2, 0).numpy()) for one in others]
+    rgba = [np.ascontiguousarray(table.pixels[one.row].permute(1, 2, 0).numpy()) for one in others]
     theirs = [
         np.clip(p[..., :3].astype(int) + 255 - p[..., 3:], 0, 255).astype(np.uint8) for p in rgba
     ]  # premultiplied
