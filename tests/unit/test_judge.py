@@ -18,7 +18,7 @@ from darkroom.judge.judge import Trust, load_judge, save_judge
 from darkroom.judge.sight import Sight, Thing, look
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, joined, truth_of
 from darkroom.judge.verdict import all_right, judged
-from darkroom.nn.detector import CELLS, Detector, Seen, nano
+from darkroom.nn.detector import CELLS, SIDES, Detector, Seen, nano
 from darkroom.nn.text import TextConfig
 from darkroom.training.objectives.judge import JudgeTraining, _reach_from
 from darkroom.wording.tokenizer import Tokenizer
@@ -201,18 +201,18 @@ class _Fixed(Detector):
         return self.seen
 
 
-def seen_at(row: int, column: int, word: str, letters: str = "") -> Seen:
-    concept = torch.full((1, len(core()), CELLS, CELLS), -9.0)
+def seen_at(row: int, column: int, word: str, letters: str = "", cells: int = CELLS) -> Seen:
+    concept = torch.full((1, len(core()), cells, cells), -9.0)
     concept[0, index(word)] = 9.0
-    heat = torch.full((1, CELLS, CELLS), -9.0)
+    heat = torch.full((1, cells, cells), -9.0)
     heat[0, row, column] = 5.0
-    read = torch.zeros(1, CELLS, 27)
+    read = torch.zeros(1, cells, 27)
     read[..., 0] = 1.0
     for i, letter in enumerate(letters):
         read[0, 2 * i + 1, ord(letter) - 64] = 5.0
-    colour = torch.zeros(1, 12, CELLS, CELLS)
+    colour = torch.zeros(1, 12, cells, cells)
     colour[0, COLOUR_NAMES.index("red")] = 4.0
-    box = torch.full((1, 4, CELLS, CELLS), 0.25)
+    box = torch.full((1, 4, cells, cells), 0.25)
     whole = torch.zeros(1, sum(SIZES.values()))
     return Seen(heat, concept, colour, box, heat * 0 - 3, read, whole, torch.zeros(1, 16))
 
@@ -231,6 +231,62 @@ def test_the_same_thing_seen_twice_counts_once() -> None:
     seen.heat[0, 8, 6] = 4.0  # two cells on: its box is mostly the same
     (sight,) = look(_Fixed(seen), torch.zeros(1, 3, 128, 128))
     assert len(sight.things) == 2 and all_right(judged(sight, Expectation((Wanted("fox", 1),))))
+
+
+class _Three(_Fixed):
+    """Says something else of each side it looks at."""
+
+    def __init__(self, *seen: Seen) -> None:
+        super().__init__(seen[0])
+        self.at = dict(zip(SIDES, seen, strict=True))
+
+    def forward(self, pixels: torch.Tensor) -> Seen:
+        return self.at[pixels.shape[-1]]
+
+
+def test_three_looks_at_one_thing_are_one_thing() -> None:
+    plain, nearer, farther = (
+        seen_at(8, 4, "fox", "ZOO"),
+        seen_at(12, 6, "fox", cells=24),
+        seen_at(6, 3, "fox", cells=12),
+    )
+    nearer.heat[0, 12, 6], nearer.colour[0, COLOUR_NAMES.index("blue")] = 9.0, 9.0  # surer, and of another opinion
+    (sight,) = look(_Three(plain, nearer, farther), torch.zeros(1, 3, 128, 128))
+    (thing,) = sight.things
+    assert thing.box == pytest.approx((4.5 / 16 - 0.25, 8.5 / 16 - 0.25, 4.5 / 16 + 0.25, 8.5 / 16 + 0.25))
+    assert thing.words["fox"] > 0.999 and sum(thing.colours.values()) == pytest.approx(1)
+    assert 0.2 < thing.colours["blue"] < 0.5 < thing.colours["red"]  # one of three says blue
+    assert sight.word == "ZOO"  # words are read from the picture as it is
+
+
+def test_what_one_look_alone_sees_is_seen() -> None:
+    nothing = seen_at(8, 4, "fox")._replace(heat=torch.full((1, CELLS, CELLS), -9.0))
+    nearer = seen_at(20, 20, "owl", cells=24)
+    nearer.box[:] = 0.04
+    (sight,) = look(_Three(nothing, nearer, seen_at(2, 2, "fox", cells=12)), torch.zeros(1, 3, 128, 128))
+    assert [max(thing.words, key=thing.words.__getitem__) for thing in sight.things] == ["owl", "fox"]
+
+
+def test_two_of_a_kind_seen_by_three_looks_stay_two() -> None:
+    looks = [seen_at(cells // 2, cells // 4, "fox", cells=cells) for cells in (16, 24, 12)]
+    for seen in looks:
+        seen.heat[0, seen.heat.shape[1] // 2, 3 * seen.heat.shape[1] // 4] = 4.0
+    (sight,) = look(_Three(*looks), torch.zeros(1, 3, 128, 128))
+    assert len(sight.things) == 2 and all_right(judged(sight, Expectation((Wanted("fox", 2),))))
+    assert not all_right(judged(sight, Expectation((Wanted("fox", 1),))))
+
+
+def test_a_small_thing_is_told_where_it_is_on_a_finer_map(scenes: list[Scene], composer: Composer) -> None:
+    some = scenes[:24]
+    gone = [frozenset[int]()] * len(some)
+    coarse, fine = truth_of(some, composer, gone), truth_of(some, composer, gone, 24)
+    assert fine.heat.shape == (24, 24, 24) and len(fine.at) >= len(coarse.at)
+    for truth, cells in ((coarse, 16), (fine, 24)):  # the boxes are the same boxes
+        middles = torch.stack([truth.at[:, 2], truth.at[:, 1]], 1).add(0.5) / cells
+        edges = torch.cat([middles - truth.box[:, :2], middles + truth.box[:, 2:]], 1)
+        wanted = [composer.visible_box(scene, thing) for scene in some for thing in scene.objects]
+        off = (edges[:, None] - torch.tensor(wanted)[None]).abs().amax(2).amin(1)
+        assert off.max() < 0.02, cells
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (256, 256), (96, 160), (300, 128)])

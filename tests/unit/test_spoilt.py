@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -107,3 +108,15 @@ def test_lessons_repeat_and_join(composer: Composer) -> None:
     assert torch.equal(clean.pixels, composer.render(scenes.specs(0, 24)).pixels)
     assert len(whole.truth.at) < len(clean.truth.at)  # spoilt things are not asked for
     assert clean.fitting.all()
+
+
+def test_lots_are_seen_at_one_side_each_and_every_side_has_its_share(composer: Composer) -> None:
+    scenes = Scenes(composer, everything(composer.table.stock), 0, "judge")
+    source = JudgedScenes(scenes, JudgeObjectiveConfig(READER, sides={128: 0.5, 192: 0.3, 96: 0.2}, lot=8))
+    dealt = Counter(source.side(first) for first in range(0, 8000, 8))
+    assert [round(dealt[side] / 1000, 1) for side in (128, 192, 96)] == [0.5, 0.3, 0.2]
+    assert len({source.side(first) for first in range(16, 24)}) == 1
+    first = next(first for first in range(0, 800, 8) if source.side(first) == 192)
+    lesson = source(first, 8)
+    assert lesson.pixels.shape[-2:] == (192, 192) and lesson.truth.heat.shape[-2:] == (24, 24)
+    assert JudgedScenes(scenes, JudgeObjectiveConfig(READER)).side(first) == 128  # what older runs saw

@@ -35,7 +35,7 @@ IGNORED = -100  # a fact this picture does not show
 class Truth(NamedTuple):
     """Targets of a batch; what holds at a middle is given for each thing that has one."""
 
-    heat: Float[Tensor, "b 16 16"]  # 1 at middles, falling off around them
+    heat: Float[Tensor, "b cells cells"]  # 1 at middles, falling off around them
     known: Float[Tensor, " b"]  # 0 where what stands where is not known: photos
     at: Int[Tensor, "things 3"]  # picture, row and column of each middle
     concept: Int[Tensor, " things"]
@@ -70,10 +70,13 @@ def joined(truths: Sequence[Truth]) -> Truth:
     )
 
 
-def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozenset[int]]) -> Truth:
-    """Targets of scenes; ``gone`` names each scene's objects (by position) that were spoilt."""
+def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozenset[int]], cells: int = CELLS) -> Truth:
+    """Targets of scenes, on maps of ``cells`` a side.
+
+    ``gone`` names each scene's objects (by position) that were spoilt.
+    """
     device = composer.table.pixels.device
-    heat = torch.zeros(len(scenes), CELLS, CELLS)
+    heat = torch.zeros(len(scenes), cells, cells)
     rows: dict[tuple[int, int, int], tuple[int, int, tuple[float, ...], float]] = {}
     for number, (scene, lost) in enumerate(zip(scenes, gone, strict=True)):
         boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
@@ -81,10 +84,10 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
             if i in lost:
                 continue
             x, y = middle(scene, thing, box)
-            column, row = (min(CELLS - 1, max(0, int(v * CELLS))) for v in (x, y))
-            spread = max(0.9, 0.11 * thing.size * CELLS)  # a middle on the border of two cells is both's, nearly
-            heat[number] = torch.maximum(heat[number], _bump(row, column, spread))
-            cx, cy = (column + 0.5) / CELLS, (row + 0.5) / CELLS
+            column, row = (min(cells - 1, max(0, int(v * cells))) for v in (x, y))
+            spread = max(0.9, 0.11 * thing.size * cells)  # a middle on the border of two cells is both's, nearly
+            heat[number] = torch.maximum(heat[number], _bump(row, column, spread, cells))
+            cx, cy = (column + 0.5) / cells, (row + 0.5) / cells
             reach = (cx - box[0], cy - box[1], box[2] - cx, box[3] - cy)
             over = max((overlap(boxes[i], b) for j, b in enumerate(boxes) if j > i and j not in lost), default=0.0)
             hidden = IGNORED if 0.05 < over < 0.13 else over > 0.1  # in between, boxes meet and drawings may not
@@ -92,11 +95,11 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
             rows[number, row, column] = (thing.concept, colour, reach, float(hidden))
     at = list(rows)
     values = list(rows.values())
-    cells = {place: i for i, place in enumerate(at)}
+    near = {place: i for i, place in enumerate(at)}
     for i, (number, row, column) in enumerate(at):
-        for r in range(max(0, row - 1), min(CELLS, row + 2)):
-            for c in range(max(0, column - 1), min(CELLS, column + 2)):
-                cells.setdefault((number, r, c), i)
+        for r in range(max(0, row - 1), min(cells, row + 2)):
+            for c in range(max(0, column - 1), min(cells, column + 2)):
+                near.setdefault((number, r, c), i)
     whole = {name: torch.tensor([_fact(scene, name) for scene in scenes], device=device) for name in WHOLE}
     return Truth(
         heat.to(device),
@@ -106,8 +109,8 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
         torch.tensor([v[1] for v in values], dtype=torch.long, device=device),
         torch.tensor([v[2] for v in values], device=device).view(-1, 4).clamp_min(0.005),
         torch.tensor([v[3] for v in values], device=device),
-        torch.tensor(sorted(cells), dtype=torch.long, device=device).view(-1, 3),
-        torch.tensor([cells[place] for place in sorted(cells)], dtype=torch.long, device=device),
+        torch.tensor(sorted(near), dtype=torch.long, device=device).view(-1, 3),
+        torch.tensor([near[place] for place in sorted(near)], dtype=torch.long, device=device),
         [scene.lettering.text if scene.lettering is not None else "" for scene in scenes],
         whole,
     )
@@ -135,12 +138,18 @@ def overlap(box: tuple[float, ...], other: tuple[float, ...]) -> float:
     return wide * high / max(1e-9, (box[2] - box[0]) * (box[3] - box[1]))
 
 
+def one_area(box: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes."""
+    a, b = overlap(box, other), overlap(other, box)
+    return a * b / (a + b - a * b) if a and b else 0.0
+
+
 def _is_eyewear(thing: SpecObject) -> bool:
     return core()[thing.concept].word in EYEWEAR
 
 
-def _bump(row: int, column: int, spread: float) -> Float[Tensor, "16 16"]:
-    y, x = torch.arange(CELLS)[:, None] - row, torch.arange(CELLS)[None, :] - column
+def _bump(row: int, column: int, spread: float, cells: int) -> Float[Tensor, "cells cells"]:
+    y, x = torch.arange(cells)[:, None] - row, torch.arange(cells)[None, :] - column
     return torch.exp(-(x.square() + y.square()).float() / (2 * spread * spread))
 
 
@@ -162,4 +171,4 @@ def _fact(scene: Scene, name: str) -> int:
     return 0 if value is None else values.index(value)
 
 
-assert math.isclose(_bump(0, 0, 1.0)[0, 0].item(), 1.0)
+assert math.isclose(_bump(0, 0, 1.0, 2)[0, 0].item(), 1.0)

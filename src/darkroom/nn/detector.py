@@ -1,9 +1,9 @@
 """The detector behind the judge: a convolutional network that says what stands where in a picture.
 
-One 16 x 16 map of a 128 px picture: at each cell whether something has its middle there, what it is, which colour it
-was painted, its box, whether something stands before it (in the manner of arXiv:1904.07850, with one heat map for all
-concepts). Beside it the facts of the whole picture, the letters of a word read from left to right, and a vector to be
-compared with those of sentences (matching.py).
+One map of a picture, a cell for every 8 x 8 pixels: at each cell whether something has its middle there, what it is,
+which colour it was painted, its box, whether something stands before it (in the manner of arXiv:1904.07850, with one
+heat map for all concepts). Beside it the facts of the whole picture, the letters of a word read from left to right, and
+a vector to be compared with those of sentences (matching.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-SIDE = 128  # pixels a side of what it looks at
-CELLS = 16  # cells a side of its map
+SIDE = 128  # pixels a side of what it looks at: drawings, as scenes are rendered
+CELL = 8  # pixels a side of a cell of its map
+CELLS = SIDE // CELL
+SIDES = (128, 192, 96)
+"""Pixels a side of what it learns to see: pictures as they are, nearer for what is small in them or stands close to
+another thing, and from farther away for what fills them."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,14 @@ def nano(whole: Mapping[str, int] | None = None, concepts: int = 357) -> Detecto
 
 
 class Seen(NamedTuple):
-    """What the detector says of a batch; maps are (B, ..., 16, 16)."""
+    """What the detector says of a batch; maps have a cell for every 8 pixels."""
 
-    heat: Float[Tensor, "b 16 16"]  # logit: the middle of something lies here
-    concept: Float[Tensor, "b concepts 16 16"]  # logits
-    colour: Float[Tensor, "b colours 16 16"]  # logits; the first is the thing's own colours
-    box: Float[Tensor, "b 4 16 16"]  # how far left, up, right and down it reaches from the cell's middle, in sides
-    covered: Float[Tensor, "b 16 16"]  # logit: something stands before it
-    letters: Float[Tensor, "b 16 letters"]  # logits of the letters in each column; the first is none
+    heat: Float[Tensor, "b h w"]  # logit: the middle of something lies here
+    concept: Float[Tensor, "b concepts h w"]  # logits
+    colour: Float[Tensor, "b colours h w"]  # logits; the first is the thing's own colours
+    box: Float[Tensor, "b 4 h w"]  # how far left, up, right and down it reaches from the cell's middle, in sides
+    covered: Float[Tensor, "b h w"]  # logit: something stands before it
+    letters: Float[Tensor, "b w letters"]  # logits of the letters in each column; the first is none
     whole: Float[Tensor, "b values"]  # logits of the facts of the whole picture, one fact after the other
     vector: Float[Tensor, "b shared"]  # of the whole picture, where things stand included
 
@@ -112,15 +116,16 @@ class Detector(nn.Module):
         with torch.no_grad():
             self.where.bias[0] = -4.0  # most cells are the middle of nothing
 
-    def forward(self, pixels: Float[Tensor, "b 3 128 128"]) -> Seen:
-        """What is in sRGB pixels in [0, 1]."""
+    def forward(self, pixels: Float[Tensor, "b 3 high wide"]) -> Seen:
+        """What is in sRGB pixels in [0, 1]; the sides are multiples of 32."""
         c = self.config
         far, both = self._maps(pixels)
         where = self.where(both)
         concept, colour = self.what(both).split((c.concepts, c.colours), 1)
         read = self.letters(both)
         rows = read[:, -1:].float().softmax(2).to(read.dtype)
-        letters = (read[:, :-1] * rows).sum(2).transpose(1, 2)  # (B, 16, letters)
+        letters = (read[:, :-1] * rows).sum(2).transpose(1, 2)  # (B, w, letters)
+        quarters = F.adaptive_avg_pool2d(far, 2)
         return Seen(
             where[:, 0],
             concept,
@@ -129,15 +134,15 @@ class Detector(nn.Module):
             where[:, 1],
             letters,
             self.whole(_pooled(far, both)),
-            self.vector(torch.cat([F.avg_pool2d(far, 4).flatten(1), both.mean((2, 3))], 1)),  # far: its four quarters
+            self.vector(torch.cat([quarters.flatten(1), both.mean((2, 3))], 1)),
         )
 
-    def gist(self, pixels: Float[Tensor, "b 3 128 128"]) -> Float[Tensor, "b width"]:
+    def gist(self, pixels: Float[Tensor, "b 3 high wide"]) -> Float[Tensor, "b width"]:
         """The vector that the facts of the whole picture are read from."""
         return _pooled(*self._maps(pixels))
 
     def _maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, sixteenth, 8, 8) and (B, eighth, 16, 16)."""
+        """(B, sixteenth, h / 2, w / 2) and (B, eighth, h, w)."""
         near = self.eighth(self.quarter(pixels * 2 - 1))
         far = self.sixteenth(near)
         return far, self.joined(near + F.interpolate(self.around(far), scale_factor=2.0, mode="nearest"))

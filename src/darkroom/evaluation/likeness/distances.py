@@ -16,9 +16,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from darkroom.judge.judge import AT_ONCE
-from darkroom.judge.sight import SIDE
 from darkroom.latent.codec import AutoencoderCodec
-from darkroom.nn.detector import Detector
+from darkroom.nn.detector import SIDE, Detector
 
 Features = Float[Tensor, "pictures width"]
 

@@ -10,7 +10,7 @@ import torch
 from darkroom.contracts.errors import unknown
 from darkroom.data.loader import Scenes
 from darkroom.judge.judge import WORDS as JUDGE_WORDS
-from darkroom.nn.detector import DetectorConfig
+from darkroom.nn.detector import SIDES, DetectorConfig
 from darkroom.nn.matching import reader_config
 from darkroom.nn.text import TextConfig
 from darkroom.training.legs.begin import data_of, rounded, started, tokenizer_of
@@ -20,6 +20,7 @@ from darkroom.training.loop import TrainConfig, Trainer
 from darkroom.training.objectives import judge
 from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, JudgeObjectiveConfig, JudgeTraining
 
+SHARES = dict(zip(SIDES, (0.4, 0.35, 0.25), strict=True))  # of the steps, at each side it sees pictures at
 AFAR = 0.3  # of the scenes, from farther away than they are laid out
 HUES = 0.4  # of the scenes whose captions say nothing is white, black or grey: in other hues, or without any
 
@@ -54,7 +55,9 @@ def judge_leg(
     scenes = replace(scenes, stock=data.stock)  # a medium is made of drawings there are
     tokenizer = tokenizer_of(place.out / JUDGE_WORDS, scenes, start / JUDGE_WORDS if start else words, "judge")
     reader = replace(reader or reader_config(0), vocabulary=rounded(tokenizer))
-    settings = JudgeObjectiveConfig(reader, network or judge.detector_config(), afar_share=AFAR, hues_share=HUES)
+    settings = JudgeObjectiveConfig(
+        reader, network or judge.detector_config(), sides=SHARES, lot=config.batch, afar_share=AFAR, hues_share=HUES
+    )
     source = JudgedScenes(Scenes(data.composer(), scenes, run, stream="judge"), settings)
     teaching = judge.Teaching(source, tokenizer, getattr(torch, config.dtype))
     ahead = place.ahead(teaching, judge.joined_teaching, config.batch)

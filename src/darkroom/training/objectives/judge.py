@@ -26,11 +26,12 @@ from darkroom.data.scenes.spec import Scene
 from darkroom.judge.hues import can_be_turned, names_a_colour, turned, unasked
 from darkroom.judge.judge import WORDS
 from darkroom.judge.mistold import mistold
+from darkroom.judge.sight import sized
 from darkroom.judge.sizes import TAUGHT, from_afar
 from darkroom.judge.spoilt import WAYS, spoilt, spoilt_with, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
 from darkroom.nn.config import defaults_of
-from darkroom.nn.detector import CELLS, Detector, DetectorConfig, Seen
+from darkroom.nn.detector import CELL, SIDE, Detector, DetectorConfig, Seen
 from darkroom.nn.matching import Matching
 from darkroom.nn.text import TextConfig
 from darkroom.prompt.encoders import TokenBatch, tokenised
@@ -79,6 +80,10 @@ class JudgeObjectiveConfig:
     network: DetectorConfig = field(default_factory=detector_config)
     spoilt_share: float = 0.3  # of the scenes with drawings
     worn_share: float = 0.6  # of the scenes
+    sides: Mapping[int, float] = field(default_factory=lambda: {SIDE: 1.0})
+    """Shares of the sides that pictures are seen at, in pixels; a lot of samples is seen at one of them (as in
+    arXiv:1612.08242, section 3). Older runs saw all at 128."""
+    lot: int = 64  # samples, a step's or more
     afar_share: float = 0.0  # of the scenes, seen from farther away than they are laid out; older runs saw none so
     hues_share: float = 0.0  # of the scenes whose captions allow it, in other hues or without any; older runs saw none
     concept: float = 1.0
@@ -122,8 +127,14 @@ class JudgedScenes:
         wrong = [text for i in whole if i not in other and (text := mistold(specs[i])) is not None]
         fitting = torch.tensor([not lost for lost in gone])
         fitting[[i for i in other if names_a_colour(captions[i])]] = False
-        truth = unasked(truth_of(specs, self.scenes.composer, gone), other)
-        return Lesson(pixels, truth, captions, fitting, wrong)
+        side = self.side(first)
+        truth = unasked(truth_of(specs, self.scenes.composer, gone, side // CELL), other)
+        return Lesson(sized(pixels, side), truth, captions, fitting, wrong)
+
+    def side(self, sample: int) -> int:
+        """How large, in pixels a side, the lot that a sample belongs to is seen."""
+        sides = self.settings.sides
+        return Random(f"side/{sample // self.settings.lot}").choices(list(sides), list(sides.values()))[0]
 
 
 def in_other_hues(pixels: Tensor, specs: Sequence[Scene], captions: Sequence[str], share: float) -> frozenset[int]:
@@ -194,7 +205,8 @@ class JudgeObjective(Objective):
         """``ahead`` makes the lessons of ``teaching`` in other processes; None: they are made when they are needed."""
         self.module: JudgeTraining = module
         self.settings, self.teaching, self.ahead = config, teaching, ahead
-        self._forward: Callable[..., Any] | None = None if compiled else module.detector
+        self.compiled = compiled
+        self._forward: dict[torch.Size, Callable[..., Any]] = {}  # by the pictures' shape
 
     def config(self) -> dict[str, Any]:
         told = {"tokenizer": self.teaching.tokenizer.sha256, "composer": self.teaching.source.scenes.settings()}
@@ -217,9 +229,9 @@ class JudgeObjective(Objective):
         batch = (self.ahead or self.teaching)(first, count)
         lesson, tokens = mapped(lambda tensor: tensor.to(weight.device, non_blocking=True), batch)
         x = lesson.pixels.to(weight.dtype, memory_format=torch.channels_last)
-        if self._forward is None:
-            self._forward = compiled(detector, x)
-        seen = Seen(*self._forward(x))
+        if x.shape not in self._forward:
+            self._forward[x.shape] = compiled(detector, x) if self.compiled else detector
+        seen = Seen(*self._forward[x.shape](x))
         losses, right = detection_losses(seen, detector.facts(seen.whole), lesson.truth)
         losses["matching"] = self._matching(seen.vector, lesson, tokens)
         settings = self.settings
@@ -293,7 +305,7 @@ def detection_losses(
 
 def _reach_from(truth: Truth) -> Tensor:
     """Boxes as seen from every cell around a middle, (cells, 4): what moves the cell moves its sides the other way."""
-    down, right = ((truth.around - truth.at[truth.whose])[:, 1:] / CELLS).T
+    down, right = ((truth.around - truth.at[truth.whose])[:, 1:] / truth.heat.shape[-1]).T
     return truth.box[truth.whose] + torch.stack([right, down, -right, -down], 1)
 
 
@@ -302,6 +314,6 @@ def _reading(logits: Tensor, words: Sequence[str]) -> Tensor:
     codes = [[ord(letter) - 64 for letter in word] for word in words]
     lengths = torch.tensor([len(code) for code in codes])
     flat = torch.tensor([c for code in codes for c in code], dtype=torch.long)
-    log = logits.log_softmax(-1).transpose(0, 1)  # (16, B, letters)
+    log = logits.log_softmax(-1).transpose(0, 1)  # (columns, B, letters)
     columns = torch.full((len(words),), log.shape[0])
     return F.ctc_loss(log, flat.to(log.device), columns, lengths, blank=0, reduction="none", zero_infinity=True).mean()
