@@ -109,22 +109,27 @@ def paint_figure(figure: Figure, side: int, colour: tuple[int, int, int], device
     """The mannequin: rounded limbs lit from the upper left, joined by darker balls."""
     joints = keypoints(figure)
     middle = (torch.arange(side, device=device) + 0.5) / side
-    ends = torch.tensor([[*joints[a], *joints[b], r * figure.size] for a, b, r in _LIMBS], device=device)
-    x0, y0, x1, y1, radius = ends.T[..., None, None]  # (limbs, 1, 1)
-    px, py = middle[None, None, :] - x0, middle[None, :, None] - y0
-    dx, dy = x1 - x0, y1 - y0
-    share = ((px * dx + py * dy) / (dx.square() + dy.square()).clamp_min(1e-9)).clamp(0, 1)
-    ax, ay = px - share * dx, py - share * dy  # from the limb's axis to the pixel
-    distance = (ax.square() + ay.square()).sqrt()
-    alphas = ((radius - distance) * side + 0.5).clamp(0, 1)
-    up = (1 - (distance / radius).square()).clamp_min(0).sqrt()  # how far the surface faces us
-    light = (0.50 + 0.42 * up - 0.30 * (ax + ay) / radius).clamp(0.25, 1.15)
-    seam = ((distance / radius - 0.82) * 4).clamp(0, 1) * 0.25
-    shade = light - seam
     base = torch.tensor(colour, device=device).view(3, 1, 1) / 255
     painted = torch.zeros(3, side, side, device=device)
     alpha = torch.zeros(side, side, device=device)
-    for part, tone in zip(alphas, shade, strict=True):
-        painted = painted * (1 - part) + (base * tone).clamp(0, 1) * part
-        alpha = alpha * (1 - part) + part
+    for a, b, share in _LIMBS:
+        (x0, y0), (x1, y1), radius = joints[a], joints[b], share * figure.size
+        columns, lines = (_reached(*ends, radius, side) for ends in ((x0, x1), (y0, y1)))
+        px, py = middle[None, columns] - x0, middle[lines, None] - y0
+        dx, dy = x1 - x0, y1 - y0
+        along = ((px * dx + py * dy) / max(dx * dx + dy * dy, 1e-9)).clamp(0, 1)
+        ax, ay = px - along * dx, py - along * dy  # from the limb's axis to the pixel
+        distance = (ax.square() + ay.square()).sqrt()
+        part = ((radius - distance) * side + 0.5).clamp(0, 1)
+        up = (1 - (distance / radius).square()).clamp_min(0).sqrt()  # how far the surface faces us
+        light = (0.50 + 0.42 * up - 0.30 * (ax + ay) / radius).clamp(0.25, 1.15)
+        seam = ((distance / radius - 0.82) * 4).clamp(0, 1) * 0.25
+        for under, over in ((painted, (base * (light - seam)).clamp(0, 1) * part), (alpha, part)):
+            under[..., lines, columns] = under[..., lines, columns] * (1 - part) + over
     return Painted(painted, alpha)
+
+
+def _reached(start: float, end: float, radius: float, side: int) -> slice:
+    """The pixels along one axis that a limb with round ends may touch."""
+    low, high = min(start, end) - radius, max(start, end) + radius
+    return slice(min(side, max(0, math.floor(low * side) - 1)), min(side, max(0, math.ceil(high * side) + 1)))

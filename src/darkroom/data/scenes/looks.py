@@ -7,6 +7,7 @@ that it is the same on every device.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -34,15 +35,20 @@ def finished(picture: Picture, scene: Scene) -> Picture:
 
 def blurred(picture: Float[Tensor, "planes side side"], radius: float) -> Float[Tensor, "planes side side"]:
     """A Gaussian blur with standard deviation ``radius``, a fraction of the side (edges repeated)."""
-    sigma = radius * picture.shape[-1]
+    band = _band(picture.shape[-1], radius, picture.device)
+    return band @ picture @ band.T
+
+
+@functools.lru_cache(maxsize=32)
+def _band(side: int, radius: float, device: torch.device) -> Float[Tensor, "side side"]:
+    """The matrix that blurs columns: a Gaussian on each row's diagonal, what reaches beyond an edge kept at it."""
+    sigma = radius * side
     reach = max(1, math.ceil(2.5 * sigma))
-    steps = torch.arange(-reach, reach + 1, device=picture.device, dtype=torch.float32)
+    steps = torch.arange(-reach, reach + 1, device=device)
     kernel = torch.exp(-0.5 * (steps / sigma).square())
-    kernel = (kernel / kernel.sum()).view(1, 1, -1)
-    planes = picture.unsqueeze(1)  # (planes, 1, side, side)
-    planes = F.conv2d(F.pad(planes, (reach, reach, 0, 0), "replicate"), kernel.unsqueeze(2))
-    planes = F.conv2d(F.pad(planes, (0, 0, reach, reach), "replicate"), kernel.unsqueeze(3))
-    return planes.squeeze(1)
+    rows = torch.arange(side, device=device)[:, None]
+    band = torch.zeros(side, side, device=device)
+    return band.scatter_add_(1, (rows + steps).clamp(0, side - 1), (kernel / kernel.sum()).expand(side, -1))
 
 
 def _luma(picture: Picture) -> Tensor:
