@@ -313,6 +313,19 @@ def as_trained(family: str) -> Any:
     )
 
 
+def control_net(pipeline: Any, seed: int = 7) -> Any:
+    """A ControlNet for a pipeline's UNet, in which nothing is zero."""
+    from diffusers import ControlNetModel
+
+    torch.manual_seed(seed)
+    network = ControlNetModel.from_unet(pipeline.unet).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if not parameter.any():
+                parameter.copy_(0.2 * torch.randn(parameter.shape))
+    return network
+
+
 def in_one_file(pipeline: Any, name: str, path: Path, **metadata: str) -> Path:
     """The pipeline's weights as a file of its family has them, with what else such files hold."""
     from safetensors.torch import save_file
@@ -381,8 +394,12 @@ def steps_of(pipeline: Any, **asked: Any) -> tuple[list[torch.Tensor], Any]:
     return seen, made
 
 
-def close(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], within: float) -> None:
-    """Fails where two ways part by more than ``within`` of the largest number on theirs."""
+def close(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor], within: float) -> float:
+    """Fails where two ways part by more than ``within`` of the largest number on theirs; returns how far they do."""
     assert len(ours) == len(theirs)
+    parted = 0.0
     for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other.to(mine), rtol=0, atol=within * max(1.0, float(other.abs().max())))
+        largest = max(1.0, float(other.abs().max()))
+        torch.testing.assert_close(mine, other.to(mine), rtol=0, atol=within * largest)
+        parted = max(parted, float((mine - other.to(mine)).abs().max()) / largest)
+    return parted

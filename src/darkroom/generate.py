@@ -19,6 +19,7 @@ from darkroom.contracts.recipe import AdapterUse, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.control.adapters import Riders, carried
 from darkroom.control.canvas import canvas_of
+from darkroom.control.controls import controlling
 from darkroom.control.edges import meeting
 from darkroom.control.passes import Way, evaluations_of
 from darkroom.picture.image import Image
@@ -74,6 +75,7 @@ class Parts(Protocol):
     def upscaler(self) -> Refiner | None: ...
     def guide(self, use: GuideUse, /) -> Guiding: ...
     def riders(self, uses: Sequence[AdapterUse], /) -> Riders: ...
+    def fitted(self, recipe: Recipe, /) -> Parts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def picture(
     """
     # 1. Interpret: the sentences become tokens, the tokens become vectors. Adapters ride along in the calls.
     on_moment(Moment("interpret", 0, 1))
+    model = model.fitted(recipe)
     riders = model.riders(recipe.adapters)
     words = yield from carried(interpret(recipe, model), riders)
 
@@ -126,7 +129,8 @@ def picture(
     latent: Latent | None = None
     for each in way.passes(words.wanted, words.swap):
         start = yield from carried(each.begin(latent), riders)
-        shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream)
+        around = controlling(recipe.controls, inputs or Inputs(), each.size)
+        shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream, around=around)
         drawn = model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
         latent = yield from carried(drawn, riders)
         check_finite(latent, recipe)

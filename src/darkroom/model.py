@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ import darkroom
 from darkroom.cards import CARD, folder_of, read_card
 from darkroom.contracts.card import OWN, UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
-from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import AdapterUse, Environment, GuideUse, Recipe
+from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import Lora, Region, Swap, Toward
-from darkroom.control import public_lora
+from darkroom.contracts.steering import Control, Lora
 from darkroom.control.adapters import Adapter, Riders, bound, layers_of
+from darkroom.control.brought import Brought
+from darkroom.control.controls import map_pixels
 from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
@@ -44,11 +44,11 @@ from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.opening import Public, opened
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
-from darkroom.wording.parse import parse, swapped
+from darkroom.wording.parse import parse
+from darkroom.wording.said import others_of, said_in
 from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
-from darkroom.wording.wildcards import expanded
 
 _NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "text": (TextConfig, TextEncoder),
@@ -92,7 +92,7 @@ class Model:
     upscaler: Refiner | None = None  # None: it draws at its own size only
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
     adapters: dict[str, Adapter] = field(default_factory=dict, repr=False)  # the same
-    public: Public | None = field(default=None, repr=False)  # the checkpoint it is; None: it is a model of ours
+    brought: Brought | None = field(default=None, repr=False)  # to the checkpoint it is; None: it is a model of ours
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -112,7 +112,7 @@ class Model:
     def _passed(self, calls: Sequence[Call]) -> list[Tensor]:
         """One pass: calls of one batch key, with the adapters that they carry."""
         network = self.networks[calls[0].network]
-        if not calls[0].adapters or self.public is not None:  # whose networks bind their own
+        if not calls[0].adapters or self.brought is not None:  # whose networks bind their own
             return network.evaluate(calls)
         part, module = self._adaptable[calls[0].network]
         branches = {sha256: self.adapters[sha256].branches[part] for sha256 in calls[0].adapters}
@@ -145,6 +145,9 @@ class Model:
             mask=None if request.mask is None else inputs.found(request.mask),
             guide=None if request.guide is None else self.open_guide(request.guide),
             adapters=tuple(self.open_adapter(asked) for asked in request.lora or ()),
+            controls=tuple(self.open_control(asked, inputs) for asked in request.control or ()),
+            embeddings=tuple(self.open_embedding(file) for file in request.embedding or ()),
+            vae=None if request.vae is None else self.open_vae(request.vae),
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
@@ -185,23 +188,48 @@ class Model:
 
     def open_adapter(self, asked: Lora) -> AdapterUse:
         """Opens a LoRA's file. Raises DarkroomError for one that is damaged or was made for another model."""
-        if self.public is not None:
-            sha256 = self._open_public(Path(asked.file))
+        if self.brought is not None:
+            sha256 = self.brought.lora(Path(asked.file))
         else:
             layers = {part: layers_of(module) for part, module in self._adaptable.values()}
             adapter = read_lora(Path(asked.file), layers, self.dtype)
             sha256 = self.adapters.setdefault(adapter.sha256, adapter).sha256
         return AdapterUse(name=bare(asked.file, "adapter"), sha256=sha256, scale=asked.scale)
 
-    def _open_public(self, path: Path) -> str:
-        """The hash of a LoRA of a public checkpoint, whose networks have its branches at hand from now on."""
-        assert self.public is not None
-        opened = self.public.opened
-        networks = {part: network for part, network in opened.networks.items() if part != "vae"}
-        found = public_lora.read_lora(path, networks, opened.configs.get("unet", {}), self.public.title)
-        for part, branches in found.parts.items():
-            self.public.parts.at_hand(opened.networks[part])[found.sha256] = branches
-        return found.sha256
+    def open_control(self, asked: Control, inputs: Inputs) -> ControlUse:
+        """Opens a control network, and the picture it reads. Raises DarkroomError for either that cannot be used."""
+        sha256, picture = self.brings("control").control(Path(asked.network)), inputs.found(asked.map)
+        map_pixels(picture, picture.size, inputs)
+        acting = {"scale": asked.scale, "start": asked.start, "end": asked.end}
+        return ControlUse(name=bare(asked.network, "control"), sha256=sha256, map=picture, **acting)
+
+    def open_embedding(self, file: str) -> FileUse:
+        """Opens a file of learnt words. Raises DarkroomError for one that is damaged or made for another family."""
+        return FileUse(name=bare(file, "embedding"), sha256=self.brings("embedding").embedding(Path(file)))
+
+    def open_vae(self, file: str) -> FileUse:
+        """Opens another autoencoder. Raises DarkroomError for one that is damaged or makes other latents."""
+        return FileUse(name=bare(file, "vae"), sha256=self.brings("vae").vae(Path(file)))
+
+    def brings(self, what: str) -> Brought:
+        """What was brought to the checkpoint. Raises BadInput for a model of ours, to which nothing of this kind is."""
+        if self.brought is None:
+            rule = f"is for public checkpoints, and {self.card.name} is a model of ours"
+            raise BadInput(f"--{what}", rule, "leave it out, or draw with a public checkpoint (--model)")
+        return self.brought
+
+    def fitted(self, recipe: Recipe) -> Model:
+        """The model with what a recipe brings: words that its encoder knows, another autoencoder.
+
+        Raises BadInput for what was not opened.
+        """
+        if not (recipe.controls or recipe.embeddings or recipe.vae):
+            return self
+        brought = self.brings("control, --embedding or --vae")
+        brought.check_controls(recipe)
+        codec = brought.codec(recipe.vae)
+        self.networks.update({codec.ENCODER: codec, codec.DECODER: codec})
+        return replace(self, encoder=brought.encoder(recipe.embeddings), codec=codec)
 
     def riders(self, uses: Sequence[AdapterUse]) -> Riders:
         """What the calls of a recipe carry. Raises BadInput for an adapter that was not opened."""
@@ -218,8 +246,8 @@ class Model:
 
     def _networks_of(self, sha256: str) -> list[str]:
         """The networks that an adapter has branches for, by a call's name of them; none: it was not opened."""
-        if self.public is not None:
-            return self.public.parts.having(sha256)
+        if self.brought is not None:
+            return self.brought.public.parts.having(sha256)
         branches = self.adapters[sha256].branches if sha256 in self.adapters else {}
         return [network for network, (part, _) in self._adaptable.items() if part in branches]
 
@@ -239,38 +267,6 @@ class Model:
             mode="eager",
             dtype=str(self.dtype).removeprefix("torch."),
         )
-
-
-def said_in(recipe: Recipe, wildcards: Path | None) -> dict[str, Any]:
-    """The sentences of a recipe with their choices made, each by the seed and by what it is for."""
-    found: dict[str, Any] = {"prompt": chosen(recipe.prompt, recipe.seed, wildcards)}
-    if recipe.regions:
-        made = [expanded(region.prompt, f"{recipe.seed}/{region.box}", wildcards) for region in recipe.regions]
-        pairs = zip(recipe.regions, made, strict=True)
-        found["regions"] = tuple(Region.checked({**dict(region), "prompt": text}) for region, text in pairs)
-    if recipe.toward is not None:
-        text = expanded(recipe.toward.prompt, f"{recipe.seed}/toward", wildcards)
-        found["toward"] = Toward.checked({**dict(recipe.toward), "prompt": text})
-    if recipe.swap is not None:
-        text = expanded(recipe.swap.new, f"{recipe.seed}/swap", wildcards)
-        found["swap"] = Swap.checked({**dict(recipe.swap), "new": text})
-    return found
-
-
-def others_of(recipe: Recipe) -> list[str]:
-    """What a recipe says besides its prompt, which a swap makes another one. Raises BadInput for words not in it."""
-    found = [region.prompt for region in recipe.regions or ()]
-    if recipe.toward is not None:
-        found.append(recipe.toward.prompt)
-    if recipe.swap is not None:
-        found.append(swapped(recipe.prompt.text, recipe.swap.old, recipe.swap.new))
-    return found
-
-
-def chosen(prompt: Prompt, seed: int, wildcards: Path | None) -> Prompt:
-    """A prompt with its choices made; those of the negative prompt are other ones."""
-    text = expanded(prompt.text, f"{seed}/text", wildcards)
-    return Prompt.checked({"text": text, "negative": expanded(prompt.negative, f"{seed}/negative", wildcards)})
 
 
 def check_names(recipe: Recipe) -> None:
@@ -308,7 +304,7 @@ def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
     encoder, codec, synthesizer = public.parts.encoder, public.parts.codec, public.parts.synthesizer
     networks: dict[str, Network] = {reader.NETWORK: encoder for reader in encoder.readers}
     networks |= {codec.ENCODER: codec, codec.DECODER: codec, synthesizer.NETWORK: synthesizer}
-    return Model(card, encoder, codec, synthesizer, networks, dtype, public=public)
+    return Model(card, encoder, codec, synthesizer, networks, dtype, brought=Brought(public, dtype))
 
 
 def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:

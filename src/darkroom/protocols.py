@@ -197,6 +197,10 @@ class Change:
 Watch = Callable[[Level, Tensor], None]
 
 
+# What else is asked around an estimate, of the levels that a picture goes through.
+Around = Callable[[Denoise, Sequence[Level]], Denoise]
+
+
 @dataclass(frozen=True, slots=True)
 class SynthesisSpec:
     """How one latent is made.
@@ -205,7 +209,7 @@ class SynthesisSpec:
     as the picture's size asks. ``nothing`` is the empty sentence where the negative one is another; None: nothing is
     unwanted. ``start`` None: it begins with noise. ``variation`` is another seed, and how far the noise lies to that
     one's; None: it is the seed's own. ``seamless`` says which edges meet: left with right, top with bottom. ``stream``
-    names the noise of this pass. ``watch`` None: nobody looks.
+    names the noise of this pass. ``around`` wraps the whole estimate; None: nothing does. ``watch`` None: nobody looks.
     """
 
     shape: tuple[int, int, int]  # channels, height, width of the latent
@@ -219,6 +223,7 @@ class SynthesisSpec:
     variation: tuple[int, float] | None = None
     seamless: tuple[bool, bool] = (False, False)
     stream: str = ""
+    around: Around | None = None
     watch: Watch | None = None
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 from tests.program import ran
-from tests.public import as_trained, in_one_file, needs_public, saved
+from tests.public import as_trained, control_net, in_one_file, needs_public, saved
 
 pytestmark = needs_public
 GUIDE = Path(__file__).parents[2] / "docs" / "public-checkpoints.md"
@@ -32,13 +33,17 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     saved(pipeline, tmp_path / "my-checkpoint")
     in_one_file(pipeline, "sd1", tmp_path / "painter.safetensors")
     given = commands()
-    assert len(given) == 8
+    assert len(given) == 9
     save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
+    control_net(pipeline).save_pretrained(tmp_path / "canny")
+    edges = Pillow.new("L", (64, 64))
+    edges.paste(255, (20, 20, 44, 22))
+    edges.save(tmp_path / "edges.png")
     for command in given:
         small = ["--size", "64", "--steps", "2"] if command[0] == "generate" and "--steps" not in command else []
         small += ["--size", "64"] if command[0] == "generate" and not small else []
         assert ran(*command, *small) == 0, command
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 3
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 4
 
 
 def lora_of(pipeline: Any) -> dict[str, torch.Tensor]:

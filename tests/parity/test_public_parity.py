@@ -10,8 +10,6 @@ schedulers' fp32 tables, replaced by fp64 ones where they can be; 1e-3 in fp32, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +17,33 @@ import pytest
 import torch
 from torch import Tensor
 
-from darkroom.contracts.request import Request
-from darkroom.generate import Words, interpret, run
-from darkroom.importing import import_model
-from darkroom.model import Model, load
-from darkroom.protocols import Guidance, SynthesisSpec, Task
+from darkroom.generate import run
 from darkroom.synthesis.external.flux import packed, unpacked
-from darkroom.synthesis.noise import SeededNoise
-from darkroom.synthesis.samplers import SAMPLERS
-from darkroom.synthesis.spacing import SPACINGS, spaced
 from tests.public import (
     close,
     flux,
     needs_public,
-    saved,
     stable_diffusion,
     stable_diffusion_3,
     stable_diffusion_xl,
     steps_of,
     z_image,
 )
+from tests.side_by_side import (
+    FORMATS,
+    NEGATIVE,
+    PROMPT,
+    STEPS,
+    WAYS,
+    as_on_a_table,
+    drawn,
+    imported,
+    spec_of,
+    start,
+    words_of,
+)
 
 pytestmark = needs_public
-STEPS, SEED = 4, 5
-FORMATS = [(torch.float64, 1e-6), (torch.float32, 1e-3)]
-PROMPT, NEGATIVE = "A red fox, QUICK", "blurry"
 
 
 @pytest.fixture
@@ -52,116 +52,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-def imported(pipeline: Any, folder: Path, dtype: torch.dtype) -> Model:
-    """The pipeline, saved, taken in by the program and opened."""
-    done = import_model(saved(pipeline, folder / "saved"), "tiny")
-    assert done.folder.is_dir()
-    return load("tiny", dtype)
-
-
-def words_of(model: Model, prompt: str, negative: str) -> Words:
-    """What a prompt comes to."""
-    recipe = model.resolve(asked(prompt, negative))
-    return run(interpret(recipe, model), model.evaluate)
-
-
-def asked(prompt: str, negative: str) -> Request:
-    return Request.checked({"prompt": {"text": prompt, "negative": negative}, "seed": SEED})
-
-
-def drawn(model: Model, words: Words, spec: SynthesisSpec) -> list[Tensor]:
-    """x after each step, from the sampler that draws it, and the last latent: what the program itself goes through."""
-    seen: list[Tensor] = []
-    inner = spec.sampler
-
-    def told(denoise: Any, x: Tensor, levels: Any, noise: Any) -> Task[Tensor]:
-        def looked(x: Tensor, level: Any, toward: Any = None, /) -> Task[Tensor]:
-            seen.append(x)
-            return (yield from denoise(x, level, toward))
-
-        return (yield from inner(looked, x, levels, noise))
-
-    spec = replace(spec, sampler=told)
-    last = run(model.synthesizer.task(words.wanted, words.negative, spec, SEED), model.evaluate)
-    return [*seen[1:], last]
-
-
-def spec_of(model: Model, sampler: str, spacing: str, guidance: float, shift: float | None = None) -> SynthesisSpec:
-    return SynthesisSpec(
-        shape=model.codec.shape(64, 64),
-        steps=STEPS,
-        sampler=SAMPLERS[sampler],
-        guidance=Guidance(guidance),
-        spacing=SPACINGS[spacing],
-        shift=shift,
-    )
-
-
-def start(model: Model, spec: SynthesisSpec) -> tuple[Tensor, Any]:
-    """The x that the program begins with, and the level it lies at."""
-    schedule = model.synthesizer.schedule
-    shift = model.synthesizer.shift(spec.shape) if spec.shift is None else spec.shift
-    first = spaced(schedule, spec.steps, shift, spec.spacing)[0]
-    return first.sigma * SeededNoise(SEED, "start").draw(spec.shape), first
-
-
 # --- Stable Diffusion 1.x and 2.x: schedulers on a table of betas -----------------------------------------------------
-
-
-def euler(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
-    """diffusers' Euler, which works in x / alpha; what it is given to begin with, and how its x becomes ours."""
-    from diffusers import EulerDiscreteScheduler
-
-    scheduler = EulerDiscreteScheduler.from_config(config, timestep_spacing="leading")
-    return scheduler, lambda x, level: x / level.alpha, lambda y, level: y * level.alpha
-
-
-def ddim(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
-    from diffusers import DDIMScheduler
-
-    plain = {"clip_sample": False, "set_alpha_to_one": True}  # x0 as it is, and an end without noise
-    scheduler = DDIMScheduler.from_config(config, timestep_spacing="leading", **plain)
-    return scheduler, lambda x, level: x, lambda y, level: y
-
-
-def dpmpp_2m(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
-    from diffusers import DPMSolverMultistepScheduler
-
-    scheduler = DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing")
-    return scheduler, lambda x, level: x, lambda y, level: y
-
-
-def sharpened(scheduler: Any) -> Any:
-    """The scheduler with its tables in fp64, as ours are."""
-    c = scheduler.config
-    betas = torch.linspace(c.beta_start**0.5, c.beta_end**0.5, c.num_train_timesteps, dtype=torch.float64) ** 2
-    alphas = torch.cumprod(1.0 - betas, 0).sqrt()
-    if c.get("rescale_betas_zero_snr"):
-        alphas = (alphas - alphas[-1]) * alphas[0] / (alphas[0] - alphas[-1])
-        torch.testing.assert_close(alphas.float(), scheduler.alphas_cumprod.sqrt(), rtol=0, atol=2e-4)
-    scheduler.alphas_cumprod = alphas**2
-    if hasattr(scheduler, "final_alpha_cumprod"):
-        scheduler.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
-    inner = scheduler.set_timesteps
-
-    def set_timesteps(*given: Any, **named: Any) -> None:
-        inner(*given, **named)
-        if hasattr(scheduler, "sigmas"):
-            bars = scheduler.alphas_cumprod[scheduler.timesteps.long()]
-            scheduler.sigmas = torch.cat([((1 - bars) / bars).sqrt(), torch.zeros(1, dtype=torch.float64)])
-
-    scheduler.set_timesteps = set_timesteps
-    return scheduler
-
-
-def ddim_to_the_end(config: Any) -> tuple[Any, Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler.from_config(config), lambda x, level: x, lambda y, level: y
-
-
-WAYS = {"euler": (euler, "leading"), "ddim": (ddim, "leading"), "dpmpp-2m": (dpmpp_2m, "even")}
-MORE_WAYS = {**WAYS, "ddim to the end": (ddim_to_the_end, "even")}
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["plain", "guided"])
@@ -173,7 +64,7 @@ def test_stable_diffusion_draws_as_its_pipeline_does(
 ) -> None:
     pipeline = stable_diffusion(prediction=prediction).to(dtype)
     said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance}
-    _as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, NEGATIVE)
+    as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, NEGATIVE)
 
 
 @pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
@@ -183,36 +74,7 @@ def test_a_table_that_ends_in_noise_alone_is_as_in_the_pipeline(
     scheduled = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     pipeline = stable_diffusion(prediction="v_prediction", **scheduled).to(dtype)
     said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 5.0}
-    _as_on_a_table(pipeline, said, "ddim to the end", 5.0, dtype, within, tmp_path, NEGATIVE)
-
-
-def _as_on_a_table(
-    pipeline: Any,
-    said: dict[str, Any],
-    sampler: str,
-    guidance: float,
-    dtype: torch.dtype,
-    within: float,
-    folder: Path,
-    negative: str,
-) -> None:
-    """Fails where a pipeline whose scheduler has a table of betas, and ours, draw apart."""
-    way, spacing = MORE_WAYS[sampler]
-    model = imported(pipeline, folder, dtype)
-    spec = spec_of(model, sampler.split()[0], spacing, guidance)
-    x, level = start(model, spec)
-    pipeline.scheduler, given, ours = way(pipeline.scheduler.config)
-    if dtype == torch.float64:
-        pipeline.scheduler = sharpened(pipeline.scheduler)
-    pipeline.scheduler.set_timesteps(STEPS)
-    begun = given(x.to(dtype), level)[None] / pipeline.scheduler.init_noise_sigma  # which it multiplies by
-    more = {"num_inference_steps": STEPS, "latents": begun}
-    theirs, made = steps_of(pipeline, **said, **more, height=64, width=64, output_type="pt")
-    levels = spaced(model.synthesizer.schedule, STEPS, 1.0, spec.spacing)[1:]
-    mine = drawn(model, words_of(model, PROMPT, negative), spec)
-    close(mine, [ours(y[0], at) for y, at in zip(theirs, levels, strict=True)], within)
-    pixels = run(model.codec.decode(mine[-1]), model.evaluate)
-    close([pixels], [made.images[0]], within)
+    as_on_a_table(pipeline, said, "ddim to the end", 5.0, dtype, within, tmp_path, NEGATIVE)
 
 
 # --- Stable Diffusion XL ----------------------------------------------------------------------------------------------
@@ -237,7 +99,7 @@ def test_stable_diffusion_xl_draws_as_its_pipeline_does(
 ) -> None:
     pipeline = stable_diffusion_xl(zero=zero).to(dtype)
     said = {"prompt": PROMPT, "negative_prompt": negative or (None if zero else ""), "guidance_scale": guidance}
-    _as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, negative)
+    as_on_a_table(pipeline, said, sampler, guidance, dtype, within, tmp_path, negative)
 
 
 def finer(scheduler: Any) -> Any:

@@ -71,7 +71,7 @@ def test_a_refusal_names_value_rule_and_fix(fields: dict[str, object], sentence:
 
 def test_an_unknown_field_is_answered_with_the_nearest() -> None:
     said = refusal(widht=64)
-    assert said.startswith("unknown Request field 'widht'; did you mean 'width'? known: best_of, guidance, ")
+    assert said.startswith("unknown Request field 'widht'; did you mean 'width'? known: best_of, control, ")
 
 
 def test_prompts_have_a_length() -> None:

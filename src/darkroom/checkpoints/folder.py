@@ -25,6 +25,7 @@ WORDS = (
     *("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "spiece.model"),
 )
+CONFIG = "config.json"
 SETTINGS = {"scheduler": "scheduler_config.json"}  # of parts whose settings are not in config.json
 LARGEST_JSON = 8_000_000  # bytes of settings; the largest index of shards has under one
 MOST_FILES = 10_000
@@ -88,11 +89,19 @@ def read_folder(path: Path) -> Folder:
             words[part] = tuple(path / part / name for name in WORDS if (path / part / name).is_file())
             if (settings := path / part / "tokenizer_config.json").is_file():
                 configs[part] = read_json(settings)
-        elif (settings := path / part / SETTINGS.get(part, "config.json")).is_file():
+        elif (settings := path / part / SETTINGS.get(part, CONFIG)).is_file():
             configs[part] = read_json(settings)
             if part not in SETTINGS:
                 weights[part] = _weights(path / part)
     return Folder(path, index, configs, weights, words)
+
+
+def read_part(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """Settings and files of weights of a folder that holds one network, as diffusers saves it. Raises BadFile."""
+    _check_files(path)
+    if not (path / CONFIG).is_file():
+        raise BadFile(f"{path}", f"holds no {CONFIG}", "give the folder of one network, or its safetensors file")
+    return read_json(path / CONFIG), _weights(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

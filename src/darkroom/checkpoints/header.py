@@ -143,6 +143,18 @@ def _short(shape: list[int]) -> str:
     return str(tuple(shape)) if len(shape) <= MOST_DIMENSIONS else f"of {len(shape)} sides"
 
 
+def shapes_of(headers: Iterable[Header]) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors of several files. Raises BadFile for one that stands in two."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for header in headers:
+        for tensor, entry in header.entries.items():
+            if tensor in shapes:
+                rule = f"holds {shown(tensor)}, which another shard holds too"
+                raise BadFile(f"{header.path}", rule, "fetch both again")
+            shapes[tensor] = entry.shape
+    return shapes
+
+
 def check_finite(header: Header, names: Iterable[str] | None = None) -> None:
     """Raises BadFile with the first tensor that holds NaN or infinity. ``names`` None: all of the file's."""
     for name in header.entries if names is None else names:

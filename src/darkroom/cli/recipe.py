@@ -79,6 +79,9 @@ def run(
     mask: str | None = None,
     guide: str | None = None,
     lora: list[str] | None = None,
+    control: list[str] | None = None,
+    embedding: list[str] | None = None,
+    vae: str | None = None,
     files: Folder | None = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
@@ -101,6 +104,12 @@ def run(
         The weaker model it was led away from, by name or folder.
     lora
         An adapter's file that took part; without it, looked for beside it.
+    control
+        A control network that took part, and its map: NETWORK=MAP; without it, both are looked for beside it.
+    embedding
+        A file of learnt words that took part; without it, looked for beside it.
+    vae
+        The autoencoder that took the model's place; without it, looked for beside it.
     files
         Folder in which what the recipe names is looked for; without it, that of the picture.
     json_
@@ -112,6 +121,7 @@ def run(
     from darkroom.picture.metadata import read_recipe, read_refinement
 
     given = {"init_image": init_image, "mask": mask, "guide": guide, "lora": lora}
+    given |= {"control": control, "embedding": embedding, "vae": vae}
     brought = {name: value for name, value in given.items() if value is not None}
     try:
         read_recipe(picture)

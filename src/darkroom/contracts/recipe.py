@@ -35,7 +35,18 @@ from darkroom.contracts.request import (
     check_guide,
     check_start,
 )
-from darkroom.contracts.steering import Lora, Regions, Scale, Swap, Toward
+from darkroom.contracts.steering import (
+    MAX_ADAPTERS,
+    MAX_CONTROLS,
+    Control,
+    ControlScale,
+    Lora,
+    Regions,
+    Scale,
+    Swap,
+    Toward,
+    check_acting,
+)
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
 REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its composition stays, its things change
@@ -62,6 +73,31 @@ class AdapterUse(Contract):
     name: BareName = Field(description="Its file's name, without its folder.")
     sha256: Sha256 = Field(description="SHA-256 of its file.")
     scale: Scale = Field(1.0, description="How strongly it acted; 1 is as trained.")
+
+
+class FileUse(Contract):
+    """A file that took part."""
+
+    name: BareName = Field(description="Its name, without its folder.")
+    sha256: Sha256 = Field(description="SHA-256 of it; of a folder, over the hashes of its files.")
+
+
+class ControlUse(FileUse):
+    """A control network that took part, and the picture it read."""
+
+    map: PictureFile = Field(description="That picture.")
+    scale: ControlScale = Field(1.0, description="How strongly it acted; 1 is as trained.")
+    start: Share = Field(0.0, description="From when on it acted, of the steps.")
+    end: Share = Field(1.0, description="Until when it acted, of the steps.")
+
+    @model_validator(mode="after")
+    def _runs_forward(self) -> Self:
+        check_acting(self)
+        return self
+
+    def asked(self) -> Control:
+        """What was asked for, by the names of its files."""
+        return Control(network=self.name, map=self.map.name, scale=self.scale, start=self.start, end=self.end)
 
 
 def _found(steps: Chain) -> Chain:
@@ -152,6 +188,9 @@ class Recipe(Settings, Subject):
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     guide: GuideUse | None = Field(None, description="The weaker model it was led away from. None: there was none.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
+    controls: tuple[ControlUse, ...] = Field((), max_length=MAX_CONTROLS, description="Control networks, in order.")
+    embeddings: tuple[FileUse, ...] = Field((), max_length=MAX_ADAPTERS, description="Words that were learnt.")
+    vae: FileUse | None = Field(None, description="The autoencoder that took the model's place. None: it has its own.")
     darkroom: Name = Field(description="Version of darkroom that made the picture.")
     environment: Environment = Field(description="What it ran on.")
     verdict: Verdict | None = Field(None, description="What the judge said. None: it was not asked.")
@@ -199,16 +238,21 @@ class Recipe(Settings, Subject):
         mask: PictureFile | None = None,
         guide: GuideUse | None = None,
         adapters: tuple[AdapterUse, ...] = (),
+        controls: tuple[ControlUse, ...] = (),
+        embeddings: tuple[FileUse, ...] = (),
+        vae: FileUse | None = None,
         refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image``, ``mask``, ``guide`` and ``adapters`` are what was found under the names that the request has for
-        them, ``refine`` its steps with the files that were found; None: its own, which name none.
+        ``init_image``, ``mask``, ``guide``, ``adapters``, ``controls``, ``embeddings`` and ``vae`` are what was found
+        under the names that the request has for them, ``refine`` its steps with the files that were found; None: its
+        own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
         asked |= {"init_image": init_image, "mask": mask, "guide": guide, "adapters": adapters}
-        asked |= _sizes(request, card, init_image)
+        asked |= {"controls": controls, "embeddings": embeddings, "vae": vae}
+        asked |= _sizes(request, card, init_image or next((use.map for use in controls), None))
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
@@ -227,7 +271,9 @@ class Recipe(Settings, Subject):
         told["verbatim"] = self.verbatim or self.written is not None  # what was read is not read a second time
         told["refine"] = tuple(step.asked() for step in self.refine)
         told["lora"] = tuple(Lora(file=use.name, scale=use.scale) for use in self.adapters) or None
-        named = ("init_image", "mask", "guide")
+        told["control"] = tuple(use.asked() for use in self.controls) or None
+        told["embedding"] = tuple(use.name for use in self.embeddings) or None
+        named = ("init_image", "mask", "guide", "vae")
         return Request(**told | {name: told[name].name for name in named if told[name] is not None})
 
 
@@ -243,11 +289,11 @@ class Refinement(Contract):
 
 
 def _sizes(request: Request, card: Card, start: PictureFile | None) -> dict[str, int]:
-    """How large the finished picture is, and how much of that the upscaler makes.
+    """How large the finished picture is, and how much of that the upscaler makes; ``start`` is a picture to go by.
 
     Where the request names no upscaling, as much of it as leaves the drawing nearest to the size that the model was
     trained at: of doublings, the most that leave half that area or more. Where it names no size, that of the picture it
-    starts from, or the card's.
+    starts from or reads, or the card's.
     """
     defaults = card.defaults
     chosen = defaults if request.upscale is None else defaults.enlarged(request.upscale)

@@ -12,7 +12,7 @@ from darkroom.contracts.contract import Contract, Name, Number, Share, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
-from darkroom.contracts.steering import AnySwap, AnyToward, Loras, Regions
+from darkroom.contracts.steering import AnySwap, AnyToward, Controls, Embeddings, Loras, Regions
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -25,7 +25,7 @@ GUIDED_TIMES = (0.1, 0.95)  # guidance outside them costs quality: arXiv:2404.07
 NO_SETTINGS = frozenset(
     {
         *("prompt", "seed", "model", "init_image", "strength", "mask", "mask_blur", "outpaint", "variation"),
-        *("variation_seed", "verify", "best_of", "retry", "verbatim", "regions", "toward", "swap"),
+        *("variation_seed", "verify", "best_of", "retry", "verbatim", "regions", "toward", "swap", "control"),
     }
 )
 """Fields of a request that say what is drawn, and from what, rather than how."""
@@ -153,12 +153,12 @@ class Request(Contract):
     width: Side | None = Field(
         None,
         description="Width of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
-        "starts from, or that of the model card's drawings, as many times larger as it is upscaled.",
+        "starts from, else of the first control map, or that of the card's drawings, as many times larger as upscaled.",
     )
     height: Side | None = Field(
         None,
         description="Height of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
-        "starts from, or that of the model card's drawings, as many times larger as it is upscaled.",
+        "starts from, else of the first control map, or that of the card's drawings, as many times larger as upscaled.",
     )
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
     sampler: Name | None = Field(
@@ -197,6 +197,21 @@ class Request(Contract):
         description="An adapter's file, and how strongly it acts: 'style.safetensors:0.8'; several may be given. None: "
         "none.",
         json_schema_extra={"flag": "lora"},
+    )
+    control: Controls | None = Field(
+        None,
+        description="A control network and the picture it reads, how strongly it acts and when: "
+        "'canny.safetensors=edges.png:0.8:0-0.5'; several may be given. None: none.",
+        json_schema_extra={"flag": "control"},
+    )
+    embedding: Embeddings | None = Field(
+        None,
+        description="A file of words that were learnt (textual inversion), which stand in the prompt by its name; "
+        "several may be given. None: none.",
+        json_schema_extra={"flag": "embedding"},
+    )
+    vae: FileName | None = Field(
+        None, description="Another autoencoder: a safetensors file, or a folder. None: the model's own."
     )
     spacing: Name | None = Field(
         None,

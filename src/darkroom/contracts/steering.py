@@ -1,5 +1,5 @@
 """What steers besides the one prompt: what is said in a part of the picture, half way to another prompt, in place of a
-word; and adapters.
+word; adapters; and pictures that say where things are.
 
 Each is an object in a program and one short text on the command line; both come to the same.
 """
@@ -20,6 +20,8 @@ from darkroom.contracts.refinement import FileName
 
 MAX_REGIONS = 16
 MAX_ADAPTERS = 64
+MAX_CONTROLS = 8
+MOST_CONTROL = 2.0  # how strongly one may act: beyond, there is little but its map
 SWAPPED = 0.9  # how far back a swap goes where nobody says: its thing is drawn anew, on the ground it stood on
 
 
@@ -30,6 +32,7 @@ def _said(value: Any) -> Any:
 
 
 Scale = Annotated[Number, Field(ge=-10, le=10)]
+ControlScale = Annotated[Number, Field(ge=0, le=MOST_CONTROL)]
 Words = Annotated[Text, Field(min_length=1, max_length=MAX_TEXT), BeforeValidator(_said)]
 
 
@@ -76,6 +79,28 @@ class Lora(Contract):
 
     file: FileName = Field(description="Its safetensors file.")
     scale: Scale = Field(1.0, description="How strongly it acts: 1 is as trained, 0 not at all.")
+
+
+class Control(Contract):
+    """A picture that says where edges, depths or limbs are, the network that reads it, and when it acts."""
+
+    network: FileName = Field(description="The control network: a safetensors file, or a folder with its config.json.")
+    map: FileName = Field(description="The picture it reads.")
+    scale: ControlScale = Field(1.0, description="How strongly it acts: 1 is as trained, 0 not at all.")
+    start: Share = Field(0.0, description="From when on it acts, of the steps.")
+    end: Share = Field(1.0, description="Until when it acts, of the steps.")
+
+    @model_validator(mode="after")
+    def _runs_forward(self) -> Self:
+        check_acting(self)
+        return self
+
+
+def check_acting(asked: Any) -> None:
+    """Raises BadInput for a control that ends before it begins."""
+    if asked.start >= asked.end:
+        rule = "is no time to act in" if asked.start == asked.end else "runs backwards"
+        raise BadInput(f"the control's {asked.start:g}-{asked.end:g}", rule, "write 0-0.5 for the first half")
 
 
 LEAST = 0.05  # of a side: less is a cell or none
@@ -157,6 +182,23 @@ def lora(text: str) -> dict[str, Any]:
     return {"file": match[1].strip(), **share}
 
 
+def control(text: str) -> dict[str, Any]:
+    """The control of "canny=edges.png", "canny=edges.png:0.8" or "canny=edges.png:0.8:0-0.5"."""
+    network, equals, rest = text.partition("=")
+    if not equals or not network.strip() or not rest.strip():
+        rule = "does not say which network reads which picture"
+        raise BadInput(f"the control {shown(text)}", rule, 'write "canny.safetensors=edges.png:0.8"')
+    acting = _ACTING.fullmatch(rest)
+    found = lora(rest if acting is None else acting[1])
+    told = {"network": network.strip(), "map": found.pop("file"), **found}
+    return told if acting is None else {**told, "start": _share(acting[2]), "end": _share(acting[3])}
+
+
+def _share(text: str) -> float:
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+_ACTING = re.compile(r"(.+):\s*([0-9]{1,3}(?:\.[0-9]{0,9})?%?)\s*-\s*([0-9]{1,3}(?:\.[0-9]{0,9})?%?)\s*", re.DOTALL)
 _SCALED = re.compile(r"(.+?)(?::\s*([+-]?(?:[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))\s*(%)?)?", re.DOTALL)
 _NUMBER = re.compile(r"([0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(%)?")
 
@@ -184,6 +226,16 @@ Loras = Annotated[
     tuple[Lora, ...],
     Field(max_length=MAX_ADAPTERS),
     BeforeValidator(_several(lora), json_schema_input_type=list[Lora | str] | str),
+]
+Controls = Annotated[
+    tuple[Control, ...],
+    Field(max_length=MAX_CONTROLS),
+    BeforeValidator(_several(control), json_schema_input_type=list[Control | str] | str),
+]
+Embeddings = Annotated[
+    tuple[FileName, ...],
+    Field(max_length=MAX_ADAPTERS),
+    BeforeValidator(_several(str), json_schema_input_type=list[FileName] | str),
 ]
 AnySwap = Annotated[
     Swap,

@@ -64,17 +64,17 @@ def _made(
     size: tuple[int, int],
     inputs: Inputs,
 ) -> Canvas:
-    pixels, mask = _flat(inputs.pixels(start), ground=255), None
+    pixels, mask = flat(inputs.pixels(start), ground=255), None
     if where is not None:
-        mask = np.asarray(Image.fromarray(_flat(inputs.pixels(where), ground=0)).convert("L"))
+        mask = np.asarray(Image.fromarray(flat(inputs.pixels(where), ground=0)).convert("L"))
         if not mask.any():
             raise BadInput(f"the mask {where.name}", "is black everywhere", "paint white what is to be drawn")
     if margins is not None:
         pixels, mask = _widened(pixels, mask, margins, size)
-    pixels = _covering(pixels, *size)
+    pixels = covering(pixels, *size)
     if mask is None:
         return Canvas(pixels, None)
-    drawn = softened(_covering(mask, *size), blur)
+    drawn = softened(covering(mask, *size), blur)
     if not drawn.any():
         rule = "lie outside of {}x{}, to which the picture is cut".format(*size)
         raise BadInput("the parts to be drawn", rule, "leave the size out, or give one of their shape")
@@ -156,7 +156,7 @@ def _fours(plane: np.ndarray) -> np.ndarray:
     return total
 
 
-def _flat(pixels: np.ndarray, *, ground: int) -> np.ndarray:
+def flat(pixels: np.ndarray, *, ground: int) -> np.ndarray:
     """Without transparency: what shines through is ``ground``."""
     if pixels.shape[2] == 3:
         return pixels
@@ -165,7 +165,7 @@ def _flat(pixels: np.ndarray, *, ground: int) -> np.ndarray:
     return flat.astype(np.uint8)
 
 
-def _covering(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def covering(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Cut in the middle to the shape of a size, and scaled to it."""
     high, wide = pixels.shape[:2]
     scale = max(width / wide, height / high)

@@ -8,24 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darkroom.cards import folder_of, read_card
-from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, reason, shown
-from darkroom.contracts.files import check_folder, file_sha256
+from darkroom.contracts.errors import DarkroomError, Stopped, Unfinished, reason
+from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import Lora, lora
 from darkroom.control.canvas import canvas_of
+from darkroom.drawing.again import recipe_again
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import Reading, read_prompt
 from darkroom.drawing.results import Judging, Wanted, raise_fault, results
 from darkroom.drawing.sheets import contact_sheets, film
 from darkroom.drawing.speaker import Speaker, pictures
-from darkroom.model import Model, check_names, load
+from darkroom.model import Model, load
 from darkroom.picture.inputs import Inputs
-from darkroom.picture.metadata import read_recipe
 from darkroom.picture.write import place_of, write_new
 from darkroom.refine.chain import check
-from darkroom.synthesis.samplers import SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,7 @@ def draw(
     inputs = inputs or Inputs()
     if again is not None:
         given = dict(given or {})
-        brought = given.pop("guide", None), given.pop("lora", []), files or again.parent
-        recipes = [say.moved(_again(opened, again, *brought), opened)]
+        recipes = [say.moved(recipe_again(opened, again, given, files or again.parent), opened)]
         inputs.looked_for(recipes[0], files or again.parent, given)
         requests = [recipes[0].request()]
     else:
@@ -157,56 +153,3 @@ def _save(
         say.judged(result.recipe)
         watched.ended(drawn=True)
     say.ends()
-
-
-def _again(model: Model, path: Path, guide: str | None, loras: Sequence[str], files: Path) -> Recipe:
-    """The recipe inside a picture; refuses one that this model, with this guide and these adapters, cannot reproduce.
-
-    Adapters that are not given are looked for in ``files``, and by their names.
-    """
-    recipe = read_recipe(path)
-    if recipe.model_hash != model.card.model_hash:
-        raise BadInput(
-            f"{path}",
-            f"was made by the model {recipe.model} {recipe.model_hash[:12]}, and this one is {model.card.name} "
-            f"{model.card.model_hash[:12]}",
-            "name that model's folder with --model",
-        )
-    if guide is not None and recipe.guide is None:
-        raise BadInput(f"--guide {shown(guide)}", "is no part of this recipe", "leave it out")
-    if guide is not None and recipe.guide is not None:
-        card = read_card(folder_of(guide))
-        if card.model_hash != recipe.guide.model_hash:
-            rule = f"was led away from {recipe.guide.name} {recipe.guide.model_hash[:12]}, and this is {card.name} "
-            raise BadInput(f"{path}", f"{rule}{card.model_hash[:12]}", "name that model's folder with --guide")
-        model.open_guide(guide)
-    if recipe.guide is not None:
-        model.guide(recipe.guide)
-    _open_adapters(model, recipe, path, loras, files)
-    if recipe.sampler not in SAMPLERS:
-        raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
-    check_names(recipe)
-    return recipe
-
-
-def _open_adapters(model: Model, recipe: Recipe, path: Path, loras: Sequence[str], files: Path) -> None:
-    """Opens the adapters of a recipe: those given, and for what is still missing those in ``files`` or here."""
-    scales: dict[str, list[float]] = {}
-    for use in recipe.adapters:
-        scales.setdefault(use.sha256, []).append(use.scale)
-    missing = set(scales)
-    for given in (Lora.model_validate(lora(text)) for text in loras):
-        sha256 = model.open_adapter(given).sha256
-        if sha256 not in scales:
-            rule = "took no part in it" if scales else "is no part of this recipe"
-            raise BadInput(f"--lora {shown(given.file)}, {sha256[:12]}", f"{rule}: {path}", "leave it out")
-        if "scale" in given.model_fields_set and given.scale not in scales[sha256]:
-            rule = f"acted with {scales[sha256][0]:g} in {path}, and is asked for with {given.scale:g}"
-            raise BadInput(f"--lora {shown(given.file)}", rule, "leave the number out")
-        missing.discard(sha256)
-    for use in recipe.adapters:
-        for place in (files / use.name, Path(use.name)):
-            if use.sha256 in missing and place.is_file() and file_sha256(place) == use.sha256:
-                model.open_adapter(Lora(file=str(place)))
-                missing.discard(use.sha256)
-    model.riders(recipe.adapters)

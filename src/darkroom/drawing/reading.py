@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from darkroom.contracts.errors import brief
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import UPSCALES, Margins
-from darkroom.model import Model, others_of
+from darkroom.model import Model
 from darkroom.wording.parse import parse, styled, words_of
+from darkroom.wording.said import others_of
 from darkroom.wording.syntax import wordings
 
 _ODD_WEIGHT = re.compile(r"(?<!\\)\([^()\[\]:]{1,80}:[^\W\d][\w.]{0,40}\)")  # (red:high): no space after the colon
@@ -30,7 +31,7 @@ class Reading:
 
 def read_prompt(model: Model, recipe: Recipe) -> Reading:
     """How a model reads a recipe's prompt."""
-    card, encoder = model.card, model.encoder
+    card, encoder = model.card, model.fitted(recipe).encoder
     words = parse(recipe.prompt.text, recipe.prompt.negative)
     positive, negative = (wordings(text, recipe.steps) for text in (words.text, words.negative))
     style = styled("", recipe.style)
@@ -48,8 +49,7 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
         notes.append(f"it was never taught {named}; `darkroom models show` lists what it knows")
     if dropped:
         notes.append(f"dropped, no room: {brief(dropped)}")
-    if (moved := began(recipe)) is not None:
-        notes.append(moved)
+    notes += began(recipe)
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
         may = f"it may draw nothing: try --size {_fitting_size(model, recipe)}"
@@ -66,17 +66,19 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     return Reading(sum(tokens), encoder.limit * len(tokens), unknown, dropped, notes)
 
 
-def began(recipe: Recipe) -> str | None:
-    """What was done to the start picture so that it is as large as the finished one; None: nothing."""
+def began(recipe: Recipe) -> list[str]:
+    """What was done to the start picture and to control maps so that they are as large as the finished one."""
     start, margins = recipe.init_image, recipe.outpaint or Margins()
-    if start is None:
-        return None
-    width, height = start.width + margins.left + margins.right, start.height + margins.top + margins.bottom
-    if (width, height) == (recipe.width, recipe.height):
-        return None
-    around = " with its margins" if recipe.outpaint else ""
-    cut = ", and cut to it" if width * recipe.height != height * recipe.width else ""
-    return f"{start.name}{around}, {width}x{height}, is scaled to {recipe.width}x{recipe.height}{cut}"
+    found = [(use.map.name, use.map.width, use.map.height) for use in recipe.controls]
+    if start is not None:
+        width, height = start.width + margins.left + margins.right, start.height + margins.top + margins.bottom
+        found.insert(0, (f"{start.name}{' with its margins' if recipe.outpaint else ''}", width, height))
+    notes = []
+    for name, width, height in found:
+        if (width, height) != (recipe.width, recipe.height):
+            cut = ", and cut to it" if width * recipe.height != height * recipe.width else ""
+            notes.append(f"{name}, {width}x{height}, is scaled to {recipe.width}x{recipe.height}{cut}")
+    return notes
 
 
 def _fitting_size(model: Model, recipe: Recipe) -> str:

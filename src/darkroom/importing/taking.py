@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from darkroom.cards import CARD, store
-from darkroom.checkpoints.header import Header, check_finite, read_header
+from darkroom.checkpoints.header import check_finite, read_header, shapes_of
 from darkroom.checkpoints.store import check_name, digest, name_of, place, staged
 from darkroom.contracts.card import Card, Defaults, FileEntry
-from darkroom.contracts.errors import BadFile, BadInput, brief, shown
+from darkroom.contracts.errors import BadInput, brief, shown
 from darkroom.contracts.files import publish
 from darkroom.importing.pickles import PICKLES, converted
 from darkroom.importing.recognised import Checkpoint, of_file, of_folder
@@ -117,18 +117,6 @@ def _check(found: Checkpoint, part: str, files: list[Path], say: Say) -> None:
             say(f"left aside, no part of it: {brief(left)}")
     for header in headers:
         check_finite(header)
-
-
-def shapes_of(headers: list[Header]) -> dict[str, tuple[int, ...]]:
-    """The shapes of all tensors of several files. Raises BadFile for one that stands in two."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for header in headers:
-        for tensor, entry in header.entries.items():
-            if tensor in shapes:
-                rule = f"holds {shown(tensor)}, which another shard holds too"
-                raise BadFile(f"{header.path}", rule, "fetch both again")
-            shapes[tensor] = entry.shape
-    return shapes
 
 
 def card_of(found: Checkpoint, path: Path, name: str, defaults: Defaults, files: Mapping[str, FileEntry]) -> Card:

@@ -20,8 +20,9 @@ class KlCodec(AskingCodec):
     always has the same latent.
     """
 
-    def __init__(self, network: Any, scale: float, shift: float = 0.0) -> None:
-        """``network`` is a diffusers ``AutoencoderKL``."""
+    def __init__(self, network: Any, scale: float, shift: float = 0.0, role: str = "") -> None:
+        """``network`` is a diffusers ``AutoencoderKL``; ``role`` sets its calls apart from those of another one."""
+        self.ENCODER, self.DECODER = f"{role}{AskingCodec.ENCODER}", f"{role}{AskingCodec.DECODER}"
         self.network = network.to(memory_format=torch.channels_last)
         self.scale, self.shift = scale, shift
         self.channels: int = network.config.latent_channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.refinement import Chain, Lut, Match, PictureFile, TableFile
+from darkroom.contracts.steering import control
 from darkroom.picture.containers import load
 from darkroom.picture.read import read
 
@@ -93,7 +95,7 @@ class Inputs:
             raise BadInput(f"the file {shown(name)}", "has changed since it was named", "refine again")
         return data
 
-    def looked_for(self, recipe: Recipe, folder: Path, given: dict[str, str]) -> None:
+    def looked_for(self, recipe: Recipe, folder: Path, given: Mapping[str, Any]) -> None:
         """Finds what a recipe names: under the names given for its fields, or in the folder of the picture it is in.
 
         Raises BadInput, with the reason, for what is not there or is another picture.
@@ -111,7 +113,23 @@ class Inputs:
                 raise BadInput(f"the {what} {shown(file.name)}", rule, f"say where it is with {flag}")
             if self.found(name).sha256 != file.sha256:
                 raise BadInput(name, f"is not the {what} of this recipe", f"give the one it was drawn from with {flag}")
+        self._looked_for_maps(recipe, folder, given.get("control", []))
         self.looked_for_steps(recipe.refine, folder)
+
+    def _looked_for_maps(self, recipe: Recipe, folder: Path, given: Sequence[str]) -> None:
+        """Finds the maps that a recipe's controls read: those given, or in a folder. Raises BadInput as above."""
+        maps = [control(text)["map"] for text in given]
+        known = {self.found(name).sha256 for name in maps}
+        for file in (use.map for use in recipe.controls):
+            if file.sha256 in known:
+                continue
+            name = str(folder / file.name)
+            if not os.path.isfile(name):
+                rule = f"of this recipe, {file.width}x{file.height}, is not in {folder}"
+                fix = "say where it is: --control NETWORK=MAP, or --files FOLDER"
+                raise BadInput(f"the control map {shown(file.name)}", rule, fix)
+            if self.found(name).sha256 != file.sha256:
+                raise BadInput(name, "is not the control map of this recipe", "give the one it was drawn from")
 
     def looked_for_steps(self, steps: Chain, folder: Path) -> None:
         """Finds the files that steps tell of in a folder. Raises BadInput, with the reason, as :meth:`looked_for`."""

@@ -6,9 +6,13 @@ was trained on it, which its family says (``darkroom.synthesis.external``).
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +20,7 @@ from torch import Tensor
 
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.nn.public.branches import Wearing
+from darkroom.nn.public.learnt import taught
 from darkroom.protocols import Call, Conditioning, Network, Task
 from darkroom.wording.cutting import parts_of
 from darkroom.wording.syntax import Sentence
@@ -29,6 +34,15 @@ class Read:
 
     tokens: Tensor  # (tokens, width)
     pooled: Tensor  # (width of the pooled vector)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A word that was learnt: its file's hash, how it is written, and how many tokens it stands for."""
+
+    sha256: str
+    spellings: tuple[str, ...]
+    tokens: int
 
 
 class Reader(Network, Protocol):
@@ -86,6 +100,7 @@ class ClipReader(_TokenReader):
     """A CLIP text network (arXiv:2103.00020): causal, and what it made of the end token stands for the whole text.
 
     ``layer`` counts hidden states from the end: -1 is the last, after the final norm; -2 the one before, without it.
+    It can be taught words, whose vectors are ``learnt``, by the hashes of their files.
     """
 
     def __init__(self, tokenizer: Any, network: Any, name: str, layer: int = -1) -> None:
@@ -95,13 +110,77 @@ class ClipReader(_TokenReader):
         pooled = config.projection_dim if projected else config.hidden_size
         super().__init__(tokenizer, network, name, config.max_position_embeddings, pooled)
         self.layer, self._of_all = layer, "text_embeds" if projected else "pooler_output"
+        self.learnt: dict[str, Tensor] = {}
+        self._words: tuple[Learnt, ...] = ()
+
+    def knowing(self, words: Sequence[Learnt]) -> ClipReader:
+        """The same reader, to whom these words are words."""
+        other = copy(self)
+        other._words = tuple(words)
+        return other
+
+    def length(self, text: str) -> int:
+        """Tokens of a text, start and end included."""
+        return len(self._spelt(text)[0]) + 2 if self._words else super().length(text)
+
+    def call(self, text: str) -> Call:
+        """The text's tokens, padded to the limit or cut to it; words that were learnt have numbers of their own."""
+        if not self._pieces(text)[1]:
+            return super().call(text)
+        ids, _ = self._spelt(text)
+        start, end = self.tokenizer("").input_ids
+        padded = [start, *ids[: self.limit - 2], end]
+        padded += [self.tokenizer.pad_token_id] * (self.limit - len(padded))
+        return Call(self.NETWORK, {"ids": torch.tensor(padded)}, tuple(word.sha256 for word in self._words))
+
+    def starts(self, text: str) -> list[int]:
+        """For each token, the character of the text it begins at; -1 where it stands for none."""
+        if not self._words:
+            return super().starts(text)
+        places = [-1, *self._spelt(text)[1][: self.limit - 2]]
+        return places + [-1] * (self.limit - len(places))
+
+    def _spelt(self, text: str) -> tuple[list[int], list[int]]:
+        """The numbers of a text's tokens, without start and end, and the characters they begin at."""
+        ids: list[int] = []
+        places: list[int] = []
+        texts, words = self._pieces(text)
+        for (at, piece), word in zip_longest(texts, words):
+            made = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
+            ids += made.input_ids
+            places += [at + first if last > first else -1 for first, last in made.offset_mapping]
+            if word is not None:
+                place, first, count = word
+                ids += range(first, first + count)
+                places += [place] * count
+        return ids, places
+
+    def _pieces(self, text: str) -> tuple[list[tuple[int, str]], list[tuple[int, int, int]]]:
+        """The text between words that were learnt, each with its place; and the words: place, first number, tokens."""
+        pattern = any_of(self._words)
+        texts, words, at = [], [], 0
+        for match in pattern.finditer(text) if pattern else ():
+            texts.append((at, text[at : match.start()]))
+            at = match.end()
+            first = self.network.config.vocab_size
+            for word in self._words:
+                if match[0].lower() in (spelling.lower() for spelling in word.spellings):
+                    words.append((match.start(), first, word.tokens))
+                    break
+                first += word.tokens
+        return [*texts, (at, text[at:])], words
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Token vectors and the pooled vector of each text, as one row."""
-        return self.wearing.answers(self.network, calls, self._answer)
+        found = []
+        for call in calls:
+            vectors = [self.learnt[name] for name in call.adapters if name in self.learnt]
+            found += self.wearing.answers(self.network, [call], partial(self._answer, vectors))
+        return found
 
-    def _answer(self, ids: Tensor) -> Tensor:
-        out = self.network(ids, output_hidden_states=self.layer != -1)
+    def _answer(self, vectors: Sequence[Tensor], ids: Tensor) -> Tensor:
+        with taught(self.network, ids, vectors) as numbers:
+            out = self.network(numbers, output_hidden_states=self.layer != -1)
         tokens = out.last_hidden_state if self.layer == -1 else out.hidden_states[self.layer]
         return torch.cat([tokens.flatten(1), getattr(out, self._of_all)], 1)
 
@@ -156,6 +235,14 @@ class TalkReader(_TokenReader):
         return ids
 
 
+def any_of(words: Sequence[Learnt]) -> re.Pattern[str] | None:
+    """Finds learnt words where they stand by themselves, in whatever case; None: there are none."""
+    spellings = sorted({spelling for word in words for spelling in word.spellings}, key=len, reverse=True)
+    if not spellings:
+        return None
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spellings))})(?!\w)", re.IGNORECASE)
+
+
 def _key(call: Call) -> tuple[object, ...]:
     """What decides the answer to a call."""
     told = (
@@ -176,9 +263,17 @@ class PublicEncoder:
     moves its vector away from what stands in its place in the empty sentence, or towards it: e + w (v - e).
     """
 
-    def __init__(self, readers: Sequence[Reader], join: Join, leading: int = 0, *, chunked: bool) -> None:
+    def __init__(
+        self, readers: Sequence[Reader], join: Join, leading: int = 0, *, chunked: bool, words: Sequence[Learnt] = ()
+    ) -> None:
         self.readers, self._join, self._leading, self.chunked = readers, join, leading, chunked
+        self._words = any_of(words)
         self._remembered: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+
+    def knowing(self, words: Sequence[Learnt]) -> PublicEncoder:
+        """The same readers, to whom these words are words; all of them can be taught."""
+        readers = [reader.knowing(words) for reader in self.readers if isinstance(reader, ClipReader)]
+        return PublicEncoder(readers, self._join, self._leading, chunked=self.chunked, words=words)
 
     @property
     def limit(self) -> int:
@@ -195,7 +290,7 @@ class PublicEncoder:
         Raises BadInput for what cannot be cut, and for weights where they mean nothing.
         """
         if self.chunked:
-            return parts_of(chunks, lambda text: self.length(text) - 2, self.limit)
+            return parts_of(chunks, lambda text: self.length(text) - 2, self.limit, self._words)
         if len(chunks) > 1:
             raise BadInput(f"a prompt of {len(chunks)} chunks", "is read as one by this model", "leave BREAK out")
         for chunk in chunks:

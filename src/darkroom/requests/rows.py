@@ -24,7 +24,7 @@ from darkroom.requests.spelling import TEXTS, named, names
 STDIN = "-"
 MAX_ROW = 4_000_000  # bytes; two prompts of full length, every character escaped, are below a tenth
 _DELIMITERS = ",;\t"  # the one that is most in a header; spreadsheets write any of them
-_BESIDE = ("init_image", "mask", "lora")  # file names, relative to the batch file
+_BESIDE = ("init_image", "mask", "lora", "control", "embedding", "vae")  # file names, relative to the batch file
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,17 @@ class BatchFile:
         if isinstance(row.told, BadInput):
             return row
         files = {name: row.told[name] for name in _BESIDE if row.told.get(name)}
-        return Row(row.line, row.told | {name: _in_folder(folder, value) for name, value in files.items()})
+        return Row(row.line, row.told | {name: _in_folder(folder, value, name) for name, value in files.items()})
 
 
-def _in_folder(folder: Path, told: Any) -> Any:
-    """A file's name as it is from here, or several; what is none stays, and is refused later."""
+def _in_folder(folder: Path, told: Any, field: str) -> Any:
+    """A file's name as it is from here, or several; of a control both; what is none stays, and is refused later."""
     if isinstance(told, list):
-        return [_in_folder(folder, one) for one in told]
-    return str(folder / told) if isinstance(told, str) else told
+        return [_in_folder(folder, one, field) for one in told]
+    if not isinstance(told, str):
+        return told
+    names = told.split("=", 1) if field == "control" else [told]
+    return "=".join(str(folder / name) for name in names)
 
 
 class _Broken(ValueError):

@@ -101,7 +101,7 @@ def guided(
         if scale == 1.0 or not lowest <= level.t <= highest:
             return (yield from positive(x, level, toward))
         plus, minus = yield from together(positive(x, level, toward), negative(x, level, toward))
-        return one(plus, minus, x, level)
+        return one(plus, minus, x[: len(plus)], level)  # what rides on x is no part of the estimate
 
     return denoise
 

@@ -48,6 +48,7 @@ class SteeredSynthesizer(ABC):
     ``guides_itself``: guidance is within the network, which is told how strong it is to be.
     """
 
+    NETWORK: str = "denoiser"  # of its calls
     schedule: NoiseSchedule
     kind: PredictionKind
     guides_itself: bool = False
@@ -87,6 +88,8 @@ class SteeredSynthesizer(ABC):
             denoise = kept(denoise, spec.start.latent, spec.start.drawn)
         if spec.watch is not None:
             denoise = watched(denoise, spec.watch)
+        if spec.around is not None:
+            denoise = spec.around(denoise, path)
         return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, f"steps{spec.stream}")))
 
     def _guided(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:

@@ -14,25 +14,28 @@ _LETTERS = 10  # of four bytes each, with a space and two quotes: fewer tokens t
 
 
 def parts_of(
-    chunks: Sequence[Sentence], count: Callable[[str], int], limit: int
+    chunks: Sequence[Sentence], count: Callable[[str], int], limit: int, whole: re.Pattern[str] | None = None
 ) -> tuple[list[Sentence], tuple[str, ...]]:
     """The chunks, cut where they have more than ``limit`` tokens, and the words beyond MOST_PARTS parts.
 
     A cut comes after punctuation where a part has any, between words else, and never in quoted text that fits.
-    ``count`` tells the tokens of words, without start and end.
+    ``count`` tells the tokens of words, without start and end. ``whole`` finds words that may be parted from the marks
+    beside them; None: there are none.
     """
-    found = [part for chunk in chunks for part in _parts(chunk, count, limit - 2)]
+    found = [part for chunk in chunks for part in _parts(chunk, count, limit - 2, whole)]
     left = " ".join(part.text for part in found[MOST_PARTS:])
     return found[:MOST_PARTS], tuple(left.split())
 
 
-def _parts(sentence: Sentence, count: Callable[[str], int], room: int) -> Iterator[Sentence]:
+def _parts(
+    sentence: Sentence, count: Callable[[str], int], room: int, whole: re.Pattern[str] | None
+) -> Iterator[Sentence]:
     if count(sentence.text) <= room:
         yield sentence
         return
     start = used = 0
     stop, since_stop = 0, 0  # the end of the last unit with punctuation, and tokens since then
-    for first, last in _units(sentence.text):
+    for first, last in _units(sentence.text, whole):
         needed = count(sentence.text[first:last])
         if used + needed > room and stop > start:
             yield sentence.cut(start, stop)
@@ -51,15 +54,16 @@ def _parts(sentence: Sentence, count: Callable[[str], int], room: int) -> Iterat
         yield sentence.cut(start, len(sentence.text))
 
 
-def _units(text: str) -> Iterator[tuple[int, int]]:
-    """Where words begin and end; quoted text is of one word."""
+def _units(text: str, whole: re.Pattern[str] | None) -> Iterator[tuple[int, int]]:
+    """Where words begin and end; quoted text is of one word, and what ``whole`` finds is a word by itself."""
     quoted = {place for span in _QUOTED.finditer(text) for place in range(*span.span())}
+    edges = {edge for found in (whole.finditer(text) if whole else ()) for edge in found.span()}
     start = 0
     for place, letter in enumerate(text):
-        if letter == " " and place not in quoted:
+        if (letter == " " or place in edges) and place not in quoted:
             if place > start:
                 yield start, place
-            start = place + 1
+            start = place + (letter == " ")
     if start < len(text):
         yield start, len(text)
 

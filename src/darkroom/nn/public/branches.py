@@ -49,12 +49,14 @@ class Wearing:
         return found
 
     def plain(self, call: Call) -> tuple[Call, list[tuple[Branches, float]]]:
-        """A call without them, and what is to be bound while it is evaluated."""
-        if not call.adapters:
+        """A call without the adapters that are branches here, and what is to be bound while it is evaluated."""
+        mine = {name: f"scale of {name}" for name in call.adapters if name in self.at_hand}
+        if not mine:
             return call, []
-        scales = {name: call.inputs[f"scale of {name}"] for name in call.adapters}
-        inputs = {name: value for name, value in call.inputs.items() if not name.startswith("scale of ")}
-        return Call(call.network, inputs), [(self.at_hand[name], float(scale)) for name, scale in scales.items()]
+        inputs = {name: value for name, value in call.inputs.items() if name not in mine.values()}
+        others = tuple(name for name in call.adapters if name not in mine)
+        worn = [(self.at_hand[name], float(call.inputs[scale])) for name, scale in mine.items()]
+        return Call(call.network, inputs, others), worn
 
 
 @contextmanager

@@ -72,7 +72,8 @@ class Family:
     ``pipelines`` are the classes a diffusers folder of it may name. ``tokenizers`` are its folders of words.
     ``optional`` are parts that are left aside where a folder has them, ``spare`` those that may be missing. ``suits``
     says whether settings are of this family and not of one that has the same classes. ``template`` gives the card's
-    defaults, ``assembled`` the model. ``single`` is how its files are where one holds all; None: not known.
+    defaults, ``assembled`` the model. ``single`` is how its files are where one holds all; None: not known. ``control``
+    is what its ControlNets are; None: there are none here.
     """
 
     name: str
@@ -87,12 +88,14 @@ class Family:
     optional: tuple[str, ...] = ("safety_checker", "feature_extractor", "image_encoder")
     spare: tuple[str, ...] = ()
     single: Single | None = None
+    control: Part | None = None
 
 
 CLIP = Part("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection"), "CLIPTextConfig")
 T5 = Part("transformers", ("T5EncoderModel",), "T5Config")
 KL = Part("diffusers", ("AutoencoderKL",))
 UNET = Part("diffusers", ("UNet2DConditionModel",))
+CONTROL = Part("diffusers", ("ControlNetModel",))
 
 _PREDICTIONS: dict[str, PredictionKind] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 _SAMPLERS = {
@@ -171,7 +174,11 @@ def side(configs: Configs, denoiser: str, factor: int = 8) -> int:
 
 
 def codec_of(opened: Opened) -> KlCodec:
-    """The autoencoder, with the scale and shift that its settings name."""
-    said = opened.configs["vae"]
+    """The autoencoder of a checkpoint."""
+    return codec_with(opened.networks["vae"], opened.configs["vae"])
+
+
+def codec_with(network: Any, said: Mapping[str, Any], role: str = "") -> KlCodec:
+    """An autoencoder with the scale and shift that its settings name; ``role`` sets its calls apart from another's."""
     scale, shift = said.get("scaling_factor", 0.18215), said.get("shift_factor") or 0.0
-    return KlCodec(opened.networks["vae"], float(scale), float(shift))
+    return KlCodec(network, float(scale), float(shift), role)

@@ -77,29 +77,41 @@ def _brief(error: Exception) -> str:
 
 
 def check_shapes(
-    network: Any, sources: Mapping[str, Source], shapes: Mapping[str, tuple[int, ...]], where: str
+    network: Any,
+    sources: Mapping[str, Source],
+    shapes: Mapping[str, tuple[int, ...]],
+    where: str,
+    whose: str = "its settings",
+    fix: str = FETCH,
 ) -> None:
     """Raises BadFile, with its name, for a tensor of a network that its files lack or have in another shape.
 
-    ``sources`` say where each stands, ``shapes`` are those of the files; ``where`` names these.
+    ``sources`` say where each stands, ``shapes`` are those of the files; ``where`` names these, ``whose`` the settings
+    that the network is made of.
     """
     for name, tensor in network.state_dict().items():
         source = sources.get(name)
         if source is None or source.name not in shapes:
-            raise BadFile(where, f"lacks the tensor {shown(name)}, which its settings ask for", FETCH)
+            raise BadFile(where, f"lacks the tensor {shown(name)}, which {whose} ask for", fix)
         found = source.shape(shapes[source.name])
         if not same_shape(found, tuple(tensor.shape)):
-            rule = f"holds {shown(source.name)} of shape {found}, and its settings ask for {tuple(tensor.shape)}"
-            raise BadFile(where, rule, FETCH)
+            rule = f"holds {shown(source.name)} of shape {found}, and {whose} ask for {tuple(tensor.shape)}"
+            raise BadFile(where, rule, fix)
 
 
-def check_used(names: Iterable[str], sources: Mapping[str, Source], where: str) -> None:
+def check_used(
+    names: Iterable[str],
+    sources: Mapping[str, Source],
+    where: str,
+    whose: str = "its settings",
+    fix: str = FETCH,
+) -> None:
     """Raises BadFile for tensors of files that the network does not know, by the first one's name."""
     used = {source.name for source in sources.values()}
     over = sorted(name for name in names if name not in used and not name.endswith(_SPARE))
     if over:
-        rule = f"holds {shown(over[0])}, which its settings know nothing of"
-        raise BadFile(where, rule + (f", and {len(over) - 1} more" if over[1:] else ""), FETCH)
+        rule = f"holds {shown(over[0])}, which {whose} know nothing of"
+        raise BadFile(where, rule + (f", and {len(over) - 1} more" if over[1:] else ""), fix)
 
 
 def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mapping[str, Source] | None = None) -> Any:

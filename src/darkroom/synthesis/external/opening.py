@@ -25,9 +25,14 @@ AGAIN = "remove the model and import it again"
 class Public:
     """A checkpoint that is open: its networks by part, and the model they are together."""
 
-    title: str
+    family: Family
     opened: Opened
     parts: Assembled
+
+    @property
+    def title(self) -> str:
+        """What the family is called."""
+        return self.family.title
 
 
 def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
@@ -59,7 +64,7 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         words[name] = tokenizer(folder / name, kind)
     try:
         parts = Opened(networks, words, card.configs)
-        return Public(family.title, parts, family.assembled(parts))
+        return Public(family, parts, family.assembled(parts))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BadInput):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.nn.public.branches import Wearing, bound
+from darkroom.nn.public.features import Features, summed, unridden, use_of
 from darkroom.nn.slots import in_one_pass
 from darkroom.protocols import (
     Call,
@@ -34,7 +36,10 @@ from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.synthesis.steered import SteeredSynthesizer
 
 # (network, x, time, tokens, pooled, guidance) -> what it predicts; tensors with a batch axis, the time as it counts it.
-Ask = Callable[[Any, Tensor, float, Tensor, Tensor, float | None], Tensor]
+# Of a family that has ControlNets also what they add to features, by the network's names for it.
+Ask = Callable[..., Tensor]
+# (ControlNet, x, time, tokens, pooled, map, scale) -> what it adds to a UNet's features.
+AskControl = Callable[[Any, Tensor, float, Tensor, Tensor, Tensor, float], Features]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Asking:
 
     ``time`` gives a level's time as the network counts it. ``guides_itself``: it is told how strong guidance is to be,
     and evaluates once a step; ``guidable`` False: guidance has no meaning to it. ``shift`` is where a latent's steps
-    lie, where nobody says.
+    lie, where nobody says. ``control`` is how the family's ControlNets are asked; None: it has none here.
     """
 
     ask: Ask
@@ -53,16 +58,16 @@ class Asking:
     shift: Callable[[tuple[int, int, int]], float] = lambda shape: 1.0
     guides_itself: bool = False
     guidable: bool = True
+    control: AskControl | None = None
 
 
 class PublicSynthesizer(SteeredSynthesizer):
     """Diffusion with a network of diffusers."""
 
-    NETWORK = "denoiser"
-
     def __init__(self, network: Any, asking: Asking) -> None:
         self.network = network.eval().to(memory_format=torch.channels_last)  # of convolutions, which are quicker so
         self.asking, self.wearing = asking, Wearing()
+        self.controls: dict[str, Any] = {}  # ControlNets at hand, by their hashes
         self.schedule, self.kind, self.guides_itself = asking.schedule, asking.kind, asking.guides_itself
 
     def check(self, sampler: str, guidance: Guidance) -> None:
@@ -113,7 +118,7 @@ class PublicSynthesizer(SteeredSynthesizer):
             if guidance is not None:
                 inputs["guidance"] = guidance
             [answer] = yield [Call(self.NETWORK, inputs)]
-            return to_x0(self.kind, answer, x, level)
+            return to_x0(self.kind, answer, x[: len(answer)], level)  # maps ride on x
 
         return denoise
 
@@ -122,9 +127,32 @@ class PublicSynthesizer(SteeredSynthesizer):
         found = []
         for call in calls:
             bare, worn = self.wearing.plain(call)
+            controls, inputs = self._controls(bare)
             with bound(self.network, worn):
-                found.append(in_one_pass(self.network, bare.inputs, self._answer))
+                found.append(in_one_pass(self.network, inputs, partial(self._answer, controls)))
         return found
 
-    def _answer(self, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None = None) -> Tensor:
-        return self.asking.ask(self.network, x, time, tokens, pooled, guidance)
+    def _controls(self, call: Call) -> tuple[list[tuple[Any, float]], dict[str, Tensor | float]]:
+        """The ControlNets that a call carries, each with its scale, and its other inputs."""
+        scales = {name: f"scale of {name}" for name in call.adapters}
+        inputs = {name: value for name, value in call.inputs.items() if name not in scales.values()}
+        return [(self.controls[use_of(name)], float(call.inputs[scale])) for name, scale in scales.items()], inputs
+
+    def _answer(
+        self,
+        controls: Sequence[tuple[Any, float]],
+        x: Tensor,
+        time: float,
+        tokens: Tensor,
+        pooled: Tensor,
+        guidance: float | None = None,
+    ) -> Tensor:
+        if not controls:
+            return self.asking.ask(self.network, x, time, tokens, pooled, guidance)
+        assert self.asking.control is not None  # of a family that opens them
+        x, maps = unridden(x, self.network.config.in_channels, len(controls))
+        added = [
+            self.asking.control(network, x, time, tokens, pooled, picture, scale)
+            for (network, scale), picture in zip(controls, maps, strict=True)
+        ]
+        return self.asking.ask(self.network, x, time, tokens, pooled, guidance, summed(added))

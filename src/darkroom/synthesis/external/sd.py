@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from darkroom.nn.public.features import Features
 from darkroom.prompt.public import ClipReader, PublicEncoder
 from darkroom.synthesis.external.family import (
     CLIP,
+    CONTROL,
     KL,
     UNET,
     Assembled,
@@ -31,17 +33,39 @@ from darkroom.synthesis.external.single import Single, Text
 WIDTH_2 = 1024  # of the tokens that 2.x looks at
 
 
-def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> Tensor:
-    """Asks the UNet."""
-    answer: Tensor = network(x, time, tokens).sample
+def ask(
+    network: Any,
+    x: Tensor,
+    time: float,
+    tokens: Tensor,
+    pooled: Tensor,
+    guidance: float | None,
+    added: Features | None = None,
+) -> Tensor:
+    """Asks the UNet; ``added`` is what ControlNets add to its features, None: there are none."""
+    answer: Tensor = network(x, time, tokens, **with_features(added)).sample
     return answer
+
+
+def control(
+    network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, picture: Tensor, scale: float
+) -> Features:
+    """Asks a ControlNet, which is told what the UNet is told, and shown its map."""
+    return Features(*network(x, time, tokens, picture, scale, return_dict=False))
+
+
+def with_features(added: Features | None) -> dict[str, Any]:
+    """What ControlNets add, by a UNet's names for it."""
+    if added is None:
+        return {}
+    return {"down_block_additional_residuals": added.down, "mid_block_additional_residual": added.mid}
 
 
 def assembled(opened: Opened) -> Assembled:
     """The model of a checkpoint."""
     reader = ClipReader(opened.tokenizers["tokenizer"], opened.networks["text_encoder"], "text")
     schedule = beta_schedule(opened.configs)
-    asking = Asking(ask, prediction(opened.configs), schedule, table_time(schedule))
+    asking = Asking(ask, prediction(opened.configs), schedule, table_time(schedule), control=control)
     encoder = PublicEncoder([reader], lambda text, reads: reads[0], chunked=True)
     return Assembled(encoder, codec_of(opened), PublicSynthesizer(opened.networks["unet"], asking))
 
@@ -74,6 +98,7 @@ SD1 = Family(
     suits=lambda configs: _is_plain(configs) and not _is_second(configs),
     template=template,
     assembled=assembled,
+    control=CONTROL,
     single=Single(
         mark="cond_stage_model.transformer.",
         texts={"text_encoder": Text("cond_stage_model.transformer.")},
@@ -93,6 +118,7 @@ SD2 = Family(
     suits=lambda configs: _is_plain(configs) and _is_second(configs),
     template=template,
     assembled=assembled,
+    control=CONTROL,
     single=Single(
         mark="cond_stage_model.model.",
         texts={"text_encoder": Text("cond_stage_model.model.", open_clip=True, left_out=1)},

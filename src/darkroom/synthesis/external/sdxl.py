@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.nn.public.features import Features
 from darkroom.prompt.public import ClipReader, PublicEncoder, Read
 from darkroom.synthesis.external.family import (
     CLIP,
+    CONTROL,
     KL,
     PIPELINE,
     UNET,
@@ -30,19 +32,49 @@ from darkroom.synthesis.external.family import (
     table_time,
 )
 from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.sd import with_features
 from darkroom.synthesis.external.single import Single, Text
 
 PENULTIMATE = -2  # the hidden states it was trained on
 
 
 def ask(
-    network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None, factor: int = 8
+    network: Any,
+    x: Tensor,
+    time: float,
+    tokens: Tensor,
+    pooled: Tensor,
+    guidance: float | None,
+    added: Features | None = None,
+    factor: int = 8,
 ) -> Tensor:
-    """Asks the UNet, which is also told the picture's size, where it was cut from (nowhere), and the size it is for."""
+    """Asks the UNet; ``added`` is what ControlNets add to its features, None: there are none."""
+    told = sizes_told(x, pooled, factor)
+    answer: Tensor = network(x, time, tokens, added_cond_kwargs=told, **with_features(added)).sample
+    return answer
+
+
+def control(
+    network: Any,
+    x: Tensor,
+    time: float,
+    tokens: Tensor,
+    pooled: Tensor,
+    picture: Tensor,
+    scale: float,
+    factor: int = 8,
+) -> Features:
+    """Asks a ControlNet, which is told what the UNet is told, and shown its map."""
+    told = sizes_told(x, pooled, factor)
+    return Features(*network(x, time, tokens, picture, scale, added_cond_kwargs=told, return_dict=False))
+
+
+def sizes_told(x: Tensor, pooled: Tensor, factor: int) -> dict[str, Tensor]:
+    """What is told besides tokens: the text's vector; the picture's size, where it was cut from (nowhere), and the size
+    it is for."""
     height, width = (float(factor * cells) for cells in x.shape[2:])
     sizes = x.new_tensor([[height, width, 0.0, 0.0, height, width]]).expand(len(x), -1)
-    answer: Tensor = network(x, time, tokens, added_cond_kwargs={"text_embeds": pooled, "time_ids": sizes}).sample
-    return answer
+    return {"text_embeds": pooled, "time_ids": sizes}
 
 
 def joined(text: str, reads: Sequence[Read], empty_is_zero: bool) -> Read:
@@ -64,7 +96,8 @@ def assembled(opened: Opened) -> Assembled:
     ]
     zero = bool(opened.configs[PIPELINE].get("force_zeros_for_empty_prompt", True))
     schedule, codec = beta_schedule(opened.configs), codec_of(opened)
-    asking = Asking(partial(ask, factor=codec.factor), prediction(opened.configs), schedule, table_time(schedule))
+    asks, control_asks = partial(ask, factor=codec.factor), partial(control, factor=codec.factor)
+    asking = Asking(asks, prediction(opened.configs), schedule, table_time(schedule), control=control_asks)
     encoder = PublicEncoder(readers, partial(joined, empty_is_zero=zero), chunked=True)
     return Assembled(encoder, codec, PublicSynthesizer(opened.networks["unet"], asking))
 
@@ -89,6 +122,7 @@ SDXL = Family(
     ),
     template=template,
     assembled=assembled,
+    control=CONTROL,
     single=Single(
         mark="conditioner.embedders.1.",
         texts={

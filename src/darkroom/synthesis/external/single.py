@@ -20,6 +20,7 @@ UNET, VAE = "model.diffusion_model.", "first_stage_model."
 ASIDE = ("model_ema.", "alphas_cumprod", "betas", "log_one_minus", "sqrt_", "posterior_", "denoiser.", "logvar")
 MARKS = ("v_pred", "ztsnr", "global_step", "lr_")
 GROUPS = 32  # of every norm of these networks
+HINT = (16, 32, 96, 256)  # channels of the layers that read a ControlNet's map, as in published weights
 HEAD = 64  # the width of a head, where heads are not counted
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -84,7 +85,7 @@ def sources_of(single: Single, settings: Mapping[str, Mapping[str, Any]], part: 
     if part == "unet":
         return lambda name: Source(UNET + unet_name(name, settings[part]))
     if part == "vae":
-        return lambda name: Source(VAE + _vae_name(name, len(settings[part]["block_out_channels"])))
+        return lambda name: Source(VAE + vae_name(name, len(settings[part]["block_out_channels"])))
     text = single.texts[part]
     if not text.open_clip:
         return lambda name: Source(text.prefix + "text_model." + name.removeprefix("text_model."))
@@ -216,6 +217,23 @@ def unet_name(name: str, settings: Mapping[str, Any]) -> str:
     return _placed(at, match[3], rest)
 
 
+def control_name(name: str, settings: Mapping[str, Any]) -> str:
+    """The name of a ControlNet's tensor in a file as it was trained, without its prefix.
+
+    What it shares with a UNet has a UNet's names. Layers that read the map stand one after the other with activations
+    between them; after each block of the UNet's first half comes a convolution that begins as zeros.
+    """
+    if match := re.fullmatch(r"controlnet_cond_embedding\.(conv_in|conv_out|blocks\.(\d+))\.(\w+)", name):
+        last = 2 * len(settings.get("conditioning_embedding_out_channels") or HINT) - 1
+        place = {"conv_in": 0, "conv_out": last}.get(match[1])
+        return f"input_hint_block.{2 * (int(match[2]) + 1 if place is None else place)}.{match[3]}"
+    if match := re.fullmatch(r"controlnet_down_blocks\.(\d+)\.(\w+)", name):
+        return f"zero_convs.{match[1]}.0.{match[2]}"
+    if name.startswith("controlnet_mid_block."):
+        return name.replace("controlnet_mid_block", "middle_block_out.0")
+    return unet_name(name, settings)
+
+
 def _placed(at: str, kind: str, rest: str) -> str:
     return f"{at}.{0 if kind == 'resnets' else 1}.{_layer(kind, rest)}"
 
@@ -230,7 +248,7 @@ def _layer(kind: str, rest: str) -> str:
 _ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
-def _vae_name(name: str, levels: int) -> str:
+def vae_name(name: str, levels: int) -> str:
     """The name of an autoencoder's tensor in such a file."""
     name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
     if match := re.fullmatch(r"(\w+)\.mid_block\.resnets\.(\d)\.(.+)", name):

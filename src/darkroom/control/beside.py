@@ -1,0 +1,187 @@
+"""Networks that take part beside a checkpoint's own: ControlNets, and another autoencoder in place of the one it has.
+
+Each lies in a folder with its settings, as diffusers saves it, or in one safetensors file, by today's names or by those
+it was trained under. Such a file says nothing of its settings: they are those of the checkpoint's own network, and what
+does not fit them is refused by the tensor that says so. Everything is checked as what is imported is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from darkroom.checkpoints.folder import CONFIG, read_part
+from darkroom.checkpoints.header import check_finite, read_header, shapes_of
+from darkroom.checkpoints.store import digest
+from darkroom.contracts.errors import BadFile, BadInput, reason, shown
+from darkroom.latent.kl import KlCodec
+from darkroom.synthesis.external.family import KL, Family, codec_with
+from darkroom.synthesis.external.naming import Source, by_own_names
+from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network, fill
+from darkroom.synthesis.external.opening import Public
+from darkroom.synthesis.external.single import control_name, vae_name
+
+# Settings of a UNet that its ControlNets have, too: they are copies of its first half.
+_SHARED = (
+    *("in_channels", "flip_sin_to_cos", "freq_shift", "down_block_types", "only_cross_attention", "mid_block_type"),
+    *("block_out_channels", "layers_per_block", "downsample_padding", "mid_block_scale_factor", "act_fn"),
+    *("norm_num_groups", "norm_eps", "cross_attention_dim", "transformer_layers_per_block", "attention_head_dim"),
+    *("num_attention_heads", "use_linear_projection", "class_embed_type", "addition_embed_type", "upcast_attention"),
+    *("addition_time_embed_dim", "num_class_embeds", "resnet_time_scale_shift", "encoder_hid_dim"),
+    *("encoder_hid_dim_type", "projection_class_embeddings_input_dim"),
+)
+_ALIKE = ("conv_in.weight", "add_embedding.linear_1.weight")  # tensors that are of one shape in both, or in neither
+COLOURS = 3  # channels of a map
+
+Name = Callable[[str, Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is read: what people call it, its classes, the settings of one that says none, and how such a file may name
+    its tensors: a prefix and the rest."""
+
+    what: str
+    family: Family
+    own: Mapping[str, Any]
+    named: Name
+    prefixes: tuple[str, ...]
+
+
+def read_control(path: Path, public: Public, dtype: torch.dtype) -> Any:
+    """A ControlNet for a checkpoint, filled. Raises DarkroomError for one that is damaged, or made for another family.
+
+    Sides of its maps are as many times those of a latent as the checkpoint's autoencoder has it.
+    """
+    family, configs = public.family, public.opened.configs
+    if family.control is None:
+        rule = f"cannot be drawn with by {family.title}: its ControlNets are not known here"
+        raise BadInput(f"the ControlNet {shown(path.name)}", rule, "leave it out, or take a model that has them")
+    own = {name: configs["unet"][name] for name in _SHARED if name in configs["unet"]}
+    kind = _Kind("ControlNet", family, own, control_name, ("control_model.", ""))
+    network, config = _read(path, kind, family.control, dtype, lambda net: _check_control(net, path, public))
+    if config.get("global_pool_conditions"):
+        rule = "has global_pool_conditions, which acts on one of two sentences alone and is not here"
+        raise BadInput(f"the ControlNet {shown(path.name)}", rule, "take one that reads edges, depths or poses")
+    return network.to(memory_format=torch.channels_last)
+
+
+def _check_control(network: Any, path: Path, public: Public) -> None:
+    """Raises BadInput, with the tensor, for a ControlNet whose UNet is another one."""
+    own = {name: tuple(tensor.shape) for name, tensor in public.opened.networks["unet"].state_dict().items()}
+    its = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    width = next(shape[1] for name, shape in own.items() if name.endswith("attn2.to_k.weight"))
+    expected = {name: own.get(name) for name in _ALIKE}
+    expected |= {name: (s[0], width) for name, s in its.items() if name.endswith("attn2.to_k.weight")}
+    wide = _handed_over(public.opened.networks["unet"].config)
+    expected |= {f"controlnet_down_blocks.{n}.weight": (w, w, 1, 1) for n, w in enumerate(wide)}
+    expected |= {f"controlnet_down_blocks.{len(wide)}.weight": None}
+    for name, shape in expected.items():
+        if its.get(name) != shape:
+            found, asked = (f"of shape {one}" if one is not None else "nowhere" for one in (its.get(name), shape))
+            rule = f"has {shown(name)} {found}, and {public.title} asks for it {asked}"
+            raise BadInput(f"the ControlNet {shown(path.name)}", rule, "take one that was made for this family")
+    config = network.config
+    factor = 2 ** (len(config.conditioning_embedding_out_channels) - 1)  # halved after each but the last
+    if config.conditioning_channels != COLOURS or factor != public.parts.codec.factor:
+        rule = f"reads maps of {config.conditioning_channels} channels, {factor} times as large as latents"
+        fix = f"take one of {COLOURS} channels, {public.parts.codec.factor} times as large"
+        raise BadInput(f"the ControlNet {shown(path.name)}", rule, fix)
+
+
+def _handed_over(config: Any) -> list[int]:
+    """The channels of each feature that a UNet's first half hands over: of its first convolution, and of each level's
+    layers and, but for the last, its halving."""
+    wide, layers = list(config.block_out_channels), config.layers_per_block
+    each = [layers] * len(wide) if isinstance(layers, int) else layers
+    levels = [[w] * (n + (at < len(wide) - 1)) for at, (w, n) in enumerate(zip(wide, each, strict=True))]
+    return [wide[0], *(w for level in levels for w in level)]
+
+
+def read_vae(path: Path, public: Public, dtype: torch.dtype, role: str) -> KlCodec:
+    """An autoencoder for a checkpoint, in place of its own; ``role`` sets its calls apart.
+
+    One in a file has the scale and shift of the checkpoint's own. Raises DarkroomError for one that is damaged, or
+    makes other latents.
+    """
+
+    def named(name: str, config: Mapping[str, Any]) -> str:
+        return vae_name(name, len(config["block_out_channels"]))
+
+    own = public.opened.configs["vae"]
+    kind = _Kind("autoencoder", public.family, own, named, ("first_stage_model.", ""))
+    network, config = _read(path, kind, KL, dtype, lambda net: None)
+    codec, mine = codec_with(network, config, role), public.parts.codec
+    if (codec.channels, codec.factor) != (mine.channels, mine.factor):
+        theirs, ours = (f"{one.channels} channels, {one.factor} times smaller" for one in (codec, mine))
+        rule = f"makes latents of {theirs}, and this model's are of {ours}"
+        raise BadInput(f"the autoencoder {shown(path.name)}", rule, "take one that was made for this family")
+    return codec
+
+
+def _read(
+    path: Path, kind: _Kind, part: Any, dtype: torch.dtype, suits: Callable[[Any], None]
+) -> tuple[Any, Mapping[str, Any]]:
+    """A network, filled, and its settings; ``suits`` is asked before its weights are read."""
+    what = f"the {kind.what} {shown(path.name)}"
+    whose, fix = "its settings", f"take another {kind.what}"
+    config: Mapping[str, Any]
+    if path.is_dir():
+        config, files = read_part(path)
+        if config.get("_class_name", part.classes[0]) not in part.classes:
+            rule = f"is a {shown(str(config['_class_name']))}, and {kind.family.title} takes {', '.join(part.classes)}"
+            raise BadInput(what, rule, f"take a {kind.what} that was made for this family")
+    elif path.suffix.lower() == ".safetensors" and path.is_file():
+        config, files = {**kind.own, "_class_name": part.classes[0]}, (path,)
+        whose, fix = f"the settings of {kind.family.title}", f"take a {kind.what} that was made for this family"
+    else:
+        rule = "is no safetensors file" if path.exists() else "is not there"
+        raise BadInput(what, rule, f"give a safetensors file, or the folder of a {kind.what}")
+    headers = [read_header(file) for file in files]
+    shapes = shapes_of(headers)
+    where = f"{path}"
+    check_size(config, len(shapes), where)
+    network = empty_network(part, config)
+    sources = _sources(network, shapes, kind, config)
+    check_shapes(network, sources, shapes, where, whose, fix)
+    check_used(shapes, sources, where, whose, fix)
+    suits(network)
+    for header in headers:
+        check_finite(header)
+    return fill(network, files, dtype, sources), config
+
+
+def _sources(
+    network: Any, shapes: Mapping[str, tuple[int, ...]], kind: _Kind, config: Mapping[str, Any]
+) -> dict[str, Source]:
+    """Where each tensor of a network stands, by whichever spelling finds most of them."""
+    names = list(network.state_dict())
+    spelt = [by_own_names(network, list(shapes))]
+    try:
+        trained = {name: kind.named(name, config) for name in names}
+    except (KeyError, IndexError) as error:  # settings of a network that nobody trained under other names
+        raise BadFile("the settings", f"lack {error.args[0]}", f"take another {kind.what}") from error
+    spelt += [{name: Source(prefix + at) for name, at in trained.items()} for prefix in kind.prefixes]
+    return max(spelt, key=lambda sources: sum(source.name in shapes for source in sources.values()))
+
+
+def hash_of(path: Path) -> str:
+    """The sha256 of a file; of a folder, that over the hashes of its settings and weights, sorted, one to a line.
+
+    Raises BadInput for what is not there, BadFile for what cannot be read, and for a folder of something else.
+    """
+    if not path.exists():
+        raise BadInput(f"{path}", "is not there", "give a safetensors file, or a folder")
+    try:
+        if path.is_dir():
+            _, weights = read_part(path)
+            hashes = sorted(digest(file) for file in (path / CONFIG, *weights))
+            return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return digest(path)
+    except OSError as error:
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "give a file that can be") from error

@@ -1,0 +1,96 @@
+"""ControlNets against diffusers' own pipelines: equal noise, equal pictures, step by step and at the end.
+
+The networks are tiny and of random weights, saved in their real format and opened by our own code. Tolerances are those
+of ``test_public_parity.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from tests.public import control_net, needs_public, stable_diffusion, stable_diffusion_xl
+from tests.side_by_side import FORMATS, NEGATIVE, PROMPT, WAYS, as_on_a_table
+
+pytestmark = needs_public
+slow = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
+
+
+def sketch(path: Path, seed: int = 0) -> Path:
+    """A map as large as the picture."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Pillow.fromarray(pixels).save(path)
+    return path
+
+
+def with_control(pipeline: Any, networks: list[Any]) -> Any:
+    """diffusers' pipeline of the same parts with ControlNets."""
+    from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
+
+    xl = hasattr(pipeline, "text_encoder_2")
+    more: dict[str, Any] = {"add_watermarker": False} if xl else {"requires_safety_checker": False}
+    cls = StableDiffusionXLControlNetPipeline if xl else StableDiffusionControlNetPipeline
+    made = cls(**pipeline.components, controlnet=networks if networks[1:] else networks[0], **more)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0], ids=["plain", "guided"])
+@pytest.mark.parametrize("sampler", WAYS)
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+def test_a_control_net_draws_as_in_the_pipeline(
+    dtype: torch.dtype, within: float, sampler: str, guidance: float, tmp_path: Path
+) -> None:
+    pipeline = stable_diffusion().to(dtype)
+    network = control_net(pipeline).to(dtype)
+    network.save_pretrained(tmp_path / "canny")
+    edges = sketch(tmp_path / "edges.png")
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance, "image": Pillow.open(edges)}
+    said |= {"controlnet_conditioning_scale": 0.8}
+    asked = [f"{tmp_path / 'canny'}={edges}:0.8"]
+    reference = with_control(pipeline, [network])
+    given: tuple[Any, ...] = (sampler, guidance, dtype, within, tmp_path, NEGATIVE)
+    as_on_a_table(pipeline, said, *given, reference=reference, control=asked)
+
+
+@pytest.mark.parametrize("sampler", ["euler", *(pytest.param(one, marks=slow) for one in ("ddim", "dpmpp-2m"))])
+@pytest.mark.parametrize("guidance", [5.0, pytest.param(1.0, marks=slow)])
+@pytest.mark.parametrize(("dtype", "within"), FORMATS, ids=["fp64", "fp32"])
+def test_one_of_the_larger_family_does_too(
+    dtype: torch.dtype, within: float, guidance: float, sampler: str, tmp_path: Path
+) -> None:
+    pipeline = stable_diffusion_xl(zero=True).to(dtype)
+    network = control_net(pipeline).to(dtype)
+    network.save_pretrained(tmp_path / "depth")
+    depth = sketch(tmp_path / "depth.png")
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": guidance, "image": Pillow.open(depth)}
+    said |= {"controlnet_conditioning_scale": 0.8}
+    asked = [f"{tmp_path / 'depth'}={depth}:0.8"]
+    reference = with_control(pipeline, [network])
+    given: tuple[Any, ...] = (sampler, guidance, dtype, within, tmp_path, NEGATIVE)
+    as_on_a_table(pipeline, said, *given, reference=reference, control=asked)
+
+
+def test_two_that_act_at_other_times_draw_as_in_the_pipeline(tmp_path: Path) -> None:
+    pipeline = stable_diffusion().to(torch.float64)
+    networks = [control_net(pipeline, seed).to(torch.float64) for seed in (7, 8)]
+    maps = [sketch(tmp_path / f"{n}.png", n) for n in (1, 2)]
+    for network, name in zip(networks, ("canny", "depth"), strict=True):
+        network.save_pretrained(tmp_path / name)
+    asked = [f"{tmp_path / 'canny'}={maps[0]}:0.8:0-0.5", f"{tmp_path / 'depth'}={maps[1]}:1.5:25%-1"]
+    said = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 5.0}
+    said |= {"image": [Pillow.open(one) for one in maps], "controlnet_conditioning_scale": [0.8, 1.5]}
+    said |= {"control_guidance_start": [0.0, 0.25], "control_guidance_end": [0.5, 1.0]}
+    reference = with_control(pipeline, networks)
+    given: tuple[Any, ...] = ("euler", 5.0, torch.float64, 1e-6, tmp_path, NEGATIVE)
+    as_on_a_table(pipeline, said, *given, reference=reference, control=asked)
