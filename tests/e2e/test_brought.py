@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Pillow
+from safetensors.torch import save_file
 
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
@@ -64,6 +66,27 @@ def test_a_control_is_part_of_the_recipe(here: Path, capsys: pytest.CaptureFixtu
     assert "is no part of this recipe; leave it out" in capsys.readouterr().err
     Pillow.fromarray(255 - pixels).save(here / "nets" / "edges.png")
     assert ran(*again, "--files", "nets") == 2 and "is not the control map of this recipe" in capsys.readouterr().err
+
+
+def test_a_learnt_word_is_part_of_the_recipe(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "words").mkdir()
+    for seed, name in ((1, "inky"), (2, "other")):
+        learnt = torch.randn(2, 16, generator=torch.Generator().manual_seed(seed))
+        save_file({"emb_params": learnt}, here / "words" / f"{name}.safetensors")
+    asked = ("an inky fox", *ASKED[1:])
+    assert ran("generate", *asked, "--embedding", "words/inky.safetensors", "--out", "one") == 0
+    assert ran("generate", *asked, "--out", "plain") == 0
+    one = only(here / "one")
+    assert [use.name for use in read_recipe(one).embeddings] == ["inky.safetensors"]
+    assert not same(one, only(here / "plain"))
+    again = ("generate", "--recipe", one, "--model", "painter", "--out", "two")
+    capsys.readouterr()
+    assert ran(*again) == 2 and "give its file (embedding), or the folder" in capsys.readouterr().err
+    assert ran(*again, "--embedding", "words/other.safetensors") == 2
+    assert "is no part of this recipe; leave it out" in capsys.readouterr().err
+    (here / "words" / "inky.safetensors").rename(here / "words" / "renamed.safetensors")
+    assert ran(*again, "--embedding", "words/renamed.safetensors") == 0, "its word is the recipe's"
+    assert same(one, only(here / "two"))
 
 
 def test_a_batch_and_a_grid_take_controls(here: Path) -> None:

@@ -19,7 +19,7 @@ from darkroom.control.beside import hash_of, read_control, read_vae
 from darkroom.control.embeddings import read_embedding, word
 from darkroom.control.public_lora import read_lora
 from darkroom.latent.kl import KlCodec
-from darkroom.prompt.public import ClipReader, PublicEncoder
+from darkroom.prompt.public import ClipReader, Learnt, PublicEncoder
 from darkroom.synthesis.external.opening import Public
 
 Stamp = tuple[tuple[str, int, int], ...]  # of files: path, bytes, time of the last change
@@ -84,7 +84,11 @@ class Brought:
             return plain
         for use in uses:
             check_opened(use, use.sha256 in self.words, "embedding")
-        return plain.knowing([word(use.name, use.sha256, *self.words[use.sha256]) for use in uses])
+        return plain.knowing([self.word(use) for use in uses])
+
+    def word(self, use: FileUse) -> Learnt:
+        """The word of a file that was opened."""
+        return word(use.name, use.sha256, *self.words[use.sha256])
 
     def codec(self, use: FileUse | None) -> KlCodec:
         """The autoencoder of a recipe; None: the checkpoint's own. Raises BadInput for one that was not opened."""

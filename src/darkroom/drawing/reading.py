@@ -11,6 +11,7 @@ from darkroom.contracts.errors import brief
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import UPSCALES, Margins
 from darkroom.model import Model
+from darkroom.prompt.public import named_in
 from darkroom.wording.parse import parse, styled, words_of
 from darkroom.wording.said import others_of
 from darkroom.wording.syntax import wordings
@@ -50,6 +51,7 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     if dropped:
         notes.append(f"dropped, no room: {brief(dropped)}")
     notes += began(recipe)
+    notes += unsaid(model, recipe)
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
         may = f"it may draw nothing: try --size {_fitting_size(model, recipe)}"
@@ -64,6 +66,14 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     if longest > max(len(wording.chunks) for wording in (*positive, *negative)):
         notes.append(f"more than the {encoder.limit} tokens that are read at once: read in {longest} parts")
     return Reading(sum(tokens), encoder.limit * len(tokens), unknown, dropped, notes)
+
+
+def unsaid(model: Model, recipe: Recipe) -> list[str]:
+    """Learnt words that were brought along and stand nowhere in what a recipe says."""
+    text = "\n".join([recipe.prompt.text, recipe.prompt.negative, *others_of(recipe)])
+    words = [model.brings("embedding").word(use) for use in recipe.embeddings]
+    left = [found.spellings for found in words if not named_in(text, [found])]
+    return [f"{' or '.join(one)} stands nowhere in the prompt, and does nothing" for one in left]
 
 
 def began(recipe: Recipe) -> list[str]:

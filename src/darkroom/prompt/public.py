@@ -243,6 +243,12 @@ def any_of(words: Sequence[Learnt]) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spellings))})(?!\w)", re.IGNORECASE)
 
 
+def named_in(text: str, words: Sequence[Learnt]) -> bool:
+    """Whether a text holds one of these words."""
+    pattern = any_of(words)
+    return pattern is not None and pattern.search(text) is not None
+
+
 def _key(call: Call) -> tuple[object, ...]:
     """What decides the answer to a call."""
     told = (

@@ -21,14 +21,14 @@ ORDINARY = 0  # the number of a token that is neither start nor end
 
 @contextmanager
 def taught(
-    network: Any, ids: Int[Tensor, "texts tokens"], vectors: Sequence[Float[Tensor, "words width"]]
+    network: Any, ids: Int[Tensor, "texts tokens"], vectors: Sequence[Float[Tensor, "_ width"]]
 ) -> Iterator[Int[Tensor, "texts tokens"]]:
     """Within, the network knows the words that ``ids`` hold; it is to be asked about the numbers that are given.
 
     Args:
         network: a transformers text network.
         ids: numbers of tokens; from the vocabulary's size on those of words, counted through all ``vectors``.
-        vectors: of each file of words.
+        vectors: of each file of words, one for each of its tokens.
     """
     known = ids < network.config.vocab_size
     if not vectors:
