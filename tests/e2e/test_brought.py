@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
 from tests.program import ran
-from tests.public import control_net, needs_public, saved, stable_diffusion
+from tests.public import autoencoder, control_net, needs_public, saved, stable_diffusion
 
 pytestmark = needs_public
 ASKED = ("a fox", "--model", "painter", "--seed", 1, "--steps", 2, "--size", 64)
@@ -87,6 +87,23 @@ def test_a_learnt_word_is_part_of_the_recipe(here: Path, capsys: pytest.CaptureF
     (here / "words" / "inky.safetensors").rename(here / "words" / "renamed.safetensors")
     assert ran(*again, "--embedding", "words/renamed.safetensors") == 0, "its word is the recipe's"
     assert same(one, only(here / "two"))
+
+
+def test_another_autoencoder_is_part_of_the_recipe(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(9)
+    for name in ("brighter", "other"):
+        autoencoder().save_pretrained(here / "vaes" / name)
+    assert ran("generate", *ASKED, "--vae", "vaes/brighter", "--out", "one") == 0
+    assert ran("generate", *ASKED, "--out", "plain") == 0
+    one = only(here / "one")
+    vae = read_recipe(one).vae
+    assert vae is not None and vae.name == "brighter" and not same(one, only(here / "plain"))
+    again = ("generate", "--recipe", one, "--model", "painter", "--out", "two")
+    capsys.readouterr()
+    assert ran(*again) == 2 and "give its file (vae), or the folder" in capsys.readouterr().err
+    assert ran(*again, "--vae", "vaes/other") == 2
+    assert "is no part of this recipe; leave it out" in capsys.readouterr().err
+    assert ran(*again, "--files", "vaes") == 0 and same(one, only(here / "two"))
 
 
 def test_a_batch_and_a_grid_take_controls(here: Path) -> None:

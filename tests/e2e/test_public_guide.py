@@ -33,10 +33,12 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     saved(pipeline, tmp_path / "my-checkpoint")
     in_one_file(pipeline, "sd1", tmp_path / "painter.safetensors")
     given = commands()
-    assert len(given) == 10
+    assert len(given) == 11
     save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
     control_net(pipeline).save_pretrained(tmp_path / "canny")
     save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "inky.safetensors")
+    other = as_trained("sd1").vae
+    save_file({name: 0.9 * tensor for name, tensor in other.state_dict().items()}, tmp_path / "brighter.safetensors")
     edges = Pillow.new("L", (64, 64))
     edges.paste(255, (20, 20, 44, 22))
     edges.save(tmp_path / "edges.png")
@@ -44,7 +46,7 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
         small = ["--size", "64", "--steps", "2"] if command[0] == "generate" and "--steps" not in command else []
         small += ["--size", "64"] if command[0] == "generate" and not small else []
         assert ran(*command, *small) == 0, command
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 5
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 6
 
 
 def lora_of(pipeline: Any) -> dict[str, torch.Tensor]:
