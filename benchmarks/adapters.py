@@ -33,8 +33,8 @@ def random_lora(model: Model, path: Path, rank: int) -> Path:
     networks = {"denoiser": model.synthesizer.network, "text": model.encoder.network}
     branches = {
         part: {
-            name: Branch(torch.randn(rank, inner) * inner**-0.5, torch.randn(outer, rank) * 0.01)
-            for name, (outer, inner) in layers_of(network).items()
+            name: Branch(torch.randn(rank, w.shape[1]) * w.shape[1] ** -0.5, torch.randn(w.shape[0], rank) * 0.01)
+            for name, w in layers_of(network).items()
             if not name.endswith(UNLEARNED)
         }
         for part, network in networks.items()

@@ -1,7 +1,7 @@
 """Whether a LoRA of forty drawings teaches a style: the one that is held out of all training.
 
-    python benchmarks/lora_style.py --source PACK --data BUILT [--out runs/lora-style] [--minutes 20] [--prompts 100]
-        [--lora FILE] [--scale 1] [--judge FOLDER] [--json]
+    python benchmarks/lora_style.py --source PACK --data BUILT [--out runs/lora-style] [--minutes 20] [--samples N]
+        [--variant dora] [--prior N] [--prompts 100] [--lora FILE] [--scale 1] [--judge FOLDER] [--json]
 
 Forty of its drawings, on white, become a folder with captions, and `darkroom train lora` learns from it (--lora takes a
 file that is there already). Then pictures of other things are drawn, each with the adapter and without: a linear rule
@@ -108,7 +108,8 @@ def report(options: argparse.Namespace) -> dict[str, Any]:
             "--out",
             str(out / "run"),
         ]
-        subprocess.run([*command, "--trigger", TRIGGER, "--minutes", str(options.minutes)], check=True)
+        command += ["--trigger", TRIGGER, "--minutes", str(options.minutes), "--variant", options.variant]
+        subprocess.run([*command, "--prior", str(options.prior), "--samples", str(options.samples)], check=True)
         options.lora = out / "run" / "lora.safetensors"
     table = built.load(options.data).composer().table
     others = [sprite for sprite in table.sprites if sprite.style in ("3d", "cartoon", "flat")]
@@ -148,6 +149,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/lora-style"))
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--variant", choices=("lora", "dora"), default="lora")
+    parser.add_argument("--prior", type=int, default=0)
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--lora", type=Path)
     parser.add_argument("--scale", type=float, default=1.0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +18,21 @@ from safetensors import safe_open
 from tiny import saved, tiny_model
 
 import darkroom
+from darkroom.cards import read_card
 from darkroom.cli import main
 from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.steering import Lora
+from darkroom.data.imported import Imported, ImportedPictures, Preserved, imported, square
 from darkroom.model import load
 from darkroom.picture.read import read
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.training.handover import hand_over, weights_of
-from darkroom.training.legs.own import lora_leg, prepared, triggered, written_lora
+from darkroom.training.legs.own import drawn_before, lora_leg, parted, prepared, triggered, written_lora
 from darkroom.training.legs.place import Place
 from darkroom.training.loop import TrainConfig, TrainingError
-from darkroom.training.objectives.lora import LoraObjective
+from darkroom.training.objectives.lora import Look, LoraObjective, Variant, copying
 from darkroom.training.optim import OptimConfig
 
 
@@ -113,16 +117,20 @@ def test_a_picture_with_an_adapter_is_drawn_again_from_its_recipe(
     assert "absent.safetensors cannot be read" in capfd.readouterr().err
 
 
-def test_what_was_learned_is_what_is_bound(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["lora", "dora"])
+def test_what_was_learned_is_what_is_bound(pictures: Path, tmp_path: Path, variant: Variant) -> None:
     start = saved(tiny_model(dtype=torch.float32), tmp_path / "start")
     data = prepared(pictures, tmp_path / "run", lambda line: None)
     config = TrainConfig(40, 4, dtype="float32", ema_gamma=1.0, optim=OptimConfig(rate=1e-2, warmup_steps=1))
-    trainer = lora_leg(Place(data, tmp_path / "run", torch.device("cpu")), config, start, rank=4, compiled=False)
+    place = Place(data, tmp_path / "run", torch.device("cpu"))
+    trainer = lora_leg(place, config, start, rank=4, variant=variant, compiled=False)
+    begun = {name: tensor.clone() for name, tensor in trainer.masters.masters.items()}
     trainer.run(lambda report: None, pytest.fail)
     objective = trainer.objective
     assert isinstance(objective, LoraObjective)
     learned = {name: tensor.bfloat16().float() for name, tensor in trainer.finished().items()}  # as they are written
-    assert all(tensor.any() for tensor in learned.values())  # every branch has learned
+    assert all((tensor != begun[name]).any() for name, tensor in learned.items())  # every part has learned
+    assert any(name.endswith("stretch") for name in learned) == (variant == "dora")
     hand_over(trainer)
     objective.module.load_state_dict(learned, strict=False)
     model = load(str(start), torch.float32)
@@ -159,6 +167,93 @@ def test_the_trigger_is_never_cut_off() -> None:
     assert tokenizer.tokens(long, buckets=(48,)).length <= 48 and len(tokenizer.encode(long)) + 2 > 40
     with pytest.raises(BadInput, match="leaves no room in the 48 tokens"):
         triggered(("a fox",), "in stripes " * 40, tokenizer)
+
+
+def test_what_the_model_drew_before_is_every_other_picture(
+    pictures: Path, tmp_path: Path, train: Callable[..., tuple[str, str]]
+) -> None:
+    start = saved(tiny_model(), tmp_path / "start")
+    data = prepared(pictures, tmp_path / "run", lambda line: None)
+    before = drawn_before(("a red fox", "two cats"), start, 3, tmp_path / "run")
+    drawn = imported(before)
+    assert drawn.captions == ("a red fox", "two cats", "a red fox")
+    model = darkroom.load(str(start))
+    wide, high = read_card(start).defaults.drawn
+    wanted = model.generate("a red fox", seed=2, width=wide, height=high, upscale=1).pixels
+    assert (square(wanted) == drawn.pixels[2].permute(1, 2, 0).numpy()).all()
+    written = (before / "pictures.safetensors").stat().st_mtime_ns
+    assert drawn_before(("a red fox", "two cats"), start, 3, tmp_path / "run") == before
+    assert (before / "pictures.safetensors").stat().st_mtime_ns == written  # they are kept
+    own = replace(imported(data), captions=("a red fox, in stripes",) * 4)
+    both = Preserved(own, drawn)
+    batch = both(0, 8)
+    assert [text.endswith("in stripes") for text in batch.captions] == [True, False] * 4
+    assert len({bytes(picture.numpy()) for picture in batch.composed.pixels[::2]}) == 4  # each once a round
+    later = both(5, 3)
+    assert later.captions == batch.captions[5:] and torch.equal(later.composed.pixels, batch.composed.pixels[5:])
+    assert both.settings() != ImportedPictures(own).settings()
+
+    options = ("--samples", "8", "--batch", "4", "--rank", "2", "--no-compiled", "--prior", "2")
+    out, _ = train("--data", "pictures", "--model", "start", *options, "--trigger", "in stripes", "--keys", "kohya")
+    with safe_open(tmp_path / out, "pt") as opened:
+        assert all(re.match(r"lora_(unet|te)_blocks_", key) for key in opened.keys())  # noqa: SIM118
+    _, said = train("--data", "pictures", "--model", "start", *options, refused=True)
+    assert "--prior 2 needs words that tell your pictures from those the model draws; say a trigger" in said
+
+
+def test_a_run_that_learns_by_heart_is_told_to_stop() -> None:
+    falls = [Look(100 * i, 0.5 - 0.01 * i, 0.52 - 0.01 * i) for i in range(5)]
+    assert copying(falls) is None
+    risen = [*falls, Look(500, 0.44, 0.481), Look(600, 0.42, 0.49)]
+    assert copying(risen[:-1]) is None and copying(risen) == 400
+    assert copying([*risen, Look(700, 0.4, 0.47)]) == 400  # what was said stays said
+    assert copying([*falls, Look(500, 0.5, 0.481), Look(600, 0.51, 0.49)]) is None  # it only got worse at all of it
+
+
+def test_a_few_are_kept_back_of_many_and_none_of_few() -> None:
+    some = Imported(
+        torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(-1, 3, 128, 128),
+        ("x",) * 20,
+        tuple("abcdefghijklmnopqrst"),
+    )
+    own, kept = parted(some)
+    assert kept is not None and len(kept.ids) == 2 and sorted(own.ids + kept.ids) == sorted(some.ids)
+    assert [some.ids[row] for row in kept.pixels[:, 0, 0, 0].tolist()] == list(kept.ids)
+    assert parted(some)[1].ids == kept.ids  # type: ignore[union-attr]
+    few = Imported(some.pixels[:9], some.captions[:9], some.ids[:9])
+    assert parted(few) == (few, None)
+
+
+def test_a_run_looks_whether_it_copies_and_says_so_once(tmp_path: Path) -> None:
+    start, folder = saved(tiny_model(dtype=torch.float32), tmp_path / "start"), tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(10):
+        plain = Image.new("RGB", (128, 128), (25 * i, 255 - 25 * i, 100))
+        plain.paste((0, 0, 0), (10 * i, 20, 10 * i + 30, 60))
+        plain.save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"picture {i}", encoding="utf-8")
+    data = prepared(folder, tmp_path / "run", lambda line: None)
+    config = TrainConfig(80, 8, dtype="float32", ema_gamma=1.0, optim=OptimConfig(rate=1e-2, warmup_steps=1))
+    trainer = lora_leg(Place(data, tmp_path / "run", torch.device("cpu")), config, start, rank=4, compiled=False)
+    objective = trainer.objective
+    assert isinstance(objective, LoraObjective) and objective.kept is not None
+    with trainer._averaged():
+        before = objective.loss_on(objective.kept)
+        assert before == objective.loss_on(objective.kept)  # the noise is the same
+    trainer.run(lambda report: None, pytest.fail)
+    looks = tmp_path / "run" / "previews" / "looks.jsonl"
+    look = json.loads(looks.read_text())
+    assert look["samples"] == 80 and look["kept"] < 0.95 * before  # what they have in common is learned from the others
+
+    past = [Look(16, 9.0, 0.01), Look(40, 8.0, 0.02)]  # as if it had known what was kept back far better, once
+    looks.write_text("".join(json.dumps(one._asdict()) + "\n" for one in (*past, Look(96, 1.0, 1.0))))
+    with pytest.warns(UserWarning, match="since sample 16 it learns these very pictures .* with --samples 16"):
+        trainer.preview()
+    assert [json.loads(line)["samples"] for line in looks.read_text().splitlines()] == [16, 40, 80]  # 96 is to come
+    looks.write_text("".join(json.dumps(one._asdict()) + "\n" for one in (*past, Look(64, 7.0, 0.03))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.preview()  # that was said
 
 
 def test_another_model_or_rank_is_noticed(pictures: Path, tmp_path: Path) -> None:

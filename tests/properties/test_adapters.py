@@ -15,7 +15,7 @@ from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.contracts.recipe import AdapterUse
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import lora
-from darkroom.control.adapters import Branch, layers_of
+from darkroom.control.adapters import Branch, bound, layers_of
 from darkroom.control.lora import read_lora, write_lora
 from darkroom.engine import Engine
 from darkroom.generate import asked, picture, run
@@ -46,8 +46,8 @@ def lora_for(
 
     branches = {
         part: {
-            name: Branch(drawn(rank, inner), drawn(outer, rank))
-            for name, (outer, inner) in layers_of(networks[part]).items()
+            name: Branch(drawn(rank, weight.shape[1]), drawn(weight.shape[0], rank))
+            for name, weight in layers_of(networks[part]).items()
         }
         for part in parts
     }
@@ -190,14 +190,66 @@ def test_both_kinds_of_keys_are_read_as_written(tmp_path: Path, keys: str) -> No
         }
     }
     path = write_lora(told, tmp_path / "a.safetensors", title="x", about={}, keys=keys)  # type: ignore[arg-type]
-    again = read_lora(path, {"denoiser": dict.fromkeys(ranks, (9, 7)), "text": {}}, torch.bfloat16)
+    again = read_lora(path, {"denoiser": dict.fromkeys(ranks, torch.zeros(9, 7)), "text": {}}, torch.bfloat16)
     for name, branch in told["denoiser"].items():
-        for half, other in zip(branch, again.branches["denoiser"][name], strict=True):
-            assert torch.equal(half, other)
+        down, up, gain = again.branches["denoiser"][name]
+        assert torch.equal(down, branch.down) and torch.equal(up, branch.up) and gain is None
+
+
+@pytest.mark.parametrize("keys", ["peft", "kohya"])
+def test_a_decomposed_one_is_the_paper_s_weight(tmp_path: Path, keys: str) -> None:
+    """Bound with scale s, a layer answers with W + s (W' - W), W' = m (W + BA) / |W + BA| (arXiv:2402.09353, eq. 5)."""
+    draw = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(7, 9, bias=False)
+    network = torch.nn.ModuleDict({"blocks": torch.nn.ModuleList([torch.nn.ModuleDict({"qkv": layer})])})
+    halves = torch.randn(3, 7, generator=draw).bfloat16().float(), torch.randn(9, 3, generator=draw).bfloat16().float()
+    magnitude = torch.rand(9, generator=draw) + 0.5
+    path = write_lora(
+        {"denoiser": {"blocks.0.qkv": Branch(*halves)}},
+        tmp_path / "a.safetensors",
+        title="x",
+        about={},
+        keys=keys,  # type: ignore[arg-type]
+        magnitudes={"denoiser": {"blocks.0.qkv": magnitude}},
+    )
+    found = read_lora(path, {"denoiser": layers_of(network)})
+    whole = layer.weight + halves[1] @ halves[0]
+    other = magnitude[:, None] * whole / whole.norm(dim=1, keepdim=True)
+    x = torch.randn(2, 5, 7, generator=draw)
+    scales = (0.3, -2.0)
+    calls = [Call("denoiser", {f"scale of {found.sha256}": scale}, (found.sha256,)) for scale in scales]
+    with torch.no_grad(), bound(network, calls, {found.sha256: found.branches["denoiser"]}):
+        answer = layer(x)
+    for row, scale in enumerate(scales):
+        assert torch.allclose(answer[row], x[row] @ (layer.weight + scale * (other - layer.weight)).T, atol=1e-5)
+
+
+def test_one_acts_beside_another_and_not_upon_it(tmp_path: Path) -> None:
+    """Two at once add up, whichever comes first, also where one is decomposed."""
+    draw = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(7, 9, bias=False)
+    network = torch.nn.ModuleDict({"qkv": layer})
+    some = {
+        "a": {"qkv": Branch(torch.randn(3, 7, generator=draw), torch.randn(9, 3, generator=draw))},
+        "b": {
+            "qkv": Branch(torch.randn(2, 7, generator=draw), torch.randn(9, 2, generator=draw), torch.rand(9)),
+        },
+    }
+    x = torch.randn(1, 5, 7, generator=draw)
+
+    def answer(*names: str) -> torch.Tensor:
+        call = Call("denoiser", {f"scale of {name}": 1.0 for name in names}, names)
+        with torch.no_grad(), bound(network, [call], some):
+            return layer(x)
+
+    plain = layer(x).detach()
+    added = answer("a") + answer("b") - plain
+    for names in ("ab", "ba"):
+        assert torch.allclose(answer(*names), added, atol=1e-5)
 
 
 HALVES = {"lora_A.weight": torch.ones(4, 7), "lora_B.weight": torch.ones(9, 4)}
-LAYERS = {"denoiser": {"blocks.0.qkv": (9, 7)}, "text": {"blocks.0.qkv": (9, 7)}}
+LAYERS = {part: {"blocks.0.qkv": torch.zeros(9, 7)} for part in ("denoiser", "text")}
 
 
 def peft(path: Path, settings: object, prefix: str = "transformer.blocks.0.qkv.") -> Path:
@@ -242,7 +294,15 @@ def test_what_no_adapter_may_hold_is_refused(tmp_path: Path) -> None:
     unet = "lora_unet_blocks_0_qkv"
     kohya = {f"{unet}.lora_down.weight": HALVES["lora_A.weight"], f"{unet}.lora_up.weight": HALVES["lora_B.weight"]}
     for tensors, sentence in (
-        ({**whole, f"{stem}.lora_magnitude_vector.weight": torch.ones(9)}, "of a kind of adapter that is not read"),
+        ({**whole, f"{stem}.lokr_w1": torch.ones(9)}, "of a kind of adapter that is not read"),
+        (
+            {**whole, f"{stem}.lora_magnitude_vector": torch.ones(1, 7)},
+            "'s magnitudes as (1, 7), and they are read as (9,)",
+        ),
+        (
+            {**whole, f"{stem}.lora_magnitude_vector": torch.full((9,), torch.inf)},
+            "not finite in denoiser.blocks.0.qkv",
+        ),
         ({f"{stem}.lora_A.weight": HALVES["lora_A.weight"]}, "one half of denoiser.blocks.0.qkv only"),
         ({**whole, f"{stem}.lora_A.weight": torch.full((4, 7), float("nan"))}, "not finite in denoiser.blocks.0.qkv"),
         ({**whole, f"{stem}.lora_A.weight": torch.ones(4, 7, dtype=torch.int8)}, "in whole numbers"),
@@ -291,7 +351,7 @@ def test_one_for_another_network_names_what_does_not_fit(files: dict[str, Path],
     with pytest.raises(
         BadFile, match=r"holds denoiser\.blocks\.0\.\S+ as .*, and this model has it as \(rank, 7\) and \(9, rank\)"
     ):
-        read_lora(files["denoiser"], {"denoiser": dict.fromkeys(read_layers(files["denoiser"]), (9, 7))})
+        read_lora(files["denoiser"], {"denoiser": dict.fromkeys(read_layers(files["denoiser"]), torch.zeros(9, 7))})
     (tmp_path / "no.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(BadFile, match="is no sound safetensors file"):
         read_lora(tmp_path / "no.safetensors", {})

@@ -6,6 +6,7 @@ pictures with other strengths share a pass, and those with other adapters take o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,10 +23,15 @@ from darkroom.protocols import Call, T, Task
 
 
 class Branch(NamedTuple):
-    """What is added to a linear layer: up(down(x)) (LoRA, arXiv:2106.09685, eq. 3, with alpha / rank within ``up``)."""
+    """What is added to y = W x: up(down(x)) (LoRA, arXiv:2106.09685, eq. 3, with alpha / rank within ``up``).
+
+    A weight-decomposed one (DoRA, arXiv:2402.09353, eq. 5) is g (y + up(down(x))) in place of y, with a number g for
+    each output: ``gain`` is g - 1, and g is within ``up``. Scaled by s, either is the way from y to there, s of it.
+    """
 
     down: Float[Tensor, "rank inner"]
     up: Float[Tensor, "outer rank"]
+    gain: Float[Tensor, " outer"] | None = None
 
 
 Branches = Mapping[str, Branch]  # path of a layer in its network -> what is added to it
@@ -43,13 +49,13 @@ class Adapter:
 Riders = Mapping[str, Mapping[str, float]]  # network of a call -> hashes of its adapters, and their scales
 
 
-def layers_of(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """The layers an adapter can be beside, with their widths out and in: those that see tokens, row by row of a batch.
+def layers_of(network: nn.Module) -> dict[str, Float[Tensor, "outer inner"]]:
+    """The layers an adapter can be beside, with their weights: those that see tokens, row by row of a batch.
 
     What sees time and pooled vectors is asked one row at a time (bit-identity), and has no row of its own here.
     """
     linear = ((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear))
-    return {path: (layer.out_features, layer.in_features) for path, layer in linear if path.startswith("blocks.")}
+    return {path: layer.weight for path, layer in linear if path.startswith("blocks.")}
 
 
 def carried(task: Task[T], riders: Riders) -> Task[T]:
@@ -90,31 +96,47 @@ def bound(network: nn.Module, calls: Sequence[Call], branches: Mapping[str, Bran
 
     The calls share a batch key: all carry the same adapters, each as strongly as it says.
     """
+    beside: dict[str, list[_Scaled]] = defaultdict(list)
+    for sha256 in calls[0].adapters:
+        mine = branches[sha256]
+        said = [float(call.inputs[_scale(sha256)]) for call in calls]
+        like = next(iter(mine.values())).up
+        whole = all(scale == 1 for scale in said)  # times one is the same bits: no product is needed
+        rows = None if whole else filled([torch.tensor(scale) for scale in said]).to(like)[:, None, None]
+        for path, branch in mine.items():
+            beside[path].append(_Scaled(branch, rows))
     hooks = []
     try:
-        for sha256 in calls[0].adapters:
-            mine = branches[sha256]
-            like = next(iter(mine.values())).up
-            rows = filled([torch.tensor(call.inputs[_scale(sha256)]) for call in calls]).to(like)[:, None, None]
-            hooks += [
-                network.get_submodule(path).register_forward_hook(_beside(one, rows)) for path, one in mine.items()
-            ]
+        for path, some in beside.items():
+            hooks.append(network.get_submodule(path).register_forward_hook(_beside(some)))
         yield
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _beside(
-    branch: Branch, scales: Float[Tensor, "rows 1 1"]
-) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor | None]:
-    """A hook that adds a branch to what a layer says of (rows, tokens, width); sum and product are one operation."""
-    up, bound_by = branch.up.T, get_ident()
+class _Scaled(NamedTuple):
+    """A branch, and how strongly it acts on each row; None: as it is."""
+
+    branch: Branch
+    rows: Float[Tensor, "rows 1 1"] | None
+
+
+def _beside(some: Sequence[_Scaled]) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor | None]:
+    """A hook that adds branches to what a layer says of (rows, tokens, width); sum and product are one operation."""
+    bound_by = get_ident()
+    turned = [(branch, branch.up.T, rows) for branch, rows in some]
 
     def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
         if get_ident() != bound_by:
             return None  # another thread asks the same network: that is not its adapter
-        narrow = product(inputs[0], branch.down) * scales  # (rows, tokens, rank)
-        return torch.addmm(output.flatten(0, 1), narrow.flatten(0, 1), up).view_as(output)
+        added = output
+        for branch, up, rows in turned:
+            narrow = product(inputs[0], branch.down)  # (rows, tokens, rank)
+            narrow = narrow if rows is None else narrow * rows
+            added = torch.addmm(added.flatten(0, 1), narrow.flatten(0, 1), up).view_as(output)
+            if branch.gain is not None:
+                added = added + output * (branch.gain if rows is None else branch.gain * rows)
+        return added
 
     return add

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -33,13 +34,26 @@ PEFT_FILE = "adapter_model.safetensors"
 PARTS = {"transformer": "denoiser", "unet": "denoiser", "denoiser": "denoiser", "text_encoder": "text", "te": "text"}
 """Parts of a model by the names that files have for them."""
 WRITTEN = {"denoiser": ("transformer", "unet"), "text": ("text_encoder", "te")}  # in the keys of peft, and of kohya
-_PEFT = re.compile(
-    r"(?:base_model\.model\.)?(?:(transformer|unet|denoiser|text_encoder)\.)?(.+)\.lora_([AB])(?:\.default)?\.weight"
-)
-_KOHYA = re.compile(r"lora_(unet|transformer|te1?|text_encoder)_(.+)\.(lora_down\.weight|lora_up\.weight|alpha)")
-_OTHER_KINDS = re.compile(r"magnitude_vector|dora_scale|hada_|lokr_|\.diff|lora_mid|lora_embedding|bias")
-Layers = Mapping[str, Mapping[str, tuple[int, int]]]  # part of a model -> its layers, with their widths out and in
 Keys = Literal["peft", "kohya"]
+_PEFT = re.compile(
+    r"(?:base_model\.model\.)?(?:(transformer|unet|denoiser|text_encoder)\.)?(.+)\.lora_"
+    r"(A|B|magnitude_vector)(?:\.default)?(?:\.weight)?"
+)
+_KOHYA = re.compile(
+    r"lora_(unet|transformer|te1?|text_encoder)_(.+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
+)
+_SIDES = {
+    **{"A": "down", "B": "up", "magnitude_vector": "magnitude"},
+    **{"lora_down.weight": "down", "lora_up.weight": "up", "alpha": "alpha", "dora_scale": "magnitude"},
+}
+"""What a key's end says that it is."""
+ENDS: dict[Keys, dict[str, str]] = {
+    "peft": {"down": "lora_A.weight", "up": "lora_B.weight", "magnitude": "lora_magnitude_vector"},
+    "kohya": {"down": "lora_down.weight", "up": "lora_up.weight", "magnitude": "dora_scale", "alpha": "alpha"},
+}
+"""And how it is written."""
+_OTHER_KINDS = re.compile(r"hada_|lokr_|\.diff|lora_mid|lora_embedding|bias")
+Layers = Mapping[str, Mapping[str, Tensor]]  # part of a model -> its layers, with their weights (outer, inner)
 
 
 class _Half(NamedTuple):
@@ -47,7 +61,7 @@ class _Half(NamedTuple):
 
     part: str
     path: str
-    side: str  # "down", "up" or "alpha"
+    side: str  # "down", "up", "alpha" or "magnitude"
 
 
 def read_lora(path: Path, layers: Layers, dtype: torch.dtype = torch.float32) -> Adapter:
@@ -60,8 +74,8 @@ def read_lora(path: Path, layers: Layers, dtype: torch.dtype = torch.float32) ->
     strangers = []
     for key, tensor in sorted(tensors.items()):
         if _OTHER_KINDS.search(key):
-            rule = f"holds {key}, which is of a kind of adapter that is not read (DoRA, LoHa, LoKr, biases)"
-            raise BadFile(f"{path}", rule, "take a plain LoRA")
+            rule = f"holds {key}, which is of a kind of adapter that is not read (LoHa, LoKr, biases)"
+            raise BadFile(f"{path}", rule, "take a LoRA or a DoRA")
         if not tensor.is_floating_point():
             raise BadFile(f"{path}", f"holds {key} in whole numbers", "take a LoRA in 16 or 32 bits")
         half = _half(key, layers)
@@ -100,13 +114,13 @@ def _opened(path: Path) -> tuple[bytes, dict[str, Tensor], Mapping[str, Any]]:
 def _half(key: str, layers: Layers) -> _Half | None:
     """What a key names; None: no layer of the model. A path without its part is the denoiser's."""
     if match := _PEFT.fullmatch(key):
-        part, layer, side = PARTS[match[1] or "denoiser"], match[2], {"A": "down", "B": "up"}[match[3]]
+        part, layer = PARTS[match[1] or "denoiser"], match[2]
     elif match := _KOHYA.fullmatch(key):
-        part, side = PARTS[match[1].rstrip("1")], match[3].removeprefix("lora_").removesuffix(".weight")
+        part = PARTS[match[1].rstrip("1")]
         layer = next((path for path in layers.get(part, ()) if path.replace(".", "_") == match[2]), "")
     else:
         return None
-    return _Half(part, layer, side) if layer in layers.get(part, ()) else None
+    return _Half(part, layer, _SIDES[match[3]]) if layer in layers.get(part, ()) else None
 
 
 def _settings(path: Path, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,7 +156,7 @@ def _branch(
     part: str,
     layer: str,
     halves: Mapping[str, Tensor],
-    widths: tuple[int, int],
+    weight: Float[Tensor, "outer inner"],
     settings: Mapping[str, Any],
     dtype: torch.dtype,
 ) -> Branch:
@@ -150,8 +164,9 @@ def _branch(
     if down is None or up is None:
         raise BadFile(f"{path}", f"holds one half of {name} only", "take the whole file")
     rank = len(down) if down.ndim == 2 else 0
-    if not 1 <= rank <= MAX_RANK or down.shape != (rank, widths[1]) or up.shape != (widths[0], rank):
-        theirs, ours = f"{tuple(down.shape)} and {tuple(up.shape)}", f"(rank, {widths[1]}) and ({widths[0]}, rank)"
+    outer, inner = weight.shape
+    if not 1 <= rank <= MAX_RANK or down.shape != (rank, inner) or up.shape != (outer, rank):
+        theirs, ours = f"{tuple(down.shape)} and {tuple(up.shape)}", f"(rank, {inner}) and ({outer}, rank)"
         raise BadFile(
             f"{path}", f"holds {name} as {theirs}, and this model has it as {ours}", "take one for this model"
         )
@@ -160,10 +175,26 @@ def _branch(
         strength = _strength(settings, part, layer, rank) if alpha is None else alpha.item() / rank
     except (ValueError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise BadFile(f"{path}", f"says of {name} how strong it is in no number", "take the file anew") from error
-    branch = Branch(down.to(dtype), (up * strength).to(dtype))
-    if not all(torch.isfinite(half).all() for half in branch):
+    branch = Branch(down, up * strength)
+    if (magnitude := halves.get("magnitude")) is not None:
+        if magnitude.shape not in ((outer,), (outer, 1)):
+            rule = (
+                f"holds {name}'s magnitudes as {tuple(magnitude.shape)}, and they are read as ({outer},), one an output"
+            )
+            raise BadFile(f"{path}", rule, "take one decomposed that way")
+        branch = decomposed(branch, magnitude.flatten(), weight)
+    gain = None if branch.gain is None else branch.gain.to(dtype)
+    branch = Branch(branch.down.to(dtype), branch.up.to(dtype), gain)
+    if not all(torch.isfinite(half).all() for half in branch if half is not None):
         raise BadFile(f"{path}", f"holds numbers that are not finite in {name}", "take the file anew")
     return branch
+
+
+def decomposed(branch: Branch, magnitude: Float[Tensor, " outer"], weight: Float[Tensor, "outer inner"]) -> Branch:
+    """A branch whose sum with the weight has rows as long as ``magnitude`` says (DoRA, arXiv:2402.09353, eq. 5)."""
+    whole = weight.float() + branch.up @ branch.down
+    gain = magnitude / whole.norm(dim=1)
+    return Branch(branch.down, branch.up * gain[:, None], gain - 1)
 
 
 def write_lora(
@@ -173,8 +204,12 @@ def write_lora(
     title: str,
     about: Mapping[str, str],
     keys: Keys = "peft",
+    magnitudes: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> Path:
-    """Writes a LoRA in bf16, with ModelSpec metadata (version 1.0.1); ``about`` are further entries of that."""
+    """Writes a LoRA in bf16, with ModelSpec metadata (version 1.0.1); ``about`` are further entries of that.
+
+    ``magnitudes`` of the layers make it a DoRA; its ``branches`` are then as they were before :func:`decomposed`.
+    """
     tensors: dict[str, Tensor] = {}
     settings: dict[str, Any] = {}
     for part, layers in branches.items():
@@ -186,13 +221,14 @@ def write_lora(
         settings |= {f"{theirs}.r": usual, f"{theirs}.lora_alpha": usual}
         settings |= {f"{theirs}.rank_pattern": others, f"{theirs}.alpha_pattern": others} if others else {}
         for layer, branch in layers.items():
-            down, up = branch.down.bfloat16().contiguous(), branch.up.bfloat16().contiguous()
-            if keys == "peft":
-                tensors |= {f"{theirs}.{layer}.lora_A.weight": down, f"{theirs}.{layer}.lora_B.weight": up}
-            else:
-                stem = f"lora_{short}_{layer.replace('.', '_')}"
-                tensors |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}
-                tensors[f"{stem}.alpha"] = torch.tensor(float(ranks[layer]))
+            stem = f"{theirs}.{layer}" if keys == "peft" else f"lora_{short}_{layer.replace('.', '_')}"
+            half = {"down": branch.down.bfloat16().contiguous(), "up": branch.up.bfloat16().contiguous()}
+            if magnitudes is not None:
+                magnitude = magnitudes[part][layer].float()  # what is 1 and a little more has no bits for it in bf16
+                half["magnitude"] = magnitude if keys == "peft" else magnitude[:, None]
+            if keys == "kohya":
+                half["alpha"] = torch.tensor(float(ranks[layer]))
+            tensors |= {f"{stem}.{ENDS[keys][side]}": tensor for side, tensor in half.items()}
     metadata = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": "darkroom/lora",
@@ -201,5 +237,6 @@ def write_lora(
         **{f"modelspec.{name}": text for name, text in about.items()},
     }
     if keys == "peft":
+        settings |= {f"{WRITTEN[part][0]}.use_dora": True for part in magnitudes or ()}
         metadata[PEFT] = json.dumps(settings)
     return publish(save(tensors, metadata), path)

@@ -26,7 +26,7 @@ from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.contracts.ledger import write_ledger
 from darkroom.data.check import CheckReport, check_folder
-from darkroom.data.loader import SceneBatch
+from darkroom.data.loader import SceneBatch, joined
 from darkroom.data.scenes.captions import Told
 from darkroom.data.scenes.compose import PATCHES, Composed
 from darkroom.data.sources import ledger_of
@@ -58,11 +58,9 @@ def import_folder(folder: Path, out: Path, progress: Callable[[str, int, int], N
     if not report.usable:
         raise BadInput(f"{folder}", "holds no usable picture", f"see why: darkroom data check {folder}")
     squares = np.stack([square(read(example.path)) for example in report.usable])
-    rows = [{"id": example.id, "caption": example.caption} for example in report.usable]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    publish(save({"pixels": torch.from_numpy(squares.transpose(0, 3, 1, 2).copy())}), out / PICTURES)
+    pixels = torch.from_numpy(squares.transpose(0, 3, 1, 2).copy())
     write_ledger(ledger_of(report.usable), out / LEDGER)
-    publish(lines.encode(), out / CAPTIONS)  # last: it says that all is there
+    put(Imported(pixels, tuple(one.caption for one in report.usable), tuple(one.id for one in report.usable)), out)
     return report
 
 
@@ -71,6 +69,15 @@ def imported(folder: Path) -> Imported:
     rows = [json.loads(line) for line in (folder / CAPTIONS).read_text(encoding="utf-8").splitlines()]
     pixels = load_file(folder / PICTURES)["pixels"]
     return Imported(pixels, tuple(row["caption"] for row in rows), tuple(row["id"] for row in rows))
+
+
+def put(pictures: Imported, folder: Path) -> Path:
+    """Writes pictures as :func:`import_folder` does, for :func:`imported`."""
+    rows = zip(pictures.ids, pictures.captions, strict=True)
+    lines = "".join(json.dumps({"id": id, "caption": said}, ensure_ascii=False) + "\n" for id, said in rows)
+    publish(save({"pixels": pictures.pixels.contiguous()}), folder / PICTURES)
+    publish(lines.encode(), folder / CAPTIONS)  # last: it says that all is there
+    return folder
 
 
 def count(folder: Path) -> int:
@@ -114,6 +121,28 @@ class ImportedPictures:
     def _row(self, sample: int) -> int:
         number, place = divmod(sample, len(self.pictures.ids))
         return _shuffled(len(self.pictures.ids), f"{self.run}/{number}")[place]
+
+
+class Preserved(ImportedPictures):
+    """Own pictures in turn with some that a model drew before it learned: what it could shall stay.
+
+    That is the prior preservation of arXiv:2208.12242 (eq. 2) with weight 1, by samples.
+    """
+
+    def __init__(self, pictures: Imported, drawn: Imported, run: int = 0) -> None:
+        super().__init__(pictures, run)
+        self.drawn = ImportedPictures(drawn, run)
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "preserved": self.drawn.settings()}
+
+    def words(self) -> list[str]:
+        return sorted({*super().words(), *self.drawn.words()})
+
+    def __call__(self, first: int, count: int) -> SceneBatch:
+        own, drawn = super().__call__, self.drawn
+        batch: SceneBatch = joined([(drawn if n % 2 else own)(n // 2, 1) for n in range(first, first + count)])
+        return batch
 
 
 @lru_cache(maxsize=4)

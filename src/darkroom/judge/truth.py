@@ -36,7 +36,7 @@ class Truth(NamedTuple):
     """Targets of a batch; what holds at a middle is given for each thing that has one."""
 
     heat: Float[Tensor, "b cells cells"]  # 1 at middles, falling off around them
-    known: Float[Tensor, " b"]  # 0 where what stands where is not known: photos
+    known: Float[Tensor, "b cells cells"]  # 0 where nothing is asked: in photos, and in things of other sizes
     at: Int[Tensor, "things 3"]  # picture, row and column of each middle
     concept: Int[Tensor, " things"]
     colour: Int[Tensor, " things"]  # of COLOUR_NAMES; IGNORED where light or medium hides it
@@ -70,18 +70,29 @@ def joined(truths: Sequence[Truth]) -> Truth:
     )
 
 
-def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozenset[int]], cells: int = CELLS) -> Truth:
+def truth_of(
+    scenes: Sequence[Scene],
+    composer: Composer,
+    gone: Sequence[frozenset[int]],
+    cells: int = CELLS,
+    sizes: tuple[float, float] = (0.0, math.inf),
+) -> Truth:
     """Targets of scenes, on maps of ``cells`` a side.
 
-    ``gone`` names each scene's objects (by position) that were spoilt.
+    ``gone`` names each scene's objects (by position) that were spoilt. Of things whose larger side is none of ``sizes``
+    (of the picture's) nothing is asked: another look is at them.
     """
     device = composer.table.pixels.device
     heat = torch.zeros(len(scenes), cells, cells)
+    known = torch.tensor([float(scene.photo is None) for scene in scenes])[:, None, None].repeat(1, cells, cells)
     rows: dict[tuple[int, int, int], tuple[int, int, tuple[float, ...], float]] = {}
     for number, (scene, lost) in enumerate(zip(scenes, gone, strict=True)):
         boxes = [composer.visible_box(scene, thing) for thing in scene.objects]
         for i, (thing, box) in enumerate(zip(scene.objects, boxes, strict=True)):
             if i in lost:
+                continue
+            if not sizes[0] <= max(box[2] - box[0], box[3] - box[1]) <= sizes[1]:
+                _within(known[number], box)[:] = 0
                 continue
             x, y = middle(scene, thing, box)
             column, row = (min(cells - 1, max(0, int(v * cells))) for v in (x, y))
@@ -100,10 +111,12 @@ def truth_of(scenes: Sequence[Scene], composer: Composer, gone: Sequence[frozens
         for r in range(max(0, row - 1), min(cells, row + 2)):
             for c in range(max(0, column - 1), min(cells, column + 2)):
                 near.setdefault((number, r, c), i)
+    for number, r, c in near:
+        known[number, r, c] = float(scenes[number].photo is None)
     whole = {name: torch.tensor([_fact(scene, name) for scene in scenes], device=device) for name in WHOLE}
     return Truth(
         heat.to(device),
-        torch.tensor([float(scene.photo is None) for scene in scenes], device=device),
+        known.to(device),
         torch.tensor(at, dtype=torch.long, device=device).view(-1, 3),
         torch.tensor([v[0] for v in values], dtype=torch.long, device=device),
         torch.tensor([v[1] for v in values], dtype=torch.long, device=device),
@@ -146,6 +159,16 @@ def one_area(box: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def _is_eyewear(thing: SpecObject) -> bool:
     return core()[thing.concept].word in EYEWEAR
+
+
+def _within(cells: Tensor, box: tuple[float, float, float, float]) -> Tensor:
+    """The cells of a picture's map that a box touches."""
+    count = len(cells)
+    x0, y0, x1, y1 = (
+        min(count, max(0, v))
+        for v in (*(math.floor(b * count) for b in box[:2]), *(math.ceil(b * count) for b in box[2:]))
+    )
+    return cells[y0:y1, x0:x1]
 
 
 def _bump(row: int, column: int, spread: float, cells: int) -> Float[Tensor, "cells cells"]:

@@ -23,6 +23,7 @@ CELLS = SIDE // CELL
 SIDES = (128, 192, 96)
 """Pixels a side of what it learns to see: pictures as they are, nearer for what is small in them or stands close to
 another thing, and from farther away for what fills them."""
+SPAN = (20, 128)  # pixels a side that a thing has where it is learned
 
 
 @dataclass(frozen=True)

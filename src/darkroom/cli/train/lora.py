@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from darkroom.cli.train.options import Compiled, Device, Force, Minutes, Out, Seed, Threads, prepare, train_app
 from darkroom.contracts.errors import BadInput
+
+PREVIEW_MINUTES = 2.0  # between sheets: a run takes minutes
 
 
 @train_app.command(name="lora")
@@ -18,11 +21,14 @@ def train_lora(
     out: Out = Path("runs/lora"),
     name: str = "lora",
     rank: int = 16,
+    variant: Literal["lora", "dora"] = "lora",
     trigger: str | None = None,
+    prior: int = 0,
     samples: int | None = None,
     minutes: Minutes = None,
     batch: int = 32,
     rate: float = 1e-3,
+    keys: Literal["peft", "kohya"] = "peft",
     seed: Seed = 0,
     threads: Threads = None,
     device: Device = None,
@@ -49,8 +55,13 @@ def train_lora(
         What the file is called.
     rank
         How much it can learn: the inner width of its branches.
+    variant
+        lora, or dora, which also learns how long each row of a layer is: a little slower, for low ranks.
     trigger
         Words said at the end of every caption, which call what was learned; without it the captions do.
+    prior
+        Pictures that the model draws of the captions, without the trigger, before it learns, and of which it then sees
+        one after every one of yours: so that without the trigger it draws as before. 0: none.
     samples
         Length of the whole run, in pictures; without it each is looked at five hundred times, from 2,000 to 60,000 in
         all.
@@ -58,16 +69,21 @@ def train_lora(
         Pictures of one step, 1 to 65,536.
     rate
         Learning rate, at most 1.
+    keys
+        By whose names the file calls its tensors: peft's, or kohya's for other programs. Both are read.
     """
     if not data.is_dir():
         raise BadInput(f"--data {data}", "is no folder", "name the folder that holds your pictures")
     if trigger is not None and not trigger.strip():
         raise BadInput("--trigger", "is blank", 'say words that call it: --trigger "in my style"')
+    if prior and trigger is None:
+        fix = 'say a trigger: --trigger "in my style"'
+        raise BadInput(f"--prior {prior}", "needs words that tell your pictures from those the model draws", fix)
     prepare(threads)
     from darkroom.cards import folder_of
-    from darkroom.data.imported import count
+    from darkroom.data.imported import count, imported
     from darkroom.training.console import trained
-    from darkroom.training.legs.own import BRANCHES, FEW, length_for, lora_leg, prepared, written_lora
+    from darkroom.training.legs.own import BRANCHES, FEW, drawn_before, length_for, lora_leg, prepared, written_lora
     from darkroom.training.legs.place import place_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig
@@ -78,7 +94,13 @@ def train_lora(
     folder = folder_of(model)
     optim = OptimConfig(rate=rate, weight_decay=0.0, decay_share=0.5)
     config = TrainConfig(
-        1 if samples is None else samples, batch, seed, minutes, optim=optim, timed=minutes is not None
+        1 if samples is None else samples,
+        batch,
+        seed,
+        minutes,
+        optim=optim,
+        timed=minutes is not None,
+        preview_minutes=PREVIEW_MINUTES,
     )
     place = place_named(data, out, device)
     if place.group.size > 1:
@@ -91,8 +113,11 @@ def train_lora(
     if (there := count(pictures)) < FEW:
         say(f"warning: {there} pictures are few: it may learn to copy them; {FEW} to 40 are better, or fewer --samples")
     if samples is None:
-        config = replace(config, samples=length_for(pictures, BRANCHES))
+        config = replace(config, samples=length_for(pictures, BRANCHES) * (2 if prior else 1))
     place = replace(place, data=pictures)
-    trainer = lora_leg(place, config, folder, rank=rank, trigger=trigger, compiled=compiled, force=force)
+    kept = drawn_before(imported(pictures).captions, folder, prior, out) if prior else None
+    trainer = lora_leg(
+        place, config, folder, rank=rank, variant=variant, trigger=trigger, prior=kept, compiled=compiled, force=force
+    )
     with trained(trainer):
-        print(written_lora(out, folder, name, trigger))
+        print(written_lora(out, folder, name, trigger, keys))

@@ -10,7 +10,7 @@ import torch
 from darkroom.contracts.errors import unknown
 from darkroom.data.loader import Scenes
 from darkroom.judge.judge import WORDS as JUDGE_WORDS
-from darkroom.nn.detector import SIDES, DetectorConfig
+from darkroom.nn.detector import SIDES, SPAN, DetectorConfig
 from darkroom.nn.matching import reader_config
 from darkroom.nn.text import TextConfig
 from darkroom.training.legs.begin import data_of, rounded, started, tokenizer_of
@@ -56,7 +56,13 @@ def judge_leg(
     tokenizer = tokenizer_of(place.out / JUDGE_WORDS, scenes, start / JUDGE_WORDS if start else words, "judge")
     reader = replace(reader or reader_config(0), vocabulary=rounded(tokenizer))
     settings = JudgeObjectiveConfig(
-        reader, network or judge.detector_config(), sides=SHARES, lot=config.batch, afar_share=AFAR, hues_share=HUES
+        reader,
+        network or judge.detector_config(),
+        sides=SHARES,
+        lot=config.batch,
+        span=SPAN,
+        afar_share=AFAR,
+        hues_share=HUES,
     )
     source = JudgedScenes(Scenes(data.composer(), scenes, run, stream="judge"), settings)
     teaching = judge.Teaching(source, tokenizer, getattr(torch, config.dtype))

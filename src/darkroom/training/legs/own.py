@@ -6,19 +6,38 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from darkroom.cards import read_card
 from darkroom.contracts.card import UPSCALER
 from darkroom.contracts.errors import BadInput, shown
-from darkroom.control.lora import MAX_RANK, write_lora
-from darkroom.data.imported import LEDGER, ImportedPictures, count, holds_pictures, import_folder, imported
+from darkroom.contracts.prompt import Prompt, escaped
+from darkroom.contracts.request import Request
+from darkroom.control.lora import MAX_RANK, WRITTEN, Keys, write_lora
+from darkroom.data.imported import (
+    LEDGER,
+    Imported,
+    ImportedPictures,
+    Preserved,
+    count,
+    holds_pictures,
+    import_folder,
+    imported,
+    put,
+    square,
+)
 from darkroom.data.loader import joined
 from darkroom.data.scenes.spec import ComposerConfig
+from darkroom.engine import Engine
+from darkroom.generate import asked
+from darkroom.model import load
 from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.text import TextConfig
+from darkroom.picture.image import Image
 from darkroom.training.handover import (
     HANDOVER,
     fingerprint,
@@ -37,7 +56,7 @@ from darkroom.training.limits import within
 from darkroom.training.loop import TrainConfig, Trainer
 from darkroom.training.objectives.diffusion import DiffusionObjectiveConfig, DiffusionTraining
 from darkroom.training.objectives.latents import Teaching
-from darkroom.training.objectives.lora import LORA, LoraObjective, branched, branches_of
+from darkroom.training.objectives.lora import LORA, LoraObjective, Variant, branched, branches_of, magnitudes_of
 from darkroom.training.objectives.text import WORDS
 from darkroom.training.packing import pack
 from darkroom.wording.tokenizer import Tokenizer
@@ -54,7 +73,9 @@ class Length(NamedTuple):
 WHOLE = Length(60, 10_000, 300_000)  # of a model: less teaches nothing, more takes a day of two cores
 BRANCHES = Length(500, 2_000, 60_000)  # of an adapter
 FEW = 10  # pictures below which a LoRA mostly learns to copy them
-DATA, MODEL = "data", "model"  # folders in the run's
+KEPT = 8  # one in so many pictures is kept back, where there are no fewer than FEW
+MOST_DRAWN = 1000  # pictures drawn before
+DATA, MODEL, PRIOR = "data", "model", "prior"  # folders in the run's
 
 
 def prepared(source: Path, out: Path, say: Callable[[str], None]) -> Path:
@@ -109,20 +130,25 @@ def lora_leg(
     model: Path,
     *,
     rank: int,
+    variant: Variant = "lora",
     trigger: str | None = None,
+    prior: Path | None = None,
     compiled: bool = True,
     force: bool = False,
 ) -> Trainer:
     """A trainer of branches beside the networks of a model folder, on the pictures of ``place.data``.
 
-    ``trigger`` is said at the end of every caption; None: captions stay as they are.
+    ``trigger`` is said at the end of every caption; None: captions stay as they are. ``prior`` are pictures of
+    :func:`drawn_before`, every other one that it sees; None: it sees none.
     """
     within("rank", rank, 1, MAX_RANK)
     tokenizer = Tokenizer.from_json((model / WORDS).read_text(encoding="utf-8"))
     pictures = imported(place.data)
     if trigger is not None:
         pictures = replace(pictures, captions=triggered(pictures.captions, trigger, tokenizer))
-    teaching = Teaching(ImportedPictures(pictures), tokenizer, LONG, getattr(torch, config.dtype))
+    pictures, kept = parted(pictures)
+    source = ImportedPictures(pictures) if prior is None else Preserved(pictures, imported(prior))
+    teaching = Teaching(source, tokenizer, LONG, getattr(torch, config.dtype))
     ahead = place.ahead(teaching, joined, config.batch)
     codec = opened_autoencoder(model)
     network, text = network_of(model, "denoiser", DenoiserConfig), network_of(model, "text", TextConfig)
@@ -133,18 +159,61 @@ def lora_leg(
     origin = {"autoencoder": fingerprint(codec.state_dict())}
     origin |= {part: load_into(getattr(module, part), model, part) for part in ("text", "denoiser")}
     objective = LoraObjective(
-        branched(module, rank).to(place.device),
+        branched(module, rank, variant).to(place.device),
         DiffusionObjectiveConfig(network, text, LONG, oracle=0.0),
         teaching,
         codec.to(place.device, getattr(torch, config.dtype)),
         total=config.samples,
         compiled=compiled,
         ahead=ahead,
+        own=pictures,
+        kept=kept,
         beside=origin,
         rank=rank,
+        variant=variant,
     )
     sources = sources_of(place.data, model)
     return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
+
+
+def parted(pictures: Imported) -> tuple[Imported, Imported | None]:
+    """Pictures to learn from, and some kept back to see when they are learned by heart: one in KEPT of many."""
+    count = len(pictures.ids)
+    if count < FEW:
+        return pictures, None
+    kept = set(Random("kept back").sample(range(count), count // KEPT or 1))
+
+    def some(rows: Sequence[int]) -> Imported:
+        captions, ids = (tuple(told[row] for row in rows) for told in (pictures.captions, pictures.ids))
+        return Imported(pictures.pixels[list(rows)], captions, ids)
+
+    return some([row for row in range(count) if row not in kept]), some(sorted(kept))
+
+
+def drawn_before(captions: Sequence[str], model: Path, count: int, out: Path) -> Path:
+    """Pictures of these captions as the model draws them before it learns, ``count`` of them, in ``out/prior``.
+
+    Captions come round and round, with another seed each time. What is there already is not drawn again.
+    """
+    within("prior", count, 1, MOST_DRAWN)
+    folder = out / PRIOR
+    wanted = tuple(captions[i % len(captions)] for i in range(count))
+    if holds_pictures(folder) and imported(folder).captions == wanted:
+        return folder
+    drawer = load(str(model))
+    wide, high = drawer.card.defaults.drawn
+    asked_for = (
+        Request(prompt=Prompt(text=escaped(said[:1000])), seed=i, width=wide, height=high, upscale=1)
+        for i, said in enumerate(wanted)
+    )
+    ended = Engine[Image](drawer.evaluate).ended(asked(request, drawer) for request in asked_for)
+    squares = []
+    for one in ended:
+        if not isinstance(one, Image):
+            raise one
+        squares.append(square(one.pixels))
+    pixels = torch.from_numpy(np.stack(squares).transpose(0, 3, 1, 2).copy())
+    return put(Imported(pixels, wanted, tuple(f"drawn {i}" for i in range(count))), folder)
 
 
 def triggered(captions: Sequence[str], trigger: str, tokenizer: Tokenizer) -> tuple[str, ...]:
@@ -168,7 +237,7 @@ def triggered(captions: Sequence[str], trigger: str, tokenizer: Tokenizer) -> tu
     return tuple(found)
 
 
-def written_lora(out: Path, model: Path, name: str, trigger: str | None) -> Path:
+def written_lora(out: Path, model: Path, name: str, trigger: str | None, keys: Keys = "peft") -> Path:
     """The run's hand-over as a LoRA file, ``out/NAME.safetensors``."""
     card = read_card(model)
     about = {
@@ -179,6 +248,12 @@ def written_lora(out: Path, model: Path, name: str, trigger: str | None) -> Path
     about |= {} if trigger is None else {"trigger_phrase": trigger}
     if licences := sorted({source["licence"] for source in leg_of(out / HANDOVER)["sources"]}):
         about["license"] = " and ".join(licences)
+    weights = weights_of(out / HANDOVER, LORA)
     return write_lora(
-        branches_of(weights_of(out / HANDOVER, LORA)), out / f"{name}.safetensors", title=name, about=about
+        branches_of(weights),
+        out / f"{name}.safetensors",
+        title=name,
+        about=about,
+        keys=keys,
+        magnitudes=magnitudes_of(weights, {part: weights_of(model, part) for part in WRITTEN}) or None,
     )

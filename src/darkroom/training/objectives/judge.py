@@ -84,6 +84,9 @@ class JudgeObjectiveConfig:
     """Shares of the sides that pictures are seen at, in pixels; a lot of samples is seen at one of them (as in
     arXiv:1612.08242, section 3). Older runs saw all at 128."""
     lot: int = 64  # samples, a step's or more
+    span: tuple[float, float] = (0, 10_000)
+    """Pixels a side that a thing has where it is learned (arXiv:1711.08189, section 5): what is smaller or larger is
+    for a look at another side. Older runs learned all."""
     afar_share: float = 0.0  # of the scenes, seen from farther away than they are laid out; older runs saw none so
     hues_share: float = 0.0  # of the scenes whose captions allow it, in other hues or without any; older runs saw none
     concept: float = 1.0
@@ -128,8 +131,13 @@ class JudgedScenes:
         fitting = torch.tensor([not lost for lost in gone])
         fitting[[i for i in other if names_a_colour(captions[i])]] = False
         side = self.side(first)
-        truth = unasked(truth_of(specs, self.scenes.composer, gone, side // CELL), other)
+        truth = unasked(self.truth(specs, gone, side), other)
         return Lesson(sized(pixels, side), truth, captions, fitting, wrong)
+
+    def truth(self, specs: Sequence[Scene], gone: Sequence[frozenset[int]], side: int) -> Truth:
+        """What should be seen in scenes at a side."""
+        least, most = self.settings.span
+        return truth_of(specs, self.scenes.composer, gone, side // CELL, (least / side, most / side))
 
     def side(self, sample: int) -> int:
         """How large, in pixels a side, the lot that a sample belongs to is seen."""
@@ -279,7 +287,7 @@ def detection_losses(
     focal = -torch.where(hit, (1 - p).square() * F.logsigmoid(heat), weight * p.square() * F.logsigmoid(-heat))
     things = max(1, len(truth.at))
     around = max(1, len(truth.around))
-    losses = {"heat": (focal * truth.known[:, None, None]).sum() / things}
+    losses = {"heat": (focal * truth.known).sum() / things}
     picture, row, column = truth.around.T
     concept, colour, reach = (m[picture, :, row, column].float() for m in (seen.concept, seen.colour, seen.box))
     losses["concept"] = F.cross_entropy(concept, truth.concept[truth.whose], reduction="sum") / around
