@@ -184,16 +184,16 @@ def stable_diffusion_3(seed: int = 0, *, t5: bool = True) -> Any:
     )
 
 
-def flux(seed: int = 0, *, dev: bool = True) -> Any:
-    """A pipeline of FLUX.1."""
+def flux(seed: int = 0, *, dev: bool = True, blocks: int = 1) -> Any:
+    """A pipeline of FLUX.1, with so many blocks of each kind."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
     torch.manual_seed(seed)
     first, second = clip_tokenizer(), t5_tokenizer()
     transformer = FluxTransformer2DModel(
         in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
+        num_layers=blocks,
+        num_single_layers=blocks,
         attention_head_dim=16,
         num_attention_heads=2,
         joint_attention_dim=WIDTH,
@@ -314,11 +314,18 @@ def as_trained(family: str) -> Any:
 
 
 def control_net(pipeline: Any, seed: int = 7) -> Any:
-    """A ControlNet for a pipeline's UNet, in which nothing is zero."""
-    from diffusers import ControlNetModel
+    """A ControlNet for a pipeline's denoiser, in which nothing is zero."""
+    from diffusers import ControlNetModel, FluxControlNetModel
 
     torch.manual_seed(seed)
-    network = ControlNetModel.from_unet(pipeline.unet).eval()
+    if hasattr(pipeline, "unet"):
+        network = ControlNetModel.from_unet(pipeline.unet).eval()
+    else:
+        said = dict(pipeline.transformer.config)
+        kept = {name: said[name] for name in ("in_channels", "attention_head_dim", "num_attention_heads")}
+        kept |= {name: said[name] for name in ("joint_attention_dim", "pooled_projection_dim", "axes_dims_rope")}
+        kept |= {"guidance_embeds": said["guidance_embeds"], "num_layers": 2, "num_single_layers": 1}
+        network = FluxControlNetModel(**kept).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             if not parameter.any():

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.control.adapters import carried
 from darkroom.control.controls import controlling
@@ -17,7 +18,7 @@ from darkroom.generate import Words, interpret, run
 from darkroom.importing import import_model
 from darkroom.model import Model, load
 from darkroom.picture.inputs import Inputs
-from darkroom.protocols import Guidance, SynthesisSpec, Task
+from darkroom.protocols import Around, Guidance, SynthesisSpec, Task
 from darkroom.synthesis.noise import SeededNoise
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS, spaced
@@ -137,6 +138,12 @@ WAYS = {"euler": (euler, "leading"), "ddim": (ddim, "leading"), "dpmpp-2m": (dpm
 MORE_WAYS = {**WAYS, "ddim to the end": (ddim_to_the_end, "even")}
 
 
+def around_of(model: Model, recipe: Recipe, inputs: Inputs) -> Around | None:
+    """What a recipe's controls add to estimates."""
+    asked = controlling(recipe.controls, inputs, (64, 64), model.synthesizer, model.codec)
+    return run(asked, model.evaluate)
+
+
 def as_on_a_table(
     pipeline: Any,
     said: dict[str, Any],
@@ -161,9 +168,7 @@ def as_on_a_table(
     whole = imported(pipeline, folder, dtype)
     recipe = whole.resolve(asked(prompt, negative, **brought), inputs := Inputs())
     model, riders = whole.fitted(recipe), whole.riders(recipe.adapters)
-    spec = replace(
-        spec_of(model, sampler.split()[0], spacing, guidance), around=controlling(recipe.controls, inputs, (64, 64))
-    )
+    spec = replace(spec_of(model, sampler.split()[0], spacing, guidance), around=around_of(model, recipe, inputs))
     x, level = start(model, spec)
     reference.scheduler, given, ours = way(pipeline.scheduler.config)
     if dtype == torch.float64:

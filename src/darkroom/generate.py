@@ -129,7 +129,7 @@ def picture(
     latent: Latent | None = None
     for each in way.passes(words.wanted, words.swap):
         start = yield from carried(each.begin(latent), riders)
-        around = controlling(recipe.controls, inputs or Inputs(), each.size)
+        around = yield from controlling(recipe.controls, inputs or Inputs(), each.size, model.synthesizer, model.codec)
         shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream, around=around)
         drawn = model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
         latent = yield from carried(drawn, riders)

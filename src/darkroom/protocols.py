@@ -278,3 +278,6 @@ class Synthesizer(Network, Protocol):
 
     def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Which cells of a picture would be others if another thing were said of it."""
+
+    def seen(self, picture: Pixels, codec: LatentCodec) -> Task[Latent]:
+        """What rides on x of a control map."""

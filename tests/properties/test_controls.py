@@ -20,7 +20,7 @@ from darkroom.engine import Engine
 from darkroom.generate import picture, run
 from darkroom.importing import import_model
 from darkroom.model import Model, load
-from darkroom.nn.public.features import ridden, unridden
+from darkroom.nn.public.features import cells_of, pixels_of, ridden, unridden
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from tests.public import (
@@ -30,6 +30,7 @@ from tests.public import (
     needs_public,
     saved,
     stable_diffusion,
+    stable_diffusion_3,
     stable_diffusion_xl,
 )
 from tests.tiny import tiny_model
@@ -116,11 +117,11 @@ def test_alone_is_in_company_bit_for_bit(painter: tuple[Model, Path]) -> None:
 
 def test_what_moves_x_moves_its_maps() -> None:
     x, maps = torch.randn(4, 8, 6), [torch.rand(3, 64, 48) for _ in range(2)]
-    both = ridden(x, maps)
+    both = ridden(x, [cells_of(one, 8) for one in maps])
     moved_x, moved = unridden(both.roll((3, -2), (1, 2))[None], 4, 2)
     assert torch.equal(moved_x[0], x.roll((3, -2), (1, 2)))
     for one, was in zip(moved, maps, strict=True):
-        assert torch.equal(one[0], was.roll((24, -16), (1, 2)))
+        assert torch.equal(pixels_of(one, 8)[0], was.roll((24, -16), (1, 2)))
 
 
 def test_a_recipe_holds_hashes_and_a_picture_is_as_large_as_its_map(painter: tuple[Model, Path]) -> None:
@@ -273,5 +274,77 @@ def test_models_without_them_say_so(
     use = f"{root}/canny={root}/0.png"
     assert "--control is for public checkpoints, and tiny is a model of ours" in refused(tiny_model(), use)
     monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
-    import_model(saved(flux(), tmp_path / "flux"))
-    assert "cannot be drawn with by FLUX.1: its ControlNets are not known here" in refused(load("flux"), use)
+    import_model(saved(stable_diffusion_3(), tmp_path / "sd3"))
+    said = "cannot be drawn with by Stable Diffusion 3: its ControlNets are not known here"
+    assert said in refused(load("sd3"), use)
+
+
+# --- a transformer's --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flux_painter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    """A transformer, and a folder with ControlNets of it and maps."""
+    root = tmp_path_factory.mktemp("flux")
+    pipeline = flux(blocks=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DARKROOM_MODELS", str(root / "store"))
+        import_model(saved(pipeline, root / "painter"))
+        model = load("painter")
+    for seed, name in ((7, "canny"), (8, "depth")):
+        control_net(pipeline, seed).save_pretrained(root / name)
+    shutil.copy(root / "canny" / WEIGHTS, root / "canny.safetensors")
+    for n in range(2):
+        pixels = np.random.default_rng(n).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Pillow.fromarray(pixels).save(root / f"{n}.png")
+    return model, root
+
+
+def test_a_transformers_are_data_in_the_calls_too(flux_painter: tuple[Model, Path]) -> None:
+    model, root = flux_painter
+    canny, depth = f"{root}/canny={root}", f"{root}/depth={root}"
+    plain = drawn(model)
+    assert np.array_equal(plain, drawn(model, f"{canny}/0.png:0"))
+    assert np.array_equal(drawn(model, f"{canny}/0.png"), drawn(model, f"{root}/canny.safetensors={root}/0.png"))
+    asked = [[], [f"{canny}/0.png"], [f"{canny}/1.png:0.5:0-0.5"], [f"{canny}/0.png", f"{depth}/1.png:0.4"], []]
+    inputs = Inputs()
+    recipes = [recipe_of(model, *use, inputs=inputs, seed=n) for n, use in enumerate(asked)]
+    alone = [run(picture(recipe, model, inputs=inputs), model.evaluate).pixels for recipe in recipes]
+    assert len({one.tobytes() for one in alone}) == len(alone)
+    for outcome in Engine[Image](model.evaluate).run(picture(recipe, model, inputs=inputs) for recipe in recipes):
+        assert outcome.result is not None, outcome.error
+        assert np.array_equal(outcome.result.pixels, alone[outcome.index])
+
+
+def test_few_blocks_serve_many_in_their_order() -> None:
+    from darkroom.synthesis.external.flux import spread
+
+    one, other = ([torch.tensor(float(n)) for n in some] for some in ((1, 2), (10, 20, 30)))
+    assert spread([one, other], 6) == [11.0, 11.0, 21.0, 22.0, 32.0, 32.0]
+    assert spread([one, []], 3) == [1.0, 1.0, 2.0] and spread([[], []], 3) is None
+
+
+def test_what_is_not_made_for_a_transformer_is_refused(
+    flux_painter: tuple[Model, Path], painter: tuple[Model, Path], tmp_path: Path
+) -> None:
+    model, root = flux_painter
+    _, others = painter
+    said = refused(model, f"{others}/canny={root}/0.png")
+    assert "is a 'ControlNetModel', and FLUX.1 takes FluxControlNetModel; take a ControlNet that was made for" in said
+    shutil.copy(others / "canny" / WEIGHTS, tmp_path / "canny.safetensors")
+    assert "which the settings of FLUX.1 ask for; take a ControlNet" in refused(
+        model, f"{tmp_path}/canny.safetensors={root}/0.png"
+    )
+    config, tensors = json.loads((root / "canny" / "config.json").read_text()), load_file(root / "canny" / WEIGHTS)
+    for name, more, text in (
+        ("num_mode", {"controlnet_mode_embedder.weight": torch.ones(3, 32)}, "has num_mode, which makes it several in"),
+        (
+            "joint_attention_dim",
+            {"context_embedder.weight": torch.ones(32, 3)},
+            "'context_embedder.weight' of shape (32",
+        ),
+    ):
+        (folder := tmp_path / name).mkdir()
+        (folder / "config.json").write_text(json.dumps({**config, name: 3}))
+        save_file({**tensors, **more}, folder / WEIGHTS)
+        assert text in refused(model, f"{folder}={root}/0.png")

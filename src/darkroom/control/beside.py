@@ -24,9 +24,9 @@ from darkroom.synthesis.external.family import KL, Family, codec_with
 from darkroom.synthesis.external.naming import Source, by_own_names
 from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network, fill
 from darkroom.synthesis.external.opening import Public
-from darkroom.synthesis.external.single import control_name, vae_name
+from darkroom.synthesis.external.single import Shapes, control_name, vae_name
 
-# Settings of a UNet that its ControlNets have, too: they are copies of its first half.
+# Settings of a denoiser that its ControlNets have, too: they are copies of its first part.
 _SHARED = (
     *("in_channels", "flip_sin_to_cos", "freq_shift", "down_block_types", "only_cross_attention", "mid_block_type"),
     *("block_out_channels", "layers_per_block", "downsample_padding", "mid_block_scale_factor", "act_fn"),
@@ -34,8 +34,20 @@ _SHARED = (
     *("num_attention_heads", "use_linear_projection", "class_embed_type", "addition_embed_type", "upcast_attention"),
     *("addition_time_embed_dim", "num_class_embeds", "resnet_time_scale_shift", "encoder_hid_dim"),
     *("encoder_hid_dim_type", "projection_class_embeddings_input_dim"),
+    *("patch_size", "joint_attention_dim", "pooled_projection_dim", "guidance_embeds", "axes_dims_rope"),
 )
-_ALIKE = ("conv_in.weight", "add_embedding.linear_1.weight")  # tensors that are of one shape in both, or in neither
+# Settings of a transformer's that are counted in a file: copies of some of its blocks.
+_COUNTED = {"num_layers": "transformer_blocks", "num_single_layers": "single_transformer_blocks"}
+# Tensors that are of one shape in both, or in neither.
+_ALIKE = (
+    *("conv_in.weight", "add_embedding.linear_1.weight", "x_embedder.weight", "context_embedder.weight"),
+    "time_text_embed.text_embedder.linear_1.weight",
+)
+_OTHER_KINDS = {
+    "global_pool_conditions": "which acts on one of two sentences alone and is not here",
+    "num_mode": "which makes it several in one, and those are not here",
+    "conditioning_embedding_channels": "by which it reads pixels in a way that is not here",
+}
 COLOURS = 3  # channels of a map
 
 Name = Callable[[str, Mapping[str, Any]], str]
@@ -44,49 +56,70 @@ Name = Callable[[str, Mapping[str, Any]], str]
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What is read: what people call it, its classes, the settings of one that says none, and how such a file may name
-    its tensors: a prefix and the rest."""
+    its tensors: a prefix and the rest; None: by today's names alone."""
 
     what: str
     family: Family
-    own: Mapping[str, Any]
-    named: Name
+    settings: Callable[[Shapes], Mapping[str, Any]]
+    named: Name | None
     prefixes: tuple[str, ...]
 
 
 def read_control(path: Path, public: Public, dtype: torch.dtype) -> Any:
-    """A ControlNet for a checkpoint, filled. Raises DarkroomError for one that is damaged, or made for another family.
-
-    Sides of its maps are as many times those of a latent as the checkpoint's autoencoder has it.
-    """
-    family, configs = public.family, public.opened.configs
+    """A ControlNet for a checkpoint, filled. Raises DarkroomError for one that is damaged, or of another family."""
+    family = public.family
     if family.control is None:
         rule = f"cannot be drawn with by {family.title}: its ControlNets are not known here"
         raise BadInput(f"the ControlNet {shown(path.name)}", rule, "leave it out, or take a model that has them")
-    own = {name: configs["unet"][name] for name in _SHARED if name in configs["unet"]}
-    kind = _Kind("ControlNet", family, own, control_name, ("control_model.", ""))
-    network, config = _read(path, kind, family.control, dtype, lambda net: _check_control(net, path, public))
-    if config.get("global_pool_conditions"):
-        rule = "has global_pool_conditions, which acts on one of two sentences alone and is not here"
-        raise BadInput(f"the ControlNet {shown(path.name)}", rule, "take one that reads edges, depths or poses")
+
+    def settings(shapes: Shapes) -> dict[str, Any]:
+        denoiser = public.opened.configs[family.denoiser]
+        counted = {count: _count(name, shapes) for count, name in _COUNTED.items()} if _is_flux(family) else {}
+        return {name: denoiser[name] for name in _SHARED if name in denoiser} | counted
+
+    spelt = None if _is_flux(family) else control_name
+    kind = _Kind("ControlNet", family, settings, spelt, ("control_model.", ""))
+    network, _ = _read(path, kind, family.control, dtype, lambda network: _check_fits(network, path, public))
     return network.to(memory_format=torch.channels_last)
 
 
-def _check_control(network: Any, path: Path, public: Public) -> None:
-    """Raises BadInput, with the tensor, for a ControlNet whose UNet is another one."""
-    own = {name: tuple(tensor.shape) for name, tensor in public.opened.networks["unet"].state_dict().items()}
-    its = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    width = next(shape[1] for name, shape in own.items() if name.endswith("attn2.to_k.weight"))
+def _is_flux(family: Family) -> bool:
+    return family.denoiser == "transformer"
+
+
+def _count(name: str, shapes: Shapes) -> int:
+    """How many blocks of a name there are."""
+    return len({at.split(".")[1] for at in shapes if at.startswith(f"{name}.")})
+
+
+def _check_fits(network: Any, path: Path, public: Public) -> None:
+    """Raises BadInput for a ControlNet of another kind; with the tensor, for one whose denoiser is another one."""
+    for name, rule in _OTHER_KINDS.items():
+        if network.config.get(name):
+            fix = "take one that reads lines, depths or limbs"
+            raise BadInput(f"the ControlNet {shown(path.name)}", f"has {name}, {rule}", fix)
+    own_network = public.opened.networks[public.family.denoiser]
+    own, its = (
+        {name: tuple(tensor.shape) for name, tensor in one.state_dict().items()} for one in (own_network, network)
+    )
     expected = {name: own.get(name) for name in _ALIKE}
-    expected |= {name: (s[0], width) for name, s in its.items() if name.endswith("attn2.to_k.weight")}
-    wide = _handed_over(public.opened.networks["unet"].config)
-    expected |= {f"controlnet_down_blocks.{n}.weight": (w, w, 1, 1) for n, w in enumerate(wide)}
-    expected |= {f"controlnet_down_blocks.{len(wide)}.weight": None}
+    if not _is_flux(public.family):
+        width = next(shape[1] for name, shape in own.items() if name.endswith("attn2.to_k.weight"))
+        expected |= {name: (s[0], width) for name, s in its.items() if name.endswith("attn2.to_k.weight")}
+        wide = _handed_over(own_network.config)
+        expected |= {f"controlnet_down_blocks.{n}.weight": (w, w, 1, 1) for n, w in enumerate(wide)}
+        expected |= {f"controlnet_down_blocks.{len(wide)}.weight": None}
     for name, shape in expected.items():
         if its.get(name) != shape:
             found, asked = (f"of shape {one}" if one is not None else "nowhere" for one in (its.get(name), shape))
             rule = f"has {shown(name)} {found}, and {public.title} asks for it {asked}"
             raise BadInput(f"the ControlNet {shown(path.name)}", rule, "take one that was made for this family")
-    config = network.config
+    if not _is_flux(public.family):
+        _check_maps(network.config, path, public)
+
+
+def _check_maps(config: Any, path: Path, public: Public) -> None:
+    """Raises BadInput for a ControlNet that reads no pixels of three colours, or not as many for a cell of a latent."""
     factor = 2 ** (len(config.conditioning_embedding_out_channels) - 1)  # halved after each but the last
     if config.conditioning_channels != COLOURS or factor != public.parts.codec.factor:
         rule = f"reads maps of {config.conditioning_channels} channels, {factor} times as large as latents"
@@ -114,7 +147,7 @@ def read_vae(path: Path, public: Public, dtype: torch.dtype, role: str) -> KlCod
         return vae_name(name, len(config["block_out_channels"]))
 
     own = public.opened.configs["vae"]
-    kind = _Kind("autoencoder", public.family, own, named, ("first_stage_model.", ""))
+    kind = _Kind("autoencoder", public.family, lambda shapes: own, named, ("first_stage_model.", ""))
     network, config = _read(path, kind, KL, dtype, lambda net: None)
     codec, mine = codec_with(network, config, role), public.parts.codec
     if (codec.channels, codec.factor) != (mine.channels, mine.factor):
@@ -130,21 +163,22 @@ def _read(
     """A network, filled, and its settings; ``suits`` is asked before its weights are read."""
     what = f"the {kind.what} {shown(path.name)}"
     whose, fix = "its settings", f"take another {kind.what}"
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] | None
     if path.is_dir():
         config, files = read_part(path)
         if config.get("_class_name", part.classes[0]) not in part.classes:
             rule = f"is a {shown(str(config['_class_name']))}, and {kind.family.title} takes {', '.join(part.classes)}"
             raise BadInput(what, rule, f"take a {kind.what} that was made for this family")
     elif path.suffix.lower() == ".safetensors" and path.is_file():
-        config, files = {**kind.own, "_class_name": part.classes[0]}, (path,)
+        config, files = None, (path,)
         whose, fix = f"the settings of {kind.family.title}", f"take a {kind.what} that was made for this family"
     else:
         rule = "is no safetensors file" if path.exists() else "is not there"
         raise BadInput(what, rule, f"give a safetensors file, or the folder of a {kind.what}")
     headers = [read_header(file) for file in files]
-    shapes = shapes_of(headers)
-    where = f"{path}"
+    shapes, where = shapes_of(headers), f"{path}"
+    if config is None:
+        config = {**kind.settings(shapes), "_class_name": part.classes[0]}
     check_size(config, len(shapes), where)
     network = empty_network(part, config)
     sources = _sources(network, shapes, kind, config)
@@ -156,17 +190,15 @@ def _read(
     return fill(network, files, dtype, sources), config
 
 
-def _sources(
-    network: Any, shapes: Mapping[str, tuple[int, ...]], kind: _Kind, config: Mapping[str, Any]
-) -> dict[str, Source]:
+def _sources(network: Any, shapes: Shapes, kind: _Kind, config: Mapping[str, Any]) -> dict[str, Source]:
     """Where each tensor of a network stands, by whichever spelling finds most of them."""
-    names = list(network.state_dict())
     spelt = [by_own_names(network, list(shapes))]
-    try:
-        trained = {name: kind.named(name, config) for name in names}
-    except (KeyError, IndexError) as error:  # settings of a network that nobody trained under other names
-        raise BadFile("the settings", f"lack {error.args[0]}", f"take another {kind.what}") from error
-    spelt += [{name: Source(prefix + at) for name, at in trained.items()} for prefix in kind.prefixes]
+    if kind.named is not None:
+        try:
+            trained = {name: kind.named(name, config) for name in network.state_dict()}
+        except (KeyError, IndexError) as error:
+            raise BadFile("the settings", f"lack {error.args[0]}", f"take another {kind.what}") from error
+        spelt += [{name: Source(prefix + at) for name, at in trained.items()} for prefix in kind.prefixes]
     return max(spelt, key=lambda sources: sum(source.name in shapes for source in sources.values()))
 
 

@@ -21,7 +21,7 @@ from darkroom.control.adapters import carried
 from darkroom.control.canvas import covering, flat
 from darkroom.nn.public.features import ridden, use_named
 from darkroom.picture.inputs import Inputs
-from darkroom.protocols import Around, Denoise, Level, Pixels, Task
+from darkroom.protocols import Around, Denoise, Latent, LatentCodec, Level, Synthesizer, Task
 from darkroom.synthesis.steered import SteeredSynthesizer
 
 ROUNDING = 1e-9  # of a share of the steps
@@ -29,10 +29,11 @@ ROUNDING = 1e-9  # of a share of the steps
 
 @dataclass(frozen=True, slots=True)
 class _Acting:
-    """One use of a ControlNet: its name in calls, its map, its scale, and the times between which it acts."""
+    """One use of a ControlNet: its name in calls, the cells of its map, its scale, and the times between which it
+    acts."""
 
     name: str
-    map: Pixels
+    cells: Latent
     scale: float
     since: float
     until: float
@@ -45,31 +46,37 @@ def map_pixels(file: PictureFile, size: tuple[int, int], inputs: Inputs) -> np.n
 
 @lru_cache(maxsize=8)  # many seeds share them
 def _made(file: PictureFile, size: tuple[int, int], inputs: Inputs) -> np.ndarray:
-    pixels = flat(inputs.pixels(file), ground=0)
+    pixels = covering(flat(inputs.pixels(file), ground=0), *size)
     if not pixels.any():
+        cut = "" if file.size == size else " once it is cut and scaled to {}x{}".format(*size)
         fix = "give one with lines, depths or limbs in it, or leave the control out"
-        raise BadInput(f"the control map {shown(file.name)}", "is black all over, and says nothing", fix)
-    return covering(pixels, *size)
+        raise BadInput(f"the control map {shown(file.name)}", f"is black all over{cut}, and says nothing", fix)
+    return pixels
 
 
-def controlling(uses: Sequence[ControlUse], inputs: Inputs, size: tuple[int, int]) -> Around | None:
+def controlling(
+    uses: Sequence[ControlUse], inputs: Inputs, size: tuple[int, int], synthesizer: Synthesizer, codec: LatentCodec
+) -> Task[Around | None]:
     """What maps add to the estimates of a pass of this size, width and height in pixels; None: nothing does."""
     acting = [(at, use) for at, use in enumerate(uses) if use.scale]
     if not acting:
         return None
-    maps = [torch.tensor(map_pixels(use.map, size, inputs)).permute(2, 0, 1).float() / 255 for _, use in acting]
+    maps = []
+    for _, use in acting:
+        pixels = torch.tensor(map_pixels(use.map, size, inputs)).permute(2, 0, 1).float() / 255
+        maps.append((yield from synthesizer.seen(pixels, codec)))
 
     def around(denoise: Denoise, levels: Sequence[Level]) -> Denoise:
         steps = len(levels) - 1
         told = [
             _Acting(
                 use_named(use.sha256, at),
-                pixels,
+                cells,
                 use.scale,
                 levels[ceil(use.start * steps - ROUNDING)].t,
                 levels[floor(use.end * steps + ROUNDING)].t,
             )
-            for (at, use), pixels in zip(acting, maps, strict=True)
+            for (at, use), cells in zip(acting, maps, strict=True)
         ]
         return _controlled(denoise, told)
 
@@ -84,7 +91,7 @@ def _controlled(denoise: Denoise, controls: Sequence[_Acting]) -> Denoise:
         if not now:
             return (yield from denoise(x, level, toward))
         scales = {one.name: one.scale for one in now}
-        asked = denoise(ridden(x, [one.map for one in now]), level, toward)
+        asked = denoise(ridden(x, [one.cells for one in now]), level, toward)
         return (yield from carried(asked, {SteeredSynthesizer.NETWORK: scales}))
 
     return denoise_

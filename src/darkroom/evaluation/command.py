@@ -92,11 +92,12 @@ def evaluate(
 
 
 def _told(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are told of: a guide and adapters by their hashes. What cannot be drawn with is refused before
-    anything is."""
+    """Settings as they are told of: a guide, adapters and what else is brought by their hashes. What cannot be drawn
+    with is refused before anything is."""
     used = model.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True))
     guide = {} if used.guide is None else {"guide": dict(used.guide)}
-    return {**settings, **guide, **({"lora": [dict(use) for use in used.adapters]} if used.adapters else {})}
+    brought = {"lora": used.adapters, "embedding": used.embeddings, "vae": used.vae and (used.vae,)}
+    return {**settings, **guide, **{name: [dict(use) for use in uses] for name, uses in brought.items() if uses}}
 
 
 def own(

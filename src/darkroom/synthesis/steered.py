@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from darkroom.contracts.request import GUIDED_TIMES
+from darkroom.nn.public.features import cells_of
 from darkroom.protocols import (
     Call,
     Change,
@@ -23,9 +24,11 @@ from darkroom.protocols import (
     Denoise,
     Guidance,
     Latent,
+    LatentCodec,
     Level,
     NoiseSchedule,
     NoiseSource,
+    Pixels,
     Said,
     SynthesisSpec,
     Task,
@@ -136,6 +139,11 @@ class SteeredSynthesizer(ABC):
             if its_own.any():
                 return its_own
         return F.max_pool2d((after > CHANGED).float()[None], 3, stride=1, padding=1)[0] > 0
+
+    def seen(self, picture: Pixels, codec: LatentCodec) -> Task[Latent]:
+        """What rides on x of a control map: the pixels of each cell."""
+        yield from ()
+        return cells_of(picture, picture.shape[2] // codec.shape(picture.shape[2], picture.shape[1])[2])
 
     @property
     def _unguided(self) -> float | None:

@@ -1,14 +1,14 @@
-"""What ControlNets (arXiv:2302.05543) add to the features of a UNet, and the pictures they read, which ride on x.
+"""What ControlNets (arXiv:2302.05543) add to the features of a denoiser, and the pictures they read, which ride on x.
 
-A ControlNet is a copy of a UNet's first half that also sees a picture, its map. After every block it says what is to be
-added to the features that the UNet hands over to its second half. A map has pixels where x has cells: the pixels of a
-cell become channels of x. So whatever moves x (a region asked in the middle, a seam that wanders) moves the map.
+A ControlNet is a copy of a denoiser's first part that also sees a picture, its map. After every block it says what is
+to be added to the features there. A map has channels where x has cells: a cell's pixels, or the map's own latent. So
+whatever moves x (a region asked in the middle, a seam that wanders) moves the map.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -18,19 +18,15 @@ from torch import Tensor
 
 
 class Features(NamedTuple):
-    """What is added to the features of each block of the first half, and of the middle."""
+    """What is added after each block: of a UNet's first half and its middle, of a transformer's two kinds."""
 
-    down: Sequence[Tensor]
-    mid: Tensor
+    first: Sequence[Tensor]
+    then: Sequence[Tensor]
 
 
-def summed(added: Sequence[Features]) -> Features:
-    """What several add, in their order."""
-    first, *others = added
-    for other in others:
-        down = [one + more for one, more in zip(first.down, other.down, strict=True)]
-        first = Features(down, first.mid + other.mid)
-    return first
+def summed(added: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """What several add after as many blocks, in their order."""
+    return [reduce(torch.add, after) for after in zip(*added, strict=True)]
 
 
 def use_named(sha256: str, place: int) -> str:
@@ -43,14 +39,23 @@ def use_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def ridden(x: Float[Tensor, "c h w"], maps: Sequence[Float[Tensor, "3 pixels_high pixels_wide"]]) -> Tensor:
-    """x with maps as further channels: (c + 3 f^2 for each map, h, w), f pixels a side of a cell."""
-    factor = maps[0].shape[2] // x.shape[2]
-    return torch.cat([x, *(F.pixel_unshuffle(one, factor).to(x) for one in maps)])
+def cells_of(pixels: Float[Tensor, "3 pixels_high pixels_wide"], factor: int) -> Float[Tensor, "c h w"]:
+    """Pixels as channels of the cells they lie in, ``factor`` a side."""
+    return F.pixel_unshuffle(pixels, factor)
 
 
-def unridden(x: Float[Tensor, "b more h w"], channels: int, count: int) -> tuple[Tensor, Sequence[Tensor]]:
-    """x and the maps that ride on it, (b, 3, pixels, pixels) each: the inverse of :func:`ridden`."""
-    cells = x[:, channels:].chunk(count, 1)
-    factor = math.isqrt(cells[0].shape[1] // 3)
-    return x[:, :channels].contiguous(), [F.pixel_shuffle(one, factor) for one in cells]
+def pixels_of(cells: Float[Tensor, "b c h w"], factor: int) -> Float[Tensor, "b 3 pixels_high pixels_wide"]:
+    """The inverse of :func:`cells_of`, of a batch."""
+    return F.pixel_shuffle(cells, factor)
+
+
+def ridden(x: Float[Tensor, "c h w"], maps: Sequence[Float[Tensor, "more h w"]]) -> Float[Tensor, "all h w"]:
+    """x with the cells of maps as further channels."""
+    return torch.cat([x, *(one.to(x) for one in maps)])
+
+
+def unridden(
+    x: Float[Tensor, "b all h w"], channels: int, count: int
+) -> tuple[Float[Tensor, "b c h w"], Sequence[Float[Tensor, "b more h w"]]]:
+    """x, which has so many channels, and the cells of the maps that ride on it: the inverse of :func:`ridden`."""
+    return x[:, :channels].contiguous(), x[:, channels:].chunk(count, 1)

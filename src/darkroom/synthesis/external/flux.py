@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.nn.public.features import Features, summed
 from darkroom.prompt.public import ClipReader, PublicEncoder, Read, Reader, T5Reader
 from darkroom.synthesis.external.family import CLIP, KL, T5, Assembled, Configs, Family, Opened, Part, codec_of
-from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.public import Asking, Controlling, PublicSynthesizer
 from darkroom.synthesis.noise import RectifiedFlow
 
 PATCH = 2  # cells a side of what the transformer takes for one token
@@ -23,20 +24,62 @@ DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of T5, as each was trained
 SIDE = 1024
 
 
-def ask(network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> Tensor:
-    """Asks the transformer about patches, and puts its answer together again."""
+def ask(
+    network: Any,
+    x: Tensor,
+    time: float,
+    tokens: Tensor,
+    pooled: Tensor,
+    guidance: float | None,
+    added: Sequence[Features] = (),
+) -> Tensor:
+    """Asks the transformer about patches, and puts its answer together again; ``added`` is what each ControlNet adds to
+    its features."""
+    told = _told(x, time, tokens, pooled, guidance)
+    if added:
+        first, then = len(network.transformer_blocks), len(network.single_transformer_blocks)
+        told["controlnet_block_samples"] = spread([one.first for one in added], first)
+        told["controlnet_single_block_samples"] = spread([one.then for one in added], then)
+    answer: Tensor = network(**told).sample
+    return unpacked(answer, x.shape[2] // PATCH, x.shape[3] // PATCH)
+
+
+def control(
+    network: Any,
+    x: Tensor,
+    time: float,
+    tokens: Tensor,
+    pooled: Tensor,
+    guidance: float | None,
+    cells: Tensor,
+    scale: float,
+) -> Features:
+    """Asks a ControlNet, which is told what the transformer is told, and shown the latent of its map."""
+    told = _told(x, time, tokens, pooled, guidance if network.config.guidance_embeds else None)
+    first, then = network(controlnet_cond=packed(cells), conditioning_scale=scale, **told, return_dict=False)
+    return Features(first or (), then or ())
+
+
+def _told(x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: float | None) -> dict[str, Any]:
+    """What both are told: x in patches, and where each lies."""
     rows, columns = x.shape[2] // PATCH, x.shape[3] // PATCH
     places = torch.cartesian_prod(torch.zeros(1), torch.arange(float(rows)), torch.arange(float(columns)))
-    answer: Tensor = network(
-        hidden_states=packed(x),
-        timestep=x.new_full((len(x),), time),
-        guidance=None if guidance is None else x.new_full((len(x),), guidance, dtype=torch.float32),
-        pooled_projections=pooled,
-        encoder_hidden_states=tokens,
-        txt_ids=x.new_zeros(tokens.shape[1], 3),
-        img_ids=places.to(x),
-    ).sample
-    return unpacked(answer, rows, columns)
+    return {
+        "hidden_states": packed(x),
+        "timestep": x.new_full((len(x),), time),
+        "guidance": None if guidance is None else x.new_full((len(x),), guidance, dtype=torch.float32),
+        "pooled_projections": pooled,
+        "encoder_hidden_states": tokens,
+        "txt_ids": x.new_zeros(tokens.shape[1], 3),
+        "img_ids": places.to(x),
+    }
+
+
+def spread(added: Sequence[Sequence[Tensor]], blocks: int) -> list[Tensor] | None:
+    """What ControlNets add after each of so many blocks, in all; None: nothing. They have fewer blocks, of which each
+    serves several in a row."""
+    some = [[one[int(n // (blocks / len(one)))] for n in range(blocks)] for one in added if one]
+    return summed(some) or None
 
 
 def packed(x: Tensor) -> Tensor:
@@ -77,7 +120,7 @@ def _is_dev(configs: Configs) -> bool:
 def assembled(opened: Opened) -> Assembled:
     """The model of a checkpoint."""
     words, networks, configs = opened.tokenizers, opened.networks, opened.configs
-    limit = DEV_TOKENS if _is_dev(configs) else SCHNELL_TOKENS
+    limit, codec = DEV_TOKENS if _is_dev(configs) else SCHNELL_TOKENS, codec_of(opened)
     readers: list[Reader] = [
         ClipReader(words["tokenizer"], networks["text_encoder"], "text"),
         T5Reader(words["tokenizer_2"], networks["text_encoder_2"], "text_2", limit),
@@ -90,9 +133,10 @@ def assembled(opened: Opened) -> Assembled:
         lambda shape: shift_of(configs, shape),
         guides_itself=_is_dev(configs),
         guidable=_is_dev(configs),
+        control=Controlling(control, codec.channels, latent=True),
     )
     encoder = PublicEncoder(readers, joined, leading=1, chunked=False)
-    return Assembled(encoder, codec_of(opened), PublicSynthesizer(networks["transformer"], asking))
+    return Assembled(encoder, codec, PublicSynthesizer(networks["transformer"], asking))
 
 
 def template(configs: Configs) -> dict[str, Any]:
@@ -117,4 +161,5 @@ FLUX = Family(
     suits=lambda configs: configs["transformer"].get("patch_size", 1) == 1,
     template=template,
     assembled=assembled,
+    control=Part("diffusers", ("FluxControlNetModel",)),
 )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.nn.public.branches import Wearing, bound
-from darkroom.nn.public.features import Features, summed, unridden, use_of
+from darkroom.nn.public.features import Features, unridden, use_of
 from darkroom.nn.slots import in_one_pass
 from darkroom.protocols import (
     Call,
@@ -22,8 +22,10 @@ from darkroom.protocols import (
     Denoise,
     Guidance,
     Latent,
+    LatentCodec,
     Level,
     NoiseSchedule,
+    Pixels,
     Said,
     SynthesisSpec,
     Task,
@@ -36,10 +38,22 @@ from darkroom.synthesis.samplers import FLOW_MAP
 from darkroom.synthesis.steered import SteeredSynthesizer
 
 # (network, x, time, tokens, pooled, guidance) -> what it predicts; tensors with a batch axis, the time as it counts it.
-# Of a family that has ControlNets also what they add to features, by the network's names for it.
+# Of a family that has ControlNets also, last, what each of them adds to features.
 Ask = Callable[..., Tensor]
-# (ControlNet, x, time, tokens, pooled, map, scale) -> what it adds to a UNet's features.
-AskControl = Callable[[Any, Tensor, float, Tensor, Tensor, Tensor, float], Features]
+# (ControlNet, x, time, tokens, pooled, guidance, cells of its map, scale) -> what it adds to features.
+AskControl = Callable[[Any, Tensor, float, Tensor, Tensor, float | None, Tensor, float], Features]
+
+
+@dataclass(frozen=True, slots=True)
+class Controlling:
+    """How a family's ControlNets are asked.
+
+    A latent has so many ``channels``. ``latent``: what they see of a map is its latent, and not its pixels.
+    """
+
+    ask: AskControl
+    channels: int
+    latent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class Asking:
     shift: Callable[[tuple[int, int, int]], float] = lambda shape: 1.0
     guides_itself: bool = False
     guidable: bool = True
-    control: AskControl | None = None
+    control: Controlling | None = None
 
 
 class PublicSynthesizer(SteeredSynthesizer):
@@ -99,6 +113,12 @@ class PublicSynthesizer(SteeredSynthesizer):
     def shift(self, shape: tuple[int, int, int]) -> float:
         """Where the family's own pipeline has them."""
         return self.asking.shift(shape)
+
+    def seen(self, picture: Pixels, codec: LatentCodec) -> Task[Latent]:
+        """What rides on x of a control map: its pixels, or its latent where the family's ControlNets read that."""
+        if self.asking.control is not None and self.asking.control.latent:
+            return (yield from codec.encode(picture))
+        return (yield from super().seen(picture, codec))
 
     def read(self, said: Sequence[Conditioning]) -> Task[Sequence[Tensor]]:
         """Texts as they are: such a network looks at their vectors anew in every step."""
@@ -150,9 +170,9 @@ class PublicSynthesizer(SteeredSynthesizer):
         if not controls:
             return self.asking.ask(self.network, x, time, tokens, pooled, guidance)
         assert self.asking.control is not None  # of a family that opens them
-        x, maps = unridden(x, self.network.config.in_channels, len(controls))
+        x, maps = unridden(x, self.asking.control.channels, len(controls))
         added = [
-            self.asking.control(network, x, time, tokens, pooled, picture, scale)
-            for (network, scale), picture in zip(controls, maps, strict=True)
+            self.asking.control.ask(network, x, time, tokens, pooled, guidance, cells, scale)
+            for (network, scale), cells in zip(controls, maps, strict=True)
         ]
-        return self.asking.ask(self.network, x, time, tokens, pooled, guidance, summed(added))
+        return self.asking.ask(self.network, x, time, tokens, pooled, guidance, added)

@@ -5,11 +5,13 @@ Both are of the same classes. 1.x looks at CLIP ViT-L, 768 wide; 2.x at OpenCLIP
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from darkroom.nn.public.features import Features
+from darkroom.nn.public.features import Features, pixels_of, summed
 from darkroom.prompt.public import ClipReader, PublicEncoder
 from darkroom.synthesis.external.family import (
     CLIP,
@@ -27,7 +29,7 @@ from darkroom.synthesis.external.family import (
     side,
     table_time,
 )
-from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.public import Asking, Controlling, PublicSynthesizer
 from darkroom.synthesis.external.single import Single, Text
 
 WIDTH_2 = 1024  # of the tokens that 2.x looks at
@@ -40,34 +42,45 @@ def ask(
     tokens: Tensor,
     pooled: Tensor,
     guidance: float | None,
-    added: Features | None = None,
+    added: Sequence[Features] = (),
 ) -> Tensor:
-    """Asks the UNet; ``added`` is what ControlNets add to its features, None: there are none."""
+    """Asks the UNet; ``added`` is what each ControlNet adds to its features."""
     answer: Tensor = network(x, time, tokens, **with_features(added)).sample
     return answer
 
 
 def control(
-    network: Any, x: Tensor, time: float, tokens: Tensor, pooled: Tensor, picture: Tensor, scale: float
+    network: Any,
+    x: Tensor,
+    time: float,
+    tokens: Tensor,
+    pooled: Tensor,
+    guidance: float | None,
+    cells: Tensor,
+    scale: float,
+    factor: int = 8,
 ) -> Features:
     """Asks a ControlNet, which is told what the UNet is told, and shown its map."""
-    return Features(*network(x, time, tokens, picture, scale, return_dict=False))
+    down, mid = network(x, time, tokens, pixels_of(cells, factor), scale, return_dict=False)
+    return Features(down, [mid])
 
 
-def with_features(added: Features | None) -> dict[str, Any]:
+def with_features(added: Sequence[Features]) -> dict[str, Any]:
     """What ControlNets add, by a UNet's names for it."""
-    if added is None:
+    if not added:
         return {}
-    return {"down_block_additional_residuals": added.down, "mid_block_additional_residual": added.mid}
+    down, [mid] = (summed(features) for features in zip(*added, strict=True))
+    return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
 
 
 def assembled(opened: Opened) -> Assembled:
     """The model of a checkpoint."""
     reader = ClipReader(opened.tokenizers["tokenizer"], opened.networks["text_encoder"], "text")
-    schedule = beta_schedule(opened.configs)
-    asking = Asking(ask, prediction(opened.configs), schedule, table_time(schedule), control=control)
+    schedule, codec = beta_schedule(opened.configs), codec_of(opened)
+    controls = Controlling(partial(control, factor=codec.factor), codec.channels)
+    asking = Asking(ask, prediction(opened.configs), schedule, table_time(schedule), control=controls)
     encoder = PublicEncoder([reader], lambda text, reads: reads[0], chunked=True)
-    return Assembled(encoder, codec_of(opened), PublicSynthesizer(opened.networks["unet"], asking))
+    return Assembled(encoder, codec, PublicSynthesizer(opened.networks["unet"], asking))
 
 
 def template(configs: Configs) -> dict[str, Any]:

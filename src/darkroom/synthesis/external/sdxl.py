@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darkroom.nn.public.features import Features
+from darkroom.nn.public.features import Features, pixels_of
 from darkroom.prompt.public import ClipReader, PublicEncoder, Read
 from darkroom.synthesis.external.family import (
     CLIP,
@@ -31,7 +31,7 @@ from darkroom.synthesis.external.family import (
     side,
     table_time,
 )
-from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.public import Asking, Controlling, PublicSynthesizer
 from darkroom.synthesis.external.sd import with_features
 from darkroom.synthesis.external.single import Single, Text
 
@@ -45,10 +45,10 @@ def ask(
     tokens: Tensor,
     pooled: Tensor,
     guidance: float | None,
-    added: Features | None = None,
+    added: Sequence[Features] = (),
     factor: int = 8,
 ) -> Tensor:
-    """Asks the UNet; ``added`` is what ControlNets add to its features, None: there are none."""
+    """Asks the UNet; ``added`` is what each ControlNet adds to its features."""
     told = sizes_told(x, pooled, factor)
     answer: Tensor = network(x, time, tokens, added_cond_kwargs=told, **with_features(added)).sample
     return answer
@@ -60,13 +60,16 @@ def control(
     time: float,
     tokens: Tensor,
     pooled: Tensor,
-    picture: Tensor,
+    guidance: float | None,
+    cells: Tensor,
     scale: float,
     factor: int = 8,
 ) -> Features:
     """Asks a ControlNet, which is told what the UNet is told, and shown its map."""
     told = sizes_told(x, pooled, factor)
-    return Features(*network(x, time, tokens, picture, scale, added_cond_kwargs=told, return_dict=False))
+    picture = pixels_of(cells, factor)
+    down, mid = network(x, time, tokens, picture, scale, added_cond_kwargs=told, return_dict=False)
+    return Features(down, [mid])
 
 
 def sizes_told(x: Tensor, pooled: Tensor, factor: int) -> dict[str, Tensor]:
@@ -96,8 +99,11 @@ def assembled(opened: Opened) -> Assembled:
     ]
     zero = bool(opened.configs[PIPELINE].get("force_zeros_for_empty_prompt", True))
     schedule, codec = beta_schedule(opened.configs), codec_of(opened)
-    asks, control_asks = partial(ask, factor=codec.factor), partial(control, factor=codec.factor)
-    asking = Asking(asks, prediction(opened.configs), schedule, table_time(schedule), control=control_asks)
+    asks, controls = (
+        partial(ask, factor=codec.factor),
+        Controlling(partial(control, factor=codec.factor), codec.channels),
+    )
+    asking = Asking(asks, prediction(opened.configs), schedule, table_time(schedule), control=controls)
     encoder = PublicEncoder(readers, partial(joined, empty_is_zero=zero), chunked=True)
     return Assembled(encoder, codec, PublicSynthesizer(opened.networks["unet"], asking))
 
