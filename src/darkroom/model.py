@@ -22,9 +22,9 @@ from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileU
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Control, Lora
 from darkroom.control.adapters import Adapter, Riders, bound, layers_of
-from darkroom.control.brought import Brought
 from darkroom.control.controls import map_pixels
 from darkroom.control.lora import read_lora
+from darkroom.control.public.brought import Brought
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config

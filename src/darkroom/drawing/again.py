@@ -11,7 +11,7 @@ from darkroom.contracts.errors import BadInput, DarkroomError, shown
 from darkroom.contracts.files import file_sha256
 from darkroom.contracts.recipe import FileUse, Recipe
 from darkroom.contracts.steering import Control, Lora, control, lora
-from darkroom.control.beside import hash_of
+from darkroom.control.public.beside import hash_of
 from darkroom.model import Model, check_names
 from darkroom.picture.metadata import read_recipe
 from darkroom.synthesis.samplers import SAMPLERS

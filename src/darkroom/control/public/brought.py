@@ -15,9 +15,9 @@ import torch
 
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.control.beside import hash_of, read_control, read_vae
-from darkroom.control.embeddings import read_embedding, word
-from darkroom.control.public_lora import read_lora
+from darkroom.control.public.beside import hash_of, read_control, read_vae
+from darkroom.control.public.embeddings import read_embedding, word
+from darkroom.control.public.lora import read_lora
 from darkroom.latent.kl import KlCodec
 from darkroom.prompt.public import ClipReader, Learnt, PublicEncoder
 from darkroom.synthesis.external.opening import Public
