@@ -45,7 +45,7 @@ def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path
     controls = [Control.checked(control(text)).network for text in given.get("control", [])]
     vae = [given["vae"]] if "vae" in given else []
     used = [] if recipe.vae is None else [recipe.vae]
-    _open_files("control", recipe.controls, controls, files, lambda name: model.brings("control").control(Path(name)))
+    _open_files("control", recipe.controls, controls, files, lambda name: model.brought.control(Path(name)))
     _open_files(
         "embedding", recipe.embeddings, given.get("embedding", []), files, lambda n: model.open_embedding(n).sha256
     )

@@ -7,6 +7,7 @@ are made with, and pictures that are made with other things, or with none, are d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import torch
 
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.contracts.recipe import FileUse, Recipe
+from darkroom.control.adapters import check_opened
 from darkroom.control.public.beside import hash_of, read_control, read_vae
 from darkroom.control.public.embeddings import read_embedding, word
 from darkroom.control.public.lora import read_lora
 from darkroom.latent.kl import KlCodec
 from darkroom.prompt.public import ClipReader, Learnt, PublicEncoder
+from darkroom.protocols import Call
 from darkroom.synthesis.external.opening import Public
 
 Stamp = tuple[tuple[str, int, int], ...]  # of files: path, bytes, time of the last change
@@ -77,38 +80,33 @@ class Brought:
             reader.learnt[sha256] = own
         return called, len(vectors[0])
 
-    def encoder(self, uses: Sequence[FileUse]) -> PublicEncoder:
-        """The text encoders, to whom the words of a recipe are words. Raises BadInput for one that was not opened."""
-        plain = self.public.parts.encoder
-        if not uses:
-            return plain
-        for use in uses:
-            check_opened(use, use.sha256 in self.words, "embedding")
-        return plain.knowing([self.word(use) for use in uses])
+    def having(self, adapter: str) -> list[str]:
+        """The networks that have branches of a LoRA, by a call's name of them; none: it was not opened."""
+        return self.public.parts.having(adapter)
+
+    def bound(self, calls: Sequence[Call]) -> AbstractContextManager[None]:
+        """Nothing: networks that are not ours bind what their calls carry, each by itself."""
+        return nullcontext()
+
+    def fitted(self, recipe: Recipe) -> tuple[PublicEncoder, KlCodec]:
+        """Text encoders and autoencoder of a recipe, which knows words and may have another one.
+
+        Raises BadInput for what was not opened, ControlNets among it.
+        """
+        parts = self.public.parts
+        for use in recipe.controls:
+            check_opened(use, use.sha256 in parts.synthesizer.controls, "control")
+        for learnt in recipe.embeddings:
+            check_opened(learnt, learnt.sha256 in self.words, "embedding")
+        encoder = parts.encoder.knowing([self.word(use) for use in recipe.embeddings])
+        if recipe.vae is None:
+            return encoder, parts.codec
+        check_opened(recipe.vae, recipe.vae.sha256 in self.vaes, "vae")
+        return encoder, self.vaes[recipe.vae.sha256]
 
     def word(self, use: FileUse) -> Learnt:
         """The word of a file that was opened."""
         return word(use.name, use.sha256, *self.words[use.sha256])
-
-    def codec(self, use: FileUse | None) -> KlCodec:
-        """The autoencoder of a recipe; None: the checkpoint's own. Raises BadInput for one that was not opened."""
-        if use is None:
-            return self.public.parts.codec
-        check_opened(use, use.sha256 in self.vaes, "vae")
-        return self.vaes[use.sha256]
-
-    def check_controls(self, recipe: Recipe) -> None:
-        """Raises BadInput for a ControlNet of a recipe that was not opened."""
-        for use in recipe.controls:
-            check_opened(use, use.sha256 in self.public.parts.synthesizer.controls, "control")
-
-
-def check_opened(use: FileUse, opened: bool, flag: str) -> None:
-    """Raises BadInput for a file that a recipe names and nobody gave."""
-    if not opened:
-        rule = "is part of this recipe and was not opened"
-        fix = f"give its file ({flag}), or the folder it lies in (files)"
-        raise BadInput(f"the {flag} {use.name} {use.sha256[:12]}", rule, fix)
 
 
 def _stamp(path: Path) -> Stamp:
