@@ -29,7 +29,8 @@ from darkroom.picture.read import read
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.training.handover import hand_over, weights_of
-from darkroom.training.legs.own import drawn_before, lora_leg, parted, prepared, triggered, written_lora
+from darkroom.training.legs.beside.lora import drawn_before, lora_leg, parted, triggered, written_lora
+from darkroom.training.legs.own import prepared
 from darkroom.training.legs.place import Place
 from darkroom.training.loop import TrainConfig, TrainingError
 from darkroom.training.objectives.lora import Look, LoraObjective, Variant, copying

@@ -104,7 +104,7 @@ def test_every_map_of_every_kind_of_scene_is_a_picture(kind: str, full: tuple[Co
 
 
 def test_an_unknown_kind_is_an_error_that_names_the_kinds(composer: Composer) -> None:
-    with pytest.raises(ValueError, match="control 'canny' is not one of edges, scribble, layout, palette, depth, pose"):
+    with pytest.raises(ValueError, match="control 'canny' is not one of edges, scribble, palette, layout, depth, pose"):
         control("canny", scene(square()), composer)
 
 

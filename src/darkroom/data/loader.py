@@ -32,7 +32,7 @@ class SceneBatch(NamedTuple):
 def joined(batches: Sequence[Any]) -> Any:
     """Batches one after the other, as one: tensors and lists end to end, tuples of them field by field."""
     first = batches[0]
-    if len(batches) == 1:
+    if len(batches) == 1 or first is None:
         return first
     if isinstance(first, Tensor):
         return torch.cat(list(batches))

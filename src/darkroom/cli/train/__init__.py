@@ -1,6 +1,7 @@
 """The verbs under ``darkroom train``: one leg each; torch is imported when one runs, not for --help."""
 
 from darkroom.cli.train.autoencoder import train_autoencoder
+from darkroom.cli.train.control import train_control
 from darkroom.cli.train.diffusion import train_diffusion
 from darkroom.cli.train.flowmap import train_flow_map
 from darkroom.cli.train.judge import train_judge
@@ -14,6 +15,7 @@ from darkroom.cli.train.upscaler import train_upscaler
 __all__ = [
     "train_app",
     "train_autoencoder",
+    "train_control",
     "train_diffusion",
     "train_flow_map",
     "train_judge",

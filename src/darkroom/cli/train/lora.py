@@ -83,7 +83,8 @@ def train_lora(
     from darkroom.cards import folder_of
     from darkroom.data.imported import count, imported
     from darkroom.training.console import trained
-    from darkroom.training.legs.own import BRANCHES, FEW, drawn_before, length_for, lora_leg, prepared, written_lora
+    from darkroom.training.legs.beside.lora import BRANCHES, FEW, drawn_before, lora_leg, written_lora
+    from darkroom.training.legs.own import length_for, prepared
     from darkroom.training.legs.place import place_named
     from darkroom.training.loop import TrainConfig
     from darkroom.training.optim import OptimConfig

@@ -20,7 +20,8 @@ from darkroom.data.scenes.rooms import DEPTH, cast
 from darkroom.data.scenes.spec import Scene
 from darkroom.wording.vocabulary import core
 
-CONTROLS = ("edges", "scribble", "layout", "palette", "depth", "pose", "silhouette")
+OF_PIXELS = ("edges", "scribble", "palette")  # made of any picture; of the others a scene knows the truth
+CONTROLS = (*OF_PIXELS, "layout", "depth", "pose", "silhouette")
 
 _ONE_BEFORE_ANOTHER = frozenset({"in front of", "behind", "wearing", "holding", "on"})
 
@@ -55,15 +56,18 @@ def keep_mask(seed: int, side: int, device: torch.device) -> Mask:
 
 def control_map(kind: str, scene: Scene, pixels: Map, composer: Composer) -> Map:
     """The control map of a scene that has been painted as ``pixels``; all zero where the scene has no such truth."""
-    if kind == "edges":
-        return edges(pixels)
-    if kind == "scribble":
-        return scribble(pixels, scene.seed)
-    if kind == "palette":
-        return palette(pixels)
+    if kind in OF_PIXELS:
+        return seen_map(kind, pixels, scene.seed)
     if kind not in CONTROLS:
         raise ValueError(f"control {kind!r} is not one of {', '.join(CONTROLS)}")
     return {"layout": layout, "depth": depth, "pose": pose, "silhouette": silhouette}[kind](scene, composer)
+
+
+def seen_map(kind: str, pixels: Map, seed: int = 0) -> Map:
+    """A control map of OF_PIXELS, made of any picture; ``seed`` says how a scribble is off."""
+    if kind == "edges":
+        return edges(pixels)
+    return scribble(pixels, seed) if kind == "scribble" else palette(pixels)
 
 
 def edges(pixels: Map) -> Map:

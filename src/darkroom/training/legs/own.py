@@ -1,65 +1,27 @@
-"""A model of one's own pictures in one go, or an adapter: a folder becomes training data, a leg, and what draws."""
+"""A model of one's own pictures in one go: a folder becomes training data, a leg, and what draws."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
-import numpy as np
-import torch
-
-from darkroom.cards import read_card
 from darkroom.contracts.card import UPSCALER
-from darkroom.contracts.errors import BadInput, shown
-from darkroom.contracts.prompt import Prompt, escaped
-from darkroom.contracts.request import Request
-from darkroom.control.lora import MAX_RANK, WRITTEN, Keys, write_lora
 from darkroom.data.imported import (
     LEDGER,
-    Imported,
-    ImportedPictures,
-    Preserved,
     count,
     holds_pictures,
     import_folder,
-    imported,
-    put,
-    square,
 )
-from darkroom.data.loader import joined
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.engine import Engine
-from darkroom.generate import asked
-from darkroom.model import load
-from darkroom.nn.dit import DenoiserConfig
-from darkroom.nn.text import TextConfig
-from darkroom.picture.image import Image
 from darkroom.training.handover import (
     HANDOVER,
-    fingerprint,
     has_weights,
-    leg_of,
-    load_into,
-    network_of,
-    opened_autoencoder,
-    sources_of,
-    weights_of,
 )
-from darkroom.training.legs.begin import LONG
 from darkroom.training.legs.diffusion import diffusion_leg
 from darkroom.training.legs.place import Place
-from darkroom.training.limits import within
 from darkroom.training.loop import TrainConfig, Trainer
-from darkroom.training.objectives.diffusion import DiffusionObjectiveConfig, DiffusionTraining
-from darkroom.training.objectives.latents import Teaching
-from darkroom.training.objectives.lora import LORA, LoraObjective, Variant, branched, branches_of, magnitudes_of
-from darkroom.training.objectives.text import WORDS
 from darkroom.training.packing import pack
-from darkroom.wording.tokenizer import Tokenizer
 
 
 class Length(NamedTuple):
@@ -71,11 +33,7 @@ class Length(NamedTuple):
 
 
 WHOLE = Length(60, 10_000, 300_000)  # of a model: less teaches nothing, more takes a day of two cores
-BRANCHES = Length(500, 2_000, 60_000)  # of an adapter
-FEW = 10  # pictures below which a LoRA mostly learns to copy them
-KEPT = 8  # one in so many pictures is kept back, where there are no fewer than FEW
-MOST_DRAWN = 1000  # pictures drawn before
-DATA, MODEL, PRIOR = "data", "model", "prior"  # folders in the run's
+DATA, MODEL = "data", "model"  # folders in the run's
 
 
 def prepared(source: Path, out: Path, say: Callable[[str], None]) -> Path:
@@ -122,138 +80,3 @@ def packed_model(out: Path, model: Path, name: str) -> Path:
     """The run's hand-over as a model folder, with the autoencoder it was trained on, and the upscaler beside that."""
     upscaler = model if has_weights(model, UPSCALER) else None
     return pack(model, out / HANDOVER, out / MODEL, name, None, upscaler=upscaler)
-
-
-def lora_leg(
-    place: Place,
-    config: TrainConfig,
-    model: Path,
-    *,
-    rank: int,
-    variant: Variant = "lora",
-    trigger: str | None = None,
-    prior: Path | None = None,
-    compiled: bool = True,
-    force: bool = False,
-) -> Trainer:
-    """A trainer of branches beside the networks of a model folder, on the pictures of ``place.data``.
-
-    ``trigger`` is said at the end of every caption; None: captions stay as they are. ``prior`` are pictures of
-    :func:`drawn_before`, every other one that it sees; None: it sees none.
-    """
-    within("rank", rank, 1, MAX_RANK)
-    tokenizer = Tokenizer.from_json((model / WORDS).read_text(encoding="utf-8"))
-    pictures = imported(place.data)
-    if trigger is not None:
-        pictures = replace(pictures, captions=triggered(pictures.captions, trigger, tokenizer))
-    pictures, kept = parted(pictures)
-    source = ImportedPictures(pictures) if prior is None else Preserved(pictures, imported(prior))
-    teaching = Teaching(source, tokenizer, LONG, getattr(torch, config.dtype))
-    ahead = place.ahead(teaching, joined, config.batch)
-    codec = opened_autoencoder(model)
-    network, text = network_of(model, "denoiser", DenoiserConfig), network_of(model, "text", TextConfig)
-    if network.flow_map is not None:
-        raise BadInput(f"{model}", "is a flow map, which this training would undo", "give the denoiser it was made of")
-    torch.manual_seed(config.seed)
-    module = DiffusionTraining(network, text)
-    origin = {"autoencoder": fingerprint(codec.state_dict())}
-    origin |= {part: load_into(getattr(module, part), model, part) for part in ("text", "denoiser")}
-    objective = LoraObjective(
-        branched(module, rank, variant).to(place.device),
-        DiffusionObjectiveConfig(network, text, LONG, oracle=0.0),
-        teaching,
-        codec.to(place.device, getattr(torch, config.dtype)),
-        total=config.samples,
-        compiled=compiled,
-        ahead=ahead,
-        own=pictures,
-        kept=kept,
-        beside=origin,
-        rank=rank,
-        variant=variant,
-    )
-    sources = sources_of(place.data, model)
-    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
-
-
-def parted(pictures: Imported) -> tuple[Imported, Imported | None]:
-    """Pictures to learn from, and some kept back to see when they are learned by heart: one in KEPT of many."""
-    count = len(pictures.ids)
-    if count < FEW:
-        return pictures, None
-    kept = set(Random("kept back").sample(range(count), count // KEPT or 1))
-
-    def some(rows: Sequence[int]) -> Imported:
-        captions, ids = (tuple(told[row] for row in rows) for told in (pictures.captions, pictures.ids))
-        return Imported(pictures.pixels[list(rows)], captions, ids)
-
-    return some([row for row in range(count) if row not in kept]), some(sorted(kept))
-
-
-def drawn_before(captions: Sequence[str], model: Path, count: int, out: Path) -> Path:
-    """Pictures of these captions as the model draws them before it learns, ``count`` of them, in ``out/prior``.
-
-    Captions come round and round, with another seed each time. What is there already is not drawn again.
-    """
-    within("prior", count, 1, MOST_DRAWN)
-    folder = out / PRIOR
-    wanted = tuple(captions[i % len(captions)] for i in range(count))
-    if holds_pictures(folder) and imported(folder).captions == wanted:
-        return folder
-    drawer = load(str(model))
-    wide, high = drawer.card.defaults.drawn
-    asked_for = (
-        Request(prompt=Prompt(text=escaped(said[:1000])), seed=i, width=wide, height=high, upscale=1)
-        for i, said in enumerate(wanted)
-    )
-    ended = Engine[Image](drawer.evaluate).ended(asked(request, drawer) for request in asked_for)
-    squares = []
-    for one in ended:
-        if not isinstance(one, Image):
-            raise one
-        squares.append(square(one.pixels))
-    pixels = torch.from_numpy(np.stack(squares).transpose(0, 3, 1, 2).copy())
-    return put(Imported(pixels, wanted, tuple(f"drawn {i}" for i in range(count))), folder)
-
-
-def triggered(captions: Sequence[str], trigger: str, tokenizer: Tokenizer) -> tuple[str, ...]:
-    """Captions with the trigger at their ends; a caption that would push it out of what is read loses its last words.
-
-    Raises BadInput for a trigger that is too long by itself.
-    """
-
-    def fits(text: str) -> bool:
-        return len(tokenizer.encode(text)) + 2 <= LONG  # the start and the end are tokens, too
-
-    found = []
-    for caption in captions:
-        words = caption.split()
-        while words and not fits(f"{' '.join(words)}, {trigger}"):
-            words.pop()
-        if not words:
-            rule = f"leaves no room in the {LONG} tokens that are read"
-            raise BadInput(f"--trigger {shown(trigger)}", rule, "shorten it")
-        found.append(f"{' '.join(words)}, {trigger}")
-    return tuple(found)
-
-
-def written_lora(out: Path, model: Path, name: str, trigger: str | None, keys: Keys = "peft") -> Path:
-    """The run's hand-over as a LoRA file, ``out/NAME.safetensors``."""
-    card = read_card(model)
-    about = {
-        "date": datetime.date.today().isoformat(),
-        "resolution": "{}x{}".format(*card.defaults.drawn),
-        "description": f"for the model {card.name} {card.model_hash[:12]}",
-    }
-    about |= {} if trigger is None else {"trigger_phrase": trigger}
-    if licences := sorted({source["licence"] for source in leg_of(out / HANDOVER)["sources"]}):
-        about["license"] = " and ".join(licences)
-    weights = weights_of(out / HANDOVER, LORA)
-    return write_lora(
-        branches_of(weights),
-        out / f"{name}.safetensors",
-        title=name,
-        about=about,
-        keys=keys,
-        magnitudes=magnitudes_of(weights, {part: weights_of(model, part) for part in WRITTEN}) or None,
-    )

@@ -123,8 +123,8 @@ class DiffusionObjective(LatentObjective):
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         settings = self.settings
-        composed, tokens = self.taught(first, count, generator)
-        t = self._times(count, generator).to(self.device)
+        composed, tokens, _ = self.taught(first, count, generator)
+        t = drawn_times(settings, count, generator).to(self.device)
         x0, noise = self.mixed(composed.pixels, generator)
         x = noised(x0, noise, t).to(self.denoiser.out.weight.dtype)
         if self._forward is None:
@@ -143,12 +143,13 @@ class DiffusionObjective(LatentObjective):
             metrics["oracle"] = summed(named[None])
         return loss, metrics
 
-    def _times(self, count: int, generator: torch.Generator) -> Tensor:
-        """Logit-normal times (arXiv:2403.03206, section 3.1) with a share of uniform ones."""
-        normal = torch.randn(count, generator=generator) * self.settings.time_deviation + self.settings.time_mean
-        uniform = torch.rand(count, generator=generator)
-        flat = torch.rand(count, generator=generator) < self.settings.uniform_share
-        return torch.where(flat, uniform, normal.sigmoid())
+
+def drawn_times(settings: DiffusionObjectiveConfig, count: int, generator: torch.Generator) -> Tensor:
+    """Logit-normal times (arXiv:2403.03206, section 3.1) with a share of uniform ones."""
+    normal = torch.randn(count, generator=generator) * settings.time_deviation + settings.time_mean
+    uniform = torch.rand(count, generator=generator)
+    flat = torch.rand(count, generator=generator) < settings.uniform_share
+    return torch.where(flat, uniform, normal.sigmoid())
 
 
 assert PATCHES == 8  # the oracle's grid is the token grid of a 128 px picture

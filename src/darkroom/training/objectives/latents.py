@@ -43,10 +43,11 @@ BINS = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)  # times between which the loss is logg
 
 
 class Taught(NamedTuple):
-    """Pictures as a step takes them: what they show, their captions read, and what covers each patch."""
+    """Pictures as a step takes them: what they show, their captions read, and their control maps; None: of no kind."""
 
     composed: Composed
     tokens: TokenBatch
+    maps: Tensor | None = None
 
 
 class Teaching:
@@ -124,12 +125,12 @@ class LatentObjective(Objective):
 
     def taught(self, first: int, count: int, generator: torch.Generator) -> Taught:
         """A step's pictures and captions on the device, some of the captions dropped: they say nothing."""
-        batch = (self.ahead or self.teaching)(first, count)
-        composed, tokens = mapped(lambda tensor: tensor.to(self.device, non_blocking=True), batch)
+        made = (self.ahead or self.teaching)(first, count)
+        batch: Taught = mapped(lambda tensor: tensor.to(self.device, non_blocking=True), made)
         dropped = torch.rand(count, generator=generator) < self.shared.caption_drop
-        pairs = zip(self.nothing(), tokens, strict=True)
+        pairs = zip(self.nothing(), batch.tokens, strict=True)
         said = (torch.where(dropped.to(b.device).view(-1, *[1] * (b.ndim - 1)), a, b) for a, b in pairs)
-        return Taught(composed, TokenBatch(*said))
+        return batch._replace(tokens=TokenBatch(*said))
 
     def nothing(self) -> TokenBatch:
         """The caption that says nothing, one row."""

@@ -58,18 +58,23 @@ class Beside(nn.Module):
 
 def branched(module: DiffusionTraining, rank: int, variant: Variant = "lora") -> DiffusionTraining:
     """Puts branches beside the layers of denoiser and text encoder; all else of the module is no parameter any more."""
-    _freeze(module)
+    freeze(module)
     for network in (module.denoiser, module.text):
-        for path in (path for path in layers_of(network) if not path.endswith(UNLEARNED)):
-            name, _, last = path.rpartition(".")
-            parent = network.get_submodule(name)
-            layer = parent.get_submodule(last)
-            assert isinstance(layer, nn.Linear)
-            setattr(parent, last, Beside(layer, rank, variant))
+        put_beside(network, rank, variant)
     return module
 
 
-def _freeze(module: nn.Module) -> None:
+def put_beside(network: nn.Module, rank: int, variant: Variant = "lora", *, without: tuple[str, ...] = ()) -> None:
+    """Puts branches beside a network's layers but the widest, and those whose names end in one of ``without``."""
+    for path in (path for path in layers_of(network) if not path.endswith((UNLEARNED, *without))):
+        name, _, last = path.rpartition(".")
+        parent = network.get_submodule(name)
+        layer = parent.get_submodule(last)
+        assert isinstance(layer, nn.Linear)
+        setattr(parent, last, Beside(layer, rank, variant))
+
+
+def freeze(module: nn.Module) -> None:
     """Makes buffers of a module's parameters: they move with it and are not trained."""
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):

@@ -1,0 +1,1 @@
+"""Legs beside a model that stays as it is: adapters and controls."""
