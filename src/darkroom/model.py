@@ -21,10 +21,10 @@ from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Control, Lora
-from darkroom.control.adapters import Adapter, Riders, bound, layers_of
+from darkroom.control.adapters import Riders
 from darkroom.control.brought import Brought
 from darkroom.control.controls import map_pixels
-from darkroom.control.lora import read_lora
+from darkroom.control.public.brought import Brought as PublicBrought
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
@@ -89,10 +89,9 @@ class Model:
     synthesizer: Synthesizer
     networks: dict[str, Network]
     dtype: torch.dtype
+    brought: Brought | PublicBrought = field(repr=False)  # to a model of ours, or to a checkpoint of somebody else's
     upscaler: Refiner | None = None  # None: it draws at its own size only
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
-    adapters: dict[str, Adapter] = field(default_factory=dict, repr=False)  # the same
-    brought: Brought | None = field(default=None, repr=False)  # to the checkpoint it is; None: it is a model of ours
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -112,21 +111,8 @@ class Model:
     def _passed(self, calls: Sequence[Call]) -> list[Tensor]:
         """One pass: calls of one batch key, with the adapters that they carry."""
         network = self.networks[calls[0].network]
-        if not calls[0].adapters or self.brought is not None:  # whose networks bind their own
+        with self.brought.bound(calls):
             return network.evaluate(calls)
-        part, module = self._adaptable[calls[0].network]
-        branches = {sha256: self.adapters[sha256].branches[part] for sha256 in calls[0].adapters}
-        with bound(module, calls, branches):
-            return network.evaluate(calls)
-
-    @property
-    def _adaptable(self) -> dict[str, tuple[str, nn.Module]]:
-        """The networks that adapters can be beside: by a call's name of them, the part they are and the network."""
-        text, denoiser = self.encoder, self.synthesizer
-        if not isinstance(denoiser, DiffusionSynthesizer) or not isinstance(text, SentenceEncoder):
-            return {}
-        parts = {text.NETWORK: ("text", text.network)}
-        return {**parts, **dict.fromkeys((denoiser.TEXT, denoiser.NETWORK), ("denoiser", denoiser.network))}
 
     def resolve(self, request: Request, inputs: Inputs | None = None) -> Recipe:
         """The request with every default decided, and the choices in its prompt made by its seed.
@@ -188,35 +174,23 @@ class Model:
 
     def open_adapter(self, asked: Lora) -> AdapterUse:
         """Opens a LoRA's file. Raises DarkroomError for one that is damaged or was made for another model."""
-        if self.brought is not None:
-            sha256 = self.brought.lora(Path(asked.file))
-        else:
-            layers = {part: layers_of(module) for part, module in self._adaptable.values()}
-            adapter = read_lora(Path(asked.file), layers, self.dtype)
-            sha256 = self.adapters.setdefault(adapter.sha256, adapter).sha256
+        sha256 = self.brought.lora(Path(asked.file))
         return AdapterUse(name=bare(asked.file, "adapter"), sha256=sha256, scale=asked.scale)
 
     def open_control(self, asked: Control, inputs: Inputs) -> ControlUse:
-        """Opens a control network, and the picture it reads. Raises DarkroomError for either that cannot be used."""
-        sha256, picture = self.brings("control").control(Path(asked.network)), inputs.found(asked.map)
+        """Opens a control, and the picture it reads. Raises DarkroomError for either that cannot be used."""
+        sha256, picture = self.brought.control(Path(asked.network)), inputs.found(asked.map)
         map_pixels(picture, picture.size, inputs)
         acting = {"scale": asked.scale, "start": asked.start, "end": asked.end}
         return ControlUse(name=bare(asked.network, "control"), sha256=sha256, map=picture, **acting)
 
     def open_embedding(self, file: str) -> FileUse:
         """Opens a file of learnt words. Raises DarkroomError for one that is damaged or made for another family."""
-        return FileUse(name=bare(file, "embedding"), sha256=self.brings("embedding").embedding(Path(file)))
+        return FileUse(name=bare(file, "embedding"), sha256=self.brought.embedding(Path(file)))
 
     def open_vae(self, file: str) -> FileUse:
         """Opens another autoencoder. Raises DarkroomError for one that is damaged or makes other latents."""
-        return FileUse(name=bare(file, "vae"), sha256=self.brings("vae").vae(Path(file)))
-
-    def brings(self, what: str) -> Brought:
-        """What was brought to the checkpoint. Raises BadInput for a model of ours, to which nothing of this kind is."""
-        if self.brought is None:
-            rule = f"is for public checkpoints, and {self.card.name} is a model of ours"
-            raise BadInput(f"--{what}", rule, "leave it out, or draw with a public checkpoint (--model)")
-        return self.brought
+        return FileUse(name=bare(file, "vae"), sha256=self.brought.vae(Path(file)))
 
     def fitted(self, recipe: Recipe) -> Model:
         """The model with what a recipe brings: words that its encoder knows, another autoencoder.
@@ -225,17 +199,15 @@ class Model:
         """
         if not (recipe.controls or recipe.embeddings or recipe.vae):
             return self
-        brought = self.brings("control, --embedding or --vae")
-        brought.check_controls(recipe)
-        codec = brought.codec(recipe.vae)
+        encoder, codec = self.brought.fitted(recipe)
         self.networks.update({codec.ENCODER: codec, codec.DECODER: codec})
-        return replace(self, encoder=brought.encoder(recipe.embeddings), codec=codec)
+        return replace(self, encoder=encoder, codec=codec)
 
     def riders(self, uses: Sequence[AdapterUse]) -> Riders:
         """What the calls of a recipe carry. Raises BadInput for an adapter that was not opened."""
         found: dict[str, dict[str, float]] = defaultdict(dict)
         for use in uses:
-            networks = self._networks_of(use.sha256)
+            networks = self.brought.having(use.sha256)
             if not networks:
                 rule = "is part of this recipe and was not opened"
                 fix = "give its file (lora), or the folder it lies in (files)"
@@ -243,13 +215,6 @@ class Model:
             for network in networks if use.scale else ():
                 found[network][use.sha256] = found[network].get(use.sha256, 0.0) + use.scale
         return found
-
-    def _networks_of(self, sha256: str) -> list[str]:
-        """The networks that an adapter has branches for, by a call's name of them; none: it was not opened."""
-        if self.brought is not None:
-            return self.brought.public.parts.having(sha256)
-        branches = self.adapters[sha256].branches if sha256 in self.adapters else {}
-        return [network for network, (part, _) in self._adaptable.items() if part in branches]
 
     def guide(self, use: GuideUse) -> Guide:
         """The guide that a recipe names. Raises BadInput where it was not opened."""
@@ -296,7 +261,8 @@ def assembled(
     if refiner is not None:
         networks[refiner.NETWORK] = refiner
     dtype = next(denoiser.parameters()).dtype
-    return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, refiner)
+    brought = Brought(card.name, own.encoder, codec, own.synthesizer, dtype)
+    return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, brought, refiner)
 
 
 def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
@@ -304,7 +270,7 @@ def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
     encoder, codec, synthesizer = public.parts.encoder, public.parts.codec, public.parts.synthesizer
     networks: dict[str, Network] = {reader.NETWORK: encoder for reader in encoder.readers}
     networks |= {codec.ENCODER: codec, codec.DECODER: codec, synthesizer.NETWORK: synthesizer}
-    return Model(card, encoder, codec, synthesizer, networks, dtype, brought=Brought(public, dtype))
+    return Model(card, encoder, codec, synthesizer, networks, dtype, brought=PublicBrought(public, dtype))
 
 
 def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:

@@ -17,8 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from darkroom.contracts.errors import BadInput
+from darkroom.contracts.recipe import FileUse
 from darkroom.nn.attention import product
-from darkroom.nn.slots import filled
+from darkroom.nn.slots import scale_input, scales_of
 from darkroom.protocols import Call, T, Task
 
 
@@ -39,14 +41,18 @@ Branches = Mapping[str, Branch]  # path of a layer in its network -> what is add
 
 @dataclass(frozen=True)
 class Adapter:
-    """Side branches of a model's networks, by the part they belong to ("denoiser", "text")."""
+    """Side branches of a model's networks, by the part they belong to ("denoiser", "text").
+
+    A control also sees: ``sight`` times the latent of a map, patch by patch, is added to the denoiser's first tokens.
+    """
 
     name: str
     sha256: str  # of its file
     branches: Mapping[str, Branches]
+    sight: Float[Tensor, "width cells"] | None = None
 
 
-Riders = Mapping[str, Mapping[str, float]]  # network of a call -> hashes of its adapters, and their scales
+Riders = Mapping[str, Mapping[str, float]]  # network of a call -> names of its adapters (hashes), and their scales
 
 
 def layers_of(network: nn.Module) -> dict[str, Float[Tensor, "outer inner"]]:
@@ -81,30 +87,21 @@ def carried(task: Task[T], riders: Riders) -> Task[T]:
 def _ridden(call: Call, scales: Mapping[str, float]) -> Call:
     if not scales:
         return call
-    said = {_scale(sha256): scale for sha256, scale in scales.items()}
+    said = {scale_input(name): scale for name, scale in scales.items()}
     return replace(call, inputs={**call.inputs, **said}, adapters=(*call.adapters, *scales))
-
-
-def _scale(sha256: str) -> str:
-    """The input of a call that says how strongly an adapter acts."""
-    return f"scale of {sha256}"
 
 
 @contextmanager
 def bound(network: nn.Module, calls: Sequence[Call], branches: Mapping[str, Branches]) -> Iterator[None]:
-    """Within, the network answers with the adapters that these calls carry; ``branches`` are theirs, by their hashes.
+    """Within, the network answers with the adapters that these calls carry; ``branches`` are theirs, by their names.
 
     The calls share a batch key: all carry the same adapters, each as strongly as it says.
     """
     beside: dict[str, list[_Scaled]] = defaultdict(list)
-    for sha256 in calls[0].adapters:
-        mine = branches[sha256]
-        said = [float(call.inputs[_scale(sha256)]) for call in calls]
-        like = next(iter(mine.values())).up
-        whole = all(scale == 1 for scale in said)  # times one is the same bits: no product is needed
-        rows = None if whole else filled([torch.tensor(scale) for scale in said]).to(like)[:, None, None]
-        for path, branch in mine.items():
-            beside[path].append(_Scaled(branch, rows))
+    for name in calls[0].adapters:
+        rows = scales_of(calls, name)
+        for path, branch in branches[name].items():
+            beside[path].append(_Scaled(branch, None if rows is None else rows.to(branch.up)))
     hooks = []
     try:
         for path, some in beside.items():
@@ -140,3 +137,11 @@ def _beside(some: Sequence[_Scaled]) -> Callable[[nn.Module, tuple[Tensor], Tens
         return added
 
     return add
+
+
+def check_opened(use: FileUse, opened: bool, flag: str) -> None:
+    """Raises BadInput for a file that a recipe names and nobody gave."""
+    if not opened:
+        rule = "is part of this recipe and was not opened"
+        fix = f"give its file ({flag}), or the folder it lies in (files)"
+        raise BadInput(f"the {flag} {use.name} {use.sha256[:12]}", rule, fix)

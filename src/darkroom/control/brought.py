@@ -1,121 +1,110 @@
-"""What people bring to a public checkpoint: LoRAs, ControlNets, words that were learnt, another autoencoder.
+"""What people bring to a model of ours: LoRAs, and controls, which are LoRAs that also see a map.
 
-Each is opened once and known by its hash from then on. Nothing of the checkpoint is changed by it: calls name what they
-are made with, and pictures that are made with other things, or with none, are drawn at the same time.
+Each is opened once and known by its hash from then on. Nothing of the model is changed by it: calls name what they are
+made with, and pictures that are made with other things, or with none, are drawn at the same time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import torch
+from torch import nn
 
-from darkroom.contracts.errors import BadFile, BadInput, reason, shown
+from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.control.beside import hash_of, read_control, read_vae
-from darkroom.control.embeddings import read_embedding, word
-from darkroom.control.public_lora import read_lora
-from darkroom.latent.kl import KlCodec
-from darkroom.prompt.public import ClipReader, Learnt, PublicEncoder
-from darkroom.synthesis.external.opening import Public
-
-Stamp = tuple[tuple[str, int, int], ...]  # of files: path, bytes, time of the last change
+from darkroom.control.adapters import Adapter, bound, check_opened, layers_of
+from darkroom.control.lora import read_lora
+from darkroom.latent.codec import AutoencoderCodec
+from darkroom.nn.public.features import use_of
+from darkroom.prompt.encoders import SentenceEncoder
+from darkroom.protocols import Call
+from darkroom.synthesis.diffusion import DiffusionSynthesizer
 
 
 @dataclass
 class Brought:
-    """What was brought to a checkpoint so far."""
+    """What was brought to a model of ours so far."""
 
-    public: Public
+    name: str  # of the model
+    encoder: SentenceEncoder
+    codec: AutoencoderCodec
+    synthesizer: DiffusionSynthesizer
     dtype: torch.dtype
-    vaes: dict[str, KlCodec] = field(default_factory=dict)
-    words: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # what tensors are called, and tokens
-    _hashes: dict[Stamp, str] = field(default_factory=dict)  # of files that are large, and named by every request
+    adapters: dict[str, Adapter] = field(default_factory=dict)  # by the hashes of their files
 
     def lora(self, path: Path) -> str:
-        """The hash of a LoRA, whose branches the checkpoint's networks have at hand from now on."""
-        opened = self.public.opened
-        networks = {part: network for part, network in opened.networks.items() if part != "vae"}
-        found = read_lora(path, networks, opened.configs.get("unet", {}), self.public.title)
-        for part, branches in found.parts.items():
-            self.public.parts.at_hand(opened.networks[part])[found.sha256] = branches
-        return found.sha256
+        """The hash of a LoRA, whose branches are at hand from now on."""
+        return self._kept(read_lora(path, self._layers, self.dtype))
 
     def control(self, path: Path) -> str:
-        """The hash of a ControlNet, which the denoiser has at hand from now on."""
-        at_hand = self.public.parts.synthesizer.controls
-        return self._once(path, at_hand, lambda _: read_control(path, self.public, self.dtype))
+        """The hash of a control, whose branches, and what it sees by, are at hand from now on."""
+        config = self.synthesizer.network.config
+        sight = (config.width, config.channels * config.patch**2)
+        adapter = read_lora(path, self._layers, self.dtype, sight)
+        assert adapter.sight is not None
+        self.synthesizer.sights[adapter.sha256] = adapter.sight.to(next(self.synthesizer.network.parameters()).device)
+        return self._kept(adapter)
 
-    def embedding(self, path: Path) -> str:
-        """The hash of a file of learnt words, which the text encoders have at hand from now on."""
-        return self._once(path, self.words, lambda sha256: self._learn(path, sha256))
+    def embedding(self, path: Path) -> NoReturn:
+        """Raises BadInput: a model of ours reads words by their letters, and learns no others from a file."""
+        self._refuse("embedding")
 
-    def vae(self, path: Path) -> str:
-        """The hash of an autoencoder, which can take the place of the checkpoint's from now on."""
-        return self._once(path, self.vaes, lambda sha256: read_vae(path, self.public, self.dtype, f"{sha256}/"))
+    def vae(self, path: Path) -> NoReturn:
+        """Raises BadInput: our denoisers know the latents of one autoencoder."""
+        self._refuse("vae")
 
-    def _once(self, path: Path, at_hand: dict[str, Any], read: Callable[[str], Any]) -> str:
-        """The hash of what lies at a path, which is read where it is not yet at hand."""
-        stamp = _stamp(path)
-        sha256 = self._hashes.get(stamp) or hash_of(path)
-        if sha256 not in at_hand:
-            at_hand[sha256] = read(sha256)
-        self._hashes[stamp] = sha256
-        return sha256
+    def word(self, use: FileUse) -> NoReturn:
+        """Raises BadInput, likewise."""
+        self._refuse("embedding")
 
-    def _learn(self, path: Path, sha256: str) -> tuple[str | None, int]:
-        encoder = self.public.parts.encoder
-        readers = [reader for reader in encoder.readers if isinstance(reader, ClipReader)]
-        if len(readers) < len(encoder.readers) or not encoder.chunked:
-            rule = f"has no meaning to {self.public.title}, which reads sentences as a whole"
-            raise BadInput(f"the embedding {shown(path.name)}", rule, "leave it out")
-        vectors, called = read_embedding(path, readers, self.public.title)
-        for reader, own in zip(readers, vectors, strict=True):
-            reader.learnt[sha256] = own
-        return called, len(vectors[0])
+    def _refuse(self, what: str) -> NoReturn:
+        rule = f"is for public checkpoints, and {self.name} is a model of ours"
+        raise BadInput(f"--{what}", rule, "leave it out, or draw with a public checkpoint (--model)")
 
-    def encoder(self, uses: Sequence[FileUse]) -> PublicEncoder:
-        """The text encoders, to whom the words of a recipe are words. Raises BadInput for one that was not opened."""
-        plain = self.public.parts.encoder
-        if not uses:
-            return plain
-        for use in uses:
-            check_opened(use, use.sha256 in self.words, "embedding")
-        return plain.knowing([self.word(use) for use in uses])
+    def _kept(self, adapter: Adapter) -> str:
+        return self.adapters.setdefault(adapter.sha256, adapter).sha256
 
-    def word(self, use: FileUse) -> Learnt:
-        """The word of a file that was opened."""
-        return word(use.name, use.sha256, *self.words[use.sha256])
+    @property
+    def _networks(self) -> dict[str, tuple[str, nn.Module]]:
+        """The networks that adapters can be beside: by a call's name of them, the part they are and the network."""
+        text, denoiser = self.encoder, self.synthesizer
+        parts = {text.NETWORK: ("text", text.network)}
+        return {**parts, **dict.fromkeys((denoiser.TEXT, denoiser.NETWORK), ("denoiser", denoiser.network))}
 
-    def codec(self, use: FileUse | None) -> KlCodec:
-        """The autoencoder of a recipe; None: the checkpoint's own. Raises BadInput for one that was not opened."""
-        if use is None:
-            return self.public.parts.codec
-        check_opened(use, use.sha256 in self.vaes, "vae")
-        return self.vaes[use.sha256]
+    @property
+    def _layers(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {part: layers_of(module) for part, module in self._networks.values()}
 
-    def check_controls(self, recipe: Recipe) -> None:
-        """Raises BadInput for a ControlNet of a recipe that was not opened."""
+    def having(self, adapter: str) -> list[str]:
+        """The networks that have branches of an adapter, by a call's name of them; none: it was not opened."""
+        branches = self.adapters[adapter].branches if adapter in self.adapters else {}
+        return [network for network, (part, _) in self._networks.items() if part in branches]
+
+    @contextmanager
+    def bound(self, calls: Sequence[Call]) -> Iterator[None]:
+        """While it lasts, the network that these calls ask has the branches of the adapters that they carry."""
+        if not calls[0].adapters:
+            yield
+            return
+        part, module = self._networks[calls[0].network]
+        branches = {name: self.adapters[use_of(name)].branches[part] for name in calls[0].adapters}
+        with bound(module, calls, branches):
+            yield
+
+    def fitted(self, recipe: Recipe) -> tuple[SentenceEncoder, AutoencoderCodec]:
+        """Text encoder and autoencoder of a recipe, which are the model's.
+
+        Raises BadInput for a control that was not opened, and for what no model of ours takes.
+        """
         for use in recipe.controls:
-            check_opened(use, use.sha256 in self.public.parts.synthesizer.controls, "control")
-
-
-def check_opened(use: FileUse, opened: bool, flag: str) -> None:
-    """Raises BadInput for a file that a recipe names and nobody gave."""
-    if not opened:
-        rule = "is part of this recipe and was not opened"
-        fix = f"give its file ({flag}), or the folder it lies in (files)"
-        raise BadInput(f"the {flag} {use.name} {use.sha256[:12]}", rule, fix)
-
-
-def _stamp(path: Path) -> Stamp:
-    """What tells whether files are those of before, without reading them."""
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        told = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
-    except OSError as error:
-        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "give a file that can be") from error
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in told)
+            check_opened(use, use.sha256 in self.synthesizer.sights, "control")
+        if recipe.embeddings:
+            self._refuse("embedding")
+        if recipe.vae is not None:
+            self._refuse("vae")
+        return self.encoder, self.codec

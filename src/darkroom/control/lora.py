@@ -31,6 +31,7 @@ LARGEST = 2_000_000_000  # bytes of a file
 PEFT = "lora_adapter_metadata"  # where peft keeps its settings
 SETTINGS = "adapter_config.json"  # and where it does so beside a file of this name:
 PEFT_FILE = "adapter_model.safetensors"
+SIGHT = "transformer.control.weight"  # what a control sees by
 PARTS = {"transformer": "denoiser", "unet": "denoiser", "denoiser": "denoiser", "text_encoder": "text", "te": "text"}
 """Parts of a model by the names that files have for them."""
 WRITTEN = {"denoiser": ("transformer", "unet"), "text": ("text_encoder", "te")}  # in the keys of peft, and of kohya
@@ -64,12 +65,15 @@ class _Half(NamedTuple):
     side: str  # "down", "up", "alpha" or "magnitude"
 
 
-def read_lora(path: Path, layers: Layers, dtype: torch.dtype = torch.float32) -> Adapter:
-    """Opens a LoRA for a model with these layers.
+def read_lora(
+    path: Path, layers: Layers, dtype: torch.dtype = torch.float32, sight: tuple[int, int] | None = None
+) -> Adapter:
+    """Opens a LoRA for a model with these layers, or a control, which sees by a matrix of the shape ``sight``.
 
     Raises BadFile that names the tensors that belong to no layer of the model, or to one of other widths.
     """
     data, tensors, metadata = _opened(path)
+    seeing = _seeing(path, tensors.pop(SIGHT, None), sight, dtype)
     found: dict[tuple[str, str], dict[str, Tensor]] = defaultdict(dict)
     strangers = []
     for key, tensor in sorted(tensors.items()):
@@ -91,7 +95,22 @@ def read_lora(path: Path, layers: Layers, dtype: torch.dtype = torch.float32) ->
     branches: dict[str, dict[str, Branch]] = defaultdict(dict)
     for (part, layer), halves in found.items():
         branches[part][layer] = _branch(path, part, layer, halves, layers[part][layer], settings, dtype)
-    return Adapter(path.stem, sha256(data).hexdigest(), branches)
+    return Adapter(path.stem, sha256(data).hexdigest(), branches, seeing)
+
+
+def _seeing(path: Path, found: Tensor | None, wanted: tuple[int, int] | None, dtype: torch.dtype) -> Tensor | None:
+    """What a control sees by. Raises BadFile for a control given as a LoRA, and the other way round."""
+    if found is None and wanted is None:
+        return None
+    if found is None:
+        rule = "is a LoRA, which sees no map"
+        raise BadFile(f"{path}", rule, f"give it with --lora {path}, or a control of `darkroom train control`")
+    if wanted is None:
+        raise BadFile(f"{path}", "is a control, which sees a map", f"give it with --control {path}=MAP.png")
+    if tuple(found.shape) != wanted or not found.is_floating_point() or not torch.isfinite(found).all():
+        rule = f"holds {SIGHT} as {tuple(found.shape)}, and this model takes it as {wanted}, in finite numbers"
+        raise BadFile(f"{path}", rule, "take a control that was trained for this model")
+    return found.to(dtype)
 
 
 def _opened(path: Path) -> tuple[bytes, dict[str, Tensor], Mapping[str, Any]]:
@@ -205,10 +224,12 @@ def write_lora(
     about: Mapping[str, str],
     keys: Keys = "peft",
     magnitudes: Mapping[str, Mapping[str, Tensor]] | None = None,
+    sight: Float[Tensor, "width cells"] | None = None,
 ) -> Path:
     """Writes a LoRA in bf16, with ModelSpec metadata (version 1.0.1); ``about`` are further entries of that.
 
     ``magnitudes`` of the layers make it a DoRA; its ``branches`` are then as they were before :func:`decomposed`.
+    ``sight`` makes it a control.
     """
     tensors: dict[str, Tensor] = {}
     settings: dict[str, Any] = {}
@@ -229,9 +250,11 @@ def write_lora(
             if keys == "kohya":
                 half["alpha"] = torch.tensor(float(ranks[layer]))
             tensors |= {f"{stem}.{ENDS[keys][side]}": tensor for side, tensor in half.items()}
+    if sight is not None:
+        tensors[SIGHT] = sight.bfloat16().contiguous()
     metadata = {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": "darkroom/lora",
+        "modelspec.architecture": f"darkroom/{'lora' if sight is None else 'control'}",
         "modelspec.implementation": "darkroom",
         "modelspec.title": title,
         **{f"modelspec.{name}": text for name, text in about.items()},

@@ -11,7 +11,7 @@ from darkroom.contracts.errors import BadInput, DarkroomError, shown
 from darkroom.contracts.files import file_sha256
 from darkroom.contracts.recipe import FileUse, Recipe
 from darkroom.contracts.steering import Control, Lora, control, lora
-from darkroom.control.beside import hash_of
+from darkroom.control.public.beside import hash_of
 from darkroom.model import Model, check_names
 from darkroom.picture.metadata import read_recipe
 from darkroom.synthesis.samplers import SAMPLERS
@@ -45,7 +45,7 @@ def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path
     controls = [Control.checked(control(text)).network for text in given.get("control", [])]
     vae = [given["vae"]] if "vae" in given else []
     used = [] if recipe.vae is None else [recipe.vae]
-    _open_files("control", recipe.controls, controls, files, lambda name: model.brings("control").control(Path(name)))
+    _open_files("control", recipe.controls, controls, files, lambda name: model.brought.control(Path(name)))
     _open_files(
         "embedding", recipe.embeddings, given.get("embedding", []), files, lambda n: model.open_embedding(n).sha256
     )

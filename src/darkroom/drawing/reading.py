@@ -71,7 +71,7 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
 def unsaid(model: Model, recipe: Recipe) -> list[str]:
     """Learnt words that were brought along and stand nowhere in what a recipe says."""
     text = "\n".join([recipe.prompt.text, recipe.prompt.negative, *others_of(recipe)])
-    words = [model.brings("embedding").word(use) for use in recipe.embeddings]
+    words = [model.brought.word(use) for use in recipe.embeddings]
     left = [found.spellings for found in words if not named_in(text, [found])]
     return [f"{' or '.join(one)} stands nowhere in the prompt, and does nothing" for one in left]
 

@@ -184,17 +184,20 @@ class Denoiser(nn.Module):
         keys: Float[Tensor, "b depth 2 m width"],
         mask: Bool[Tensor, "b m"],
         hints: Float[Tensor, "b hints h w"] | None = None,
+        seen: Float[Tensor, "b n width"] | None = None,
         tap: int | None = None,
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b n d"] | None]:
         """Velocity, and the picture tokens after block ``tap`` (None: none) for the oracle head.
 
-        ``hints`` None is plain text-to-image and equals all-zero hints.
+        ``hints`` None is plain text-to-image and equals all-zero hints; ``seen`` is what controls add to its tokens.
         """
         c = self.config
         height, width = x.shape[-2] // c.patch, x.shape[-1] // c.patch
         tokens = self.into(patches(x, c.patch))  # (B, H W, D)
         if hints is not None:
             tokens = tokens + self.hints(patches(hints, c.patch))
+        if seen is not None:
+            tokens = tokens + seen
         registers = self.registers.expand(len(x), -1, -1)
         tokens = torch.cat([tokens, registers], 1)  # (B, N, D)
         place = rotary_places(height, width, c.registers, c.head, tokens.dtype, tokens.device)

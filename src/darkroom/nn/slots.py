@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from darkroom.protocols import Call
@@ -33,6 +34,17 @@ def column(calls: Sequence[Call], name: str) -> Tensor:
     """One tensor input of several calls, stacked to a slot."""
     rows = [call.inputs[name] for call in calls]
     return filled([row for row in rows if isinstance(row, Tensor)])
+
+
+def scale_input(name: str) -> str:
+    """The input of a call that says how strongly an adapter acts."""
+    return f"scale of {name}"
+
+
+def scales_of(calls: Sequence[Call], name: str) -> Float[Tensor, "rows 1 1"] | None:
+    """How strongly an adapter acts on each row of a slot; None: on all as it is, since times one is the same bits."""
+    said = [float(call.inputs[scale_input(name)]) for call in calls]
+    return None if all(scale == 1 for scale in said) else filled([torch.tensor(scale) for scale in said])[:, None, None]
 
 
 def one_by_one(network: nn.Module, calls: Sequence[Call], ask: Callable[..., Tensor]) -> list[Tensor]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import GUIDED_TIMES
-from darkroom.nn.dit import Denoiser
-from darkroom.nn.slots import column, filled
-from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Level, Task
+from darkroom.nn.dit import Denoiser, patches
+from darkroom.nn.public.features import unridden, use_of
+from darkroom.nn.slots import column, filled, scales_of
+from darkroom.protocols import Call, Conditioning, Denoise, Guidance, Latent, LatentCodec, Level, Pixels, Task
 from darkroom.synthesis.noise import RectifiedFlow
 from darkroom.synthesis.prediction import to_x0
 from darkroom.synthesis.samplers import FLOW_MAP
@@ -34,6 +37,7 @@ class DiffusionSynthesizer(SteeredSynthesizer):
         self.network, self.TEXT, self.NETWORK = network, f"{role}denoiser.text", f"{role}denoiser"
         self.schedule, self.kind = RectifiedFlow(), "flow"
         self.guides_itself = network.config.flow_map is not None
+        self.sights: dict[str, Tensor] = {}  # of the controls at hand, by their hashes
 
     def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for few steps without a flow map, and for guidance that a flow map was not taught."""
@@ -72,7 +76,7 @@ class DiffusionSynthesizer(SteeredSynthesizer):
             if guidance is not None:
                 inputs |= {"toward": (toward or level).t, "guidance": guidance}
             [velocity] = yield [Call(self.NETWORK, inputs)]
-            return to_x0("flow", velocity, x, level)
+            return to_x0("flow", velocity, x[: len(velocity)], level)  # maps ride on x
 
         return denoise
 
@@ -85,10 +89,28 @@ class DiffusionSynthesizer(SteeredSynthesizer):
             return list(self.network.text_keys(column(calls, "tokens").to(device, dtype))[: len(calls)])
         rows = [self._condition(call, device, dtype) for call in calls]
         condition = filled([row[0] for row in rows]), filled([row[1] for row in rows])
-        x = column(calls, "x").to(device, dtype)
+        x, seen = self._seen(calls, column(calls, "x").to(device, dtype))
         keys, mask = column(calls, "keys").to(device, dtype), column(calls, "mask").to(device)
-        velocity, _ = self.network(x, condition, keys, mask)
+        velocity, _ = self.network(x, condition, keys, mask, seen=seen)
         return list(velocity[: len(calls)].float().cpu())
+
+    def _seen(self, calls: Sequence[Call], x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x, and what controls make of the maps that ride on it: (rows, tokens, width); None: none does."""
+        names = [name for name in calls[0].adapters if use_of(name) in self.sights]
+        if not names:
+            return x, None
+        config = self.network.config
+        x, maps = unridden(x, config.channels, len(names))
+        found = []
+        for name, cells in zip(names, maps, strict=True):
+            tokens = F.linear(patches(cells, config.patch), self.sights[use_of(name)])
+            rows = scales_of(calls, name)
+            found.append(tokens if rows is None else tokens * rows.to(tokens))
+        return x, reduce(torch.add, found)
+
+    def seen(self, picture: Pixels, codec: LatentCodec) -> Task[Latent]:
+        """What rides on x of a control map: its latent."""
+        return (yield from codec.encode(picture))
 
     def _condition(self, call: Call, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         pooled = call.inputs["pooled"]

@@ -1,0 +1,1 @@
+"""What people bring to public checkpoints: LoRAs, ControlNets, learnt words, other autoencoders."""
