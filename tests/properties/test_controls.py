@@ -311,7 +311,8 @@ def test_models_without_them_say_so(
 ) -> None:
     _, root = painter
     use = f"{root}/canny={root}/0.png"
-    assert "--control is for public checkpoints, and tiny is a model of ours" in refused(tiny_model(), use)
+    said = refused(tiny_model(), f"{root}/canny/{WEIGHTS}={root}/0.png")
+    assert "or a control of `darkroom train control`" in said
     monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
     import_model(saved(stable_diffusion_3(), tmp_path / "sd3"))
     said = "cannot be drawn with by Stable Diffusion 3: its ControlNets are not known here"
