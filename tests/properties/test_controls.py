@@ -248,6 +248,45 @@ def test_a_folder_that_is_not_sound_is_refused(
     assert said in refused(model, f"{folder}={root}/0.png")
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"conditioning_embedding_out_channels": (8, 16, 32)}, "has 'controlnet_cond_embedding.blocks.5.bias' nowhere"),
+        (
+            {"conditioning_embedding_out_channels": (8,) * 5},
+            "blocks.6.bias' of shape (8,), and Stable Diffusion 1.x",
+        ),
+        (
+            {"conditioning_channels": 4},
+            "conv_in.weight' of shape (16, 4, 3, 3), and Stable Diffusion 1.x asks",
+        ),
+    ],
+)
+def test_one_that_reads_other_maps_is_refused(
+    settings: dict[str, Any], said: str, painter: tuple[Model, Path], tmp_path: Path
+) -> None:
+    from diffusers import ControlNetModel
+
+    model, root = painter
+    ControlNetModel.from_unet(stable_diffusion().unet, **settings).save_pretrained(tmp_path / "odd")
+    assert said in refused(model, f"{tmp_path}/odd={root}/0.png")
+
+
+def test_a_smaller_one_draws_where_its_settings_say_so(painter: tuple[Model, Path], tmp_path: Path) -> None:
+    from diffusers import ControlNetModel
+
+    model, root = painter
+    torch.manual_seed(0)
+    small = {"block_out_channels": (16, 32), "norm_num_groups": 8, "layers_per_block": 1, "cross_attention_dim": 16}
+    network = ControlNetModel(down_block_types=("DownBlock2D",) * 2, attention_head_dim=2, **small)
+    for parameter in network.controlnet_down_blocks.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    network.save_pretrained(tmp_path / "small")
+    assert not np.array_equal(drawn(model), drawn(model, f"{tmp_path}/small={root}/0.png"))
+    shutil.copy(tmp_path / "small" / WEIGHTS, tmp_path / "small.safetensors")
+    assert "lacks the tensor 'down_blocks.1.att" in refused(model, f"{tmp_path}/small.safetensors={root}/0.png")
+
+
 def test_a_program_in_its_folder_is_refused(painter: tuple[Model, Path], tmp_path: Path) -> None:
     model, root = painter
     shutil.copytree(root / "canny", folder := tmp_path / "canny")
@@ -272,7 +311,8 @@ def test_models_without_them_say_so(
 ) -> None:
     _, root = painter
     use = f"{root}/canny={root}/0.png"
-    assert "--control is for public checkpoints, and tiny is a model of ours" in refused(tiny_model(), use)
+    said = refused(tiny_model(), f"{root}/canny/{WEIGHTS}={root}/0.png")
+    assert "or a control of `darkroom train control`" in said
     monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
     import_model(saved(stable_diffusion_3(), tmp_path / "sd3"))
     said = "cannot be drawn with by Stable Diffusion 3: its ControlNets are not known here"

@@ -21,7 +21,7 @@ from darkroom.importing import import_model
 from darkroom.model import Model, load
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
-from tests.public import autoencoder, needs_public, saved, stable_diffusion
+from tests.public import autoencoder, flux, needs_public, saved, stable_diffusion, stable_diffusion_3, z_image
 from tests.tiny import tiny_model
 
 pytestmark = needs_public
@@ -86,6 +86,23 @@ def test_alone_is_in_company_bit_for_bit(painter: tuple[Model, Path]) -> None:
     for outcome in Engine[Image](model.evaluate).run(tasks):
         assert outcome.result is not None, outcome.error
         assert np.array_equal(outcome.result.pixels, alone[outcome.index])
+
+
+@pytest.mark.parametrize("maker", [stable_diffusion_3, flux, z_image], ids=["sd3", "flux", "z-image"])
+def test_families_that_read_sentences_as_a_whole_take_one_too(
+    maker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
+    pipeline = maker()
+    import_model(saved(pipeline, tmp_path / "painter"))
+    model = load("painter")
+    pipeline.vae.save_pretrained(tmp_path / "own")
+    said = {name: pipeline.vae.config[name] for name in ("shift_factor", "scaling_factor")}
+    torch.manual_seed(9)
+    autoencoder(**said, use_quant_conv=False, use_post_quant_conv=False).save_pretrained(tmp_path / "brighter")
+    plain = drawn(model)
+    assert np.array_equal(plain, drawn(model, tmp_path / "own"))
+    assert not np.array_equal(plain, drawn(model, tmp_path / "brighter"))
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

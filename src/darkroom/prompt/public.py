@@ -277,7 +277,9 @@ class PublicEncoder:
         self._remembered: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
 
     def knowing(self, words: Sequence[Learnt]) -> PublicEncoder:
-        """The same readers, to whom these words are words; all of them can be taught."""
+        """The same readers, to whom these words are words; all of them can be taught, where there are any words."""
+        if not words:
+            return self
         readers = [reader.knowing(words) for reader in self.readers if isinstance(reader, ClipReader)]
         return PublicEncoder(readers, self._join, self._leading, chunked=self.chunked, words=words)
 

@@ -20,35 +20,11 @@ from darkroom.checkpoints.header import check_finite, read_header, shapes_of
 from darkroom.checkpoints.store import digest
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.latent.kl import KlCodec
-from darkroom.synthesis.external.family import KL, Family, codec_with
+from darkroom.synthesis.external.family import KL, ControlKind, Family, codec_with
 from darkroom.synthesis.external.naming import Source, by_own_names
 from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network, fill
 from darkroom.synthesis.external.opening import Public
-from darkroom.synthesis.external.single import Shapes, control_name, vae_name
-
-# Settings of a denoiser that its ControlNets have, too: they are copies of its first part.
-_SHARED = (
-    *("in_channels", "flip_sin_to_cos", "freq_shift", "down_block_types", "only_cross_attention", "mid_block_type"),
-    *("block_out_channels", "layers_per_block", "downsample_padding", "mid_block_scale_factor", "act_fn"),
-    *("norm_num_groups", "norm_eps", "cross_attention_dim", "transformer_layers_per_block", "attention_head_dim"),
-    *("num_attention_heads", "use_linear_projection", "class_embed_type", "addition_embed_type", "upcast_attention"),
-    *("addition_time_embed_dim", "num_class_embeds", "resnet_time_scale_shift", "encoder_hid_dim"),
-    *("encoder_hid_dim_type", "projection_class_embeddings_input_dim"),
-    *("patch_size", "joint_attention_dim", "pooled_projection_dim", "guidance_embeds", "axes_dims_rope"),
-)
-# Settings of a transformer's that are counted in a file: copies of some of its blocks.
-_COUNTED = {"num_layers": "transformer_blocks", "num_single_layers": "single_transformer_blocks"}
-# Tensors that are of one shape in both, or in neither.
-_ALIKE = (
-    *("conv_in.weight", "add_embedding.linear_1.weight", "x_embedder.weight", "context_embedder.weight"),
-    "time_text_embed.text_embedder.linear_1.weight",
-)
-_OTHER_KINDS = {
-    "global_pool_conditions": "which acts on one of two sentences alone and is not here",
-    "num_mode": "which makes it several in one, and those are not here",
-    "conditioning_embedding_channels": "by which it reads pixels in a way that is not here",
-}
-COLOURS = 3  # channels of a map
+from darkroom.synthesis.external.single import Shapes, vae_name
 
 Name = Callable[[str, Mapping[str, Any]], str]
 
@@ -67,73 +43,31 @@ class _Kind:
 
 def read_control(path: Path, public: Public, dtype: torch.dtype) -> Any:
     """A ControlNet for a checkpoint, filled. Raises DarkroomError for one that is damaged, or of another family."""
-    family = public.family
-    if family.control is None:
+    family, control = public.family, public.family.control
+    if control is None:
         rule = f"cannot be drawn with by {family.title}: its ControlNets are not known here"
         raise BadInput(f"the ControlNet {shown(path.name)}", rule, "leave it out, or take a model that has them")
-
-    def settings(shapes: Shapes) -> dict[str, Any]:
-        denoiser = public.opened.configs[family.denoiser]
-        counted = {count: _count(name, shapes) for count, name in _COUNTED.items()} if _is_flux(family) else {}
-        return {name: denoiser[name] for name in _SHARED if name in denoiser} | counted
-
-    spelt = None if _is_flux(family) else control_name
-    kind = _Kind("ControlNet", family, settings, spelt, ("control_model.", ""))
-    network, _ = _read(path, kind, family.control, dtype, lambda network: _check_fits(network, path, public))
+    denoiser = public.opened.configs[family.denoiser]
+    kind = _Kind(
+        "ControlNet", family, lambda shapes: control.settings(denoiser, shapes), control.named, control.prefixes
+    )
+    network, _ = _read(path, kind, control.part, dtype, lambda network: _check_fits(network, path, public, control))
     return network.to(memory_format=torch.channels_last)
 
 
-def _is_flux(family: Family) -> bool:
-    return family.denoiser == "transformer"
-
-
-def _count(name: str, shapes: Shapes) -> int:
-    """How many blocks of a name there are."""
-    return len({at.split(".")[1] for at in shapes if at.startswith(f"{name}.")})
-
-
-def _check_fits(network: Any, path: Path, public: Public) -> None:
-    """Raises BadInput for a ControlNet of another kind; with the tensor, for one whose denoiser is another one."""
-    for name, rule in _OTHER_KINDS.items():
+def _check_fits(network: Any, path: Path, public: Public, control: ControlKind) -> None:
+    """Raises BadInput for a ControlNet of another kind; with the tensor, for one that does not fit its denoiser."""
+    for name, rule in control.others.items():
         if network.config.get(name):
             fix = "take one that reads lines, depths or limbs"
             raise BadInput(f"the ControlNet {shown(path.name)}", f"has {name}, {rule}", fix)
-    own_network = public.opened.networks[public.family.denoiser]
-    own, its = (
-        {name: tuple(tensor.shape) for name, tensor in one.state_dict().items()} for one in (own_network, network)
-    )
-    expected = {name: own.get(name) for name in _ALIKE}
-    if not _is_flux(public.family):
-        width = next(shape[1] for name, shape in own.items() if name.endswith("attn2.to_k.weight"))
-        expected |= {name: (s[0], width) for name, s in its.items() if name.endswith("attn2.to_k.weight")}
-        wide = _handed_over(own_network.config)
-        expected |= {f"controlnet_down_blocks.{n}.weight": (w, w, 1, 1) for n, w in enumerate(wide)}
-        expected |= {f"controlnet_down_blocks.{len(wide)}.weight": None}
-    for name, shape in expected.items():
+    its = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    asks = control.asks(public.opened.networks[public.family.denoiser], its, public.parts.codec.factor)
+    for name, shape in asks.items():
         if its.get(name) != shape:
-            found, asked = (f"of shape {one}" if one is not None else "nowhere" for one in (its.get(name), shape))
+            found, asked = (f"of shape {one}" if one else "nowhere" for one in (its.get(name), shape))
             rule = f"has {shown(name)} {found}, and {public.title} asks for it {asked}"
             raise BadInput(f"the ControlNet {shown(path.name)}", rule, "take one that was made for this family")
-    if not _is_flux(public.family):
-        _check_maps(network.config, path, public)
-
-
-def _check_maps(config: Any, path: Path, public: Public) -> None:
-    """Raises BadInput for a ControlNet that reads no pixels of three colours, or not as many for a cell of a latent."""
-    factor = 2 ** (len(config.conditioning_embedding_out_channels) - 1)  # halved after each but the last
-    if config.conditioning_channels != COLOURS or factor != public.parts.codec.factor:
-        rule = f"reads maps of {config.conditioning_channels} channels, {factor} times as large as latents"
-        fix = f"take one of {COLOURS} channels, {public.parts.codec.factor} times as large"
-        raise BadInput(f"the ControlNet {shown(path.name)}", rule, fix)
-
-
-def _handed_over(config: Any) -> list[int]:
-    """The channels of each feature that a UNet's first half hands over: of its first convolution, and of each level's
-    layers and, but for the last, its halving."""
-    wide, layers = list(config.block_out_channels), config.layers_per_block
-    each = [layers] * len(wide) if isinstance(layers, int) else layers
-    levels = [[w] * (n + (at < len(wide) - 1)) for at, (w, n) in enumerate(zip(wide, each, strict=True))]
-    return [wide[0], *(w for level in levels for w in level)]
 
 
 def read_vae(path: Path, public: Public, dtype: torch.dtype, role: str) -> KlCodec:

@@ -16,7 +16,7 @@ from darkroom.nn.public.branches import Branches
 from darkroom.prompt.public import PublicEncoder, Reader
 from darkroom.protocols import Level
 from darkroom.synthesis.external.public import PublicSynthesizer
-from darkroom.synthesis.external.single import Single
+from darkroom.synthesis.external.single import Shapes, Single
 from darkroom.synthesis.noise import LinearBetaVP, WithoutSignal
 from darkroom.synthesis.prediction import PredictionKind
 
@@ -32,6 +32,24 @@ class Part:
     library: str
     classes: tuple[str, ...]
     config: str = ""  # the class of its settings, where that is another one
+
+
+@dataclass(frozen=True, slots=True)
+class ControlKind:
+    """What a family's ControlNets are.
+
+    ``settings`` of one in a file that says none, from its denoiser's and the shapes of its tensors; ``named`` is how a
+    file may have a tensor besides by today's name, after one of ``prefixes``; None: it may not. ``asks`` is what shapes
+    some of its tensors must have, of its denoiser, the shapes they have, and the pixels a side of a cell; None: there
+    must be none. ``others`` are settings of kinds that are not here, and why.
+    """
+
+    part: Part
+    settings: Callable[[Mapping[str, Any], Shapes], dict[str, Any]]
+    asks: Callable[[Any, Shapes, int], dict[str, tuple[int, ...] | None]]
+    others: Mapping[str, str]
+    named: Callable[[str, Mapping[str, Any]], str] | None = None
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +106,13 @@ class Family:
     optional: tuple[str, ...] = ("safety_checker", "feature_extractor", "image_encoder")
     spare: tuple[str, ...] = ()
     single: Single | None = None
-    control: Part | None = None
+    control: ControlKind | None = None
 
 
 CLIP = Part("transformers", ("CLIPTextModel", "CLIPTextModelWithProjection"), "CLIPTextConfig")
 T5 = Part("transformers", ("T5EncoderModel",), "T5Config")
 KL = Part("diffusers", ("AutoencoderKL",))
 UNET = Part("diffusers", ("UNet2DConditionModel",))
-CONTROL = Part("diffusers", ("ControlNetModel",))
 
 _PREDICTIONS: dict[str, PredictionKind] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 _SAMPLERS = {

@@ -7,7 +7,7 @@ kind was made for few steps and knows no guidance. Neither is led away from a ne
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,20 @@ from torch import Tensor
 
 from darkroom.nn.public.features import Features, summed
 from darkroom.prompt.public import ClipReader, PublicEncoder, Read, Reader, T5Reader
-from darkroom.synthesis.external.family import CLIP, KL, T5, Assembled, Configs, Family, Opened, Part, codec_of
+from darkroom.synthesis.external.family import (
+    CLIP,
+    KL,
+    T5,
+    Assembled,
+    Configs,
+    ControlKind,
+    Family,
+    Opened,
+    Part,
+    codec_of,
+)
 from darkroom.synthesis.external.public import Asking, Controlling, PublicSynthesizer
+from darkroom.synthesis.external.single import Shapes
 from darkroom.synthesis.noise import RectifiedFlow
 
 PATCH = 2  # cells a side of what the transformer takes for one token
@@ -73,6 +85,28 @@ def _told(x: Tensor, time: float, tokens: Tensor, pooled: Tensor, guidance: floa
         "txt_ids": x.new_zeros(tokens.shape[1], 3),
         "img_ids": places.to(x),
     }
+
+
+# Settings of a transformer that its ControlNets have, too, and those that are counted: they have copies of its blocks.
+_SHARED = (
+    *("patch_size", "in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim"),
+    *("pooled_projection_dim", "guidance_embeds", "axes_dims_rope"),
+)
+_COUNTED = {"num_layers": "transformer_blocks", "num_single_layers": "single_transformer_blocks"}
+
+
+def control_settings(transformer: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    """The settings of a ControlNet in a file: its transformer's, and as many blocks as there are."""
+    blocks = {name: {at.split(".")[1] for at in shapes if at.startswith(f"{name}.")} for name in _COUNTED.values()}
+    counted = {count: len(blocks[name]) for count, name in _COUNTED.items()}
+    return {name: transformer[name] for name in _SHARED if name in transformer} | counted
+
+
+def control_asks(network: Any, its: Shapes, factor: int) -> dict[str, tuple[int, ...] | None]:
+    """Where a ControlNet touches a transformer: patches, tokens, and the vector for the whole text."""
+    own = network.state_dict()
+    alike = ("x_embedder", "context_embedder", "time_text_embed.text_embedder.linear_1")
+    return {f"{name}.weight": tuple(own[f"{name}.weight"].shape) for name in alike}
 
 
 def spread(added: Sequence[Sequence[Tensor]], blocks: int) -> list[Tensor] | None:
@@ -161,5 +195,13 @@ FLUX = Family(
     suits=lambda configs: configs["transformer"].get("patch_size", 1) == 1,
     template=template,
     assembled=assembled,
-    control=Part("diffusers", ("FluxControlNetModel",)),
+    control=ControlKind(
+        part=Part("diffusers", ("FluxControlNetModel",)),
+        settings=control_settings,
+        asks=control_asks,
+        others={
+            "num_mode": "which makes it several in one, and those are not here",
+            "conditioning_embedding_channels": "by which it reads pixels in a way that is not here",
+        },
+    ),
 )

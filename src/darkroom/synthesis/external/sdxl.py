@@ -16,7 +16,6 @@ from darkroom.nn.public.features import Features, pixels_of
 from darkroom.prompt.public import ClipReader, PublicEncoder, Read
 from darkroom.synthesis.external.family import (
     CLIP,
-    CONTROL,
     KL,
     PIPELINE,
     UNET,
@@ -32,7 +31,7 @@ from darkroom.synthesis.external.family import (
     table_time,
 )
 from darkroom.synthesis.external.public import Asking, Controlling, PublicSynthesizer
-from darkroom.synthesis.external.sd import with_features
+from darkroom.synthesis.external.sd import CONTROL_NET, with_features
 from darkroom.synthesis.external.single import Single, Text
 
 PENULTIMATE = -2  # the hidden states it was trained on
@@ -128,7 +127,7 @@ SDXL = Family(
     ),
     template=template,
     assembled=assembled,
-    control=CONTROL,
+    control=CONTROL_NET,
     single=Single(
         mark="conditioner.embedders.1.",
         texts={
