@@ -240,10 +240,10 @@ def test_what_no_control_can_be_is_refused(built: Path, start: Path, control: Pa
 
     tensors = load_file(control)
     save_file({name: one for name, one in tensors.items() if "control" not in name}, lora)
-    with pytest.raises(DarkroomError, match="is a LoRA, which sees no map; give it with --lora"):
+    with pytest.raises(DarkroomError, match="sees no map: it is no control of a model of ours"):
         drawn_by(model, inputs, control=f"{lora}={map_}")
     save_file({**tensors, "transformer.control.weight": torch.zeros(3, 3)}, lora)
-    with pytest.raises(DarkroomError, match=r"holds transformer.control.weight as \(3, 3\), and this model takes it as"):
+    with pytest.raises(DarkroomError, match=r"holds transformer.control.weight as \(3, 3\), and this"):
         drawn_by(model, inputs, control=f"{lora}={map_}")
     black = inputs.put(np.zeros((64, 64, 3), np.uint8), "black.png")
     with pytest.raises(DarkroomError, match="is black all over, and says nothing"):

@@ -103,8 +103,8 @@ def _seeing(path: Path, found: Tensor | None, wanted: tuple[int, int] | None, dt
     if found is None and wanted is None:
         return None
     if found is None:
-        rule = "is a LoRA, which sees no map"
-        raise BadFile(f"{path}", rule, f"give it with --lora {path}, or a control of `darkroom train control`")
+        fix = "give a control of `darkroom train control`; a LoRA is given with --lora"
+        raise BadFile(f"{path}", "sees no map: it is no control of a model of ours", fix)
     if wanted is None:
         raise BadFile(f"{path}", "is a control, which sees a map", f"give it with --control {path}=MAP.png")
     if tuple(found.shape) != wanted or not found.is_floating_point() or not torch.isfinite(found).all():
