@@ -6,6 +6,8 @@ from functools import cache
 from hashlib import blake2b
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from darkroom.cards import EMBEDDED
 from darkroom.contracts.recipe import Answered, Recipe, Verdict
@@ -15,6 +17,8 @@ from darkroom.generate import picture, styled
 from darkroom.judge.asked import asked
 from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, load_judge
+from darkroom.judge.sight import Box
+from darkroom.judge.verdict import SURE
 from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
@@ -77,6 +81,21 @@ def selected(
     _, image, verdict = best
     how = {"seed": recipe.seed, "best_of": best_of, "retry": retry, "tried": tried}
     return Image(image.pixels, image.recipe.model_copy(update={"verdict": verdict.model_copy(update=how)}))
+
+
+def things_in(pixels: Float[Tensor, "3 h w"]) -> list[tuple[str, Box]]:
+    """What the judge in the package surely sees in a picture in [0, 1]: words, boxes; what is behind others first."""
+    high, wide = pixels.shape[1:]
+    sight = embedded_judge().look(pixels[None])[0]
+    longer = max(high, wide)  # the judge sees a square around it
+
+    def within(box: Box) -> Box:
+        x0, x1 = (0.5 + (x - 0.5) * longer / wide for x in (box[0], box[2]))
+        y0, y1 = (0.5 + (y - 0.5) * longer / high for y in (box[1], box[3]))
+        return x0, y0, x1, y1
+
+    sure = sorted((thing for thing in sight.things if thing.sure >= SURE), key=lambda thing: -thing.covered)
+    return [(max(thing.words, key=thing.words.__getitem__), within(thing.box)) for thing in sure]
 
 
 _Rank = tuple[bool, int, float]

@@ -312,7 +312,7 @@ def test_models_without_them_say_so(
     _, root = painter
     use = f"{root}/canny={root}/0.png"
     said = refused(tiny_model(), f"{root}/canny/{WEIGHTS}={root}/0.png")
-    assert "or a control of `darkroom train control`" in said
+    assert "it is no control of a model of ours; give a control of `darkroom train control`" in said
     monkeypatch.setenv("DARKROOM_MODELS", str(tmp_path / "store"))
     import_model(saved(stable_diffusion_3(), tmp_path / "sd3"))
     said = "cannot be drawn with by Stable Diffusion 3: its ControlNets are not known here"

@@ -8,10 +8,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from darkroom.cli.values import Folder
+from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.refinement import parse_chain
 
+LARGEST_MAP = 4096  # pixels a side
 EXAMPLE = 'darkroom refine photo.jpg "clean, exposure=0.3, sharpen"'
 
 
@@ -68,3 +69,47 @@ def refine(
     refine_files(
         [Path(picture) for picture in pictures], steps, out, model=model, format=format, as_json=json_, dry_run=dry_run
     )
+
+
+def control_map(
+    kind: str,
+    image: Path,
+    *,
+    out: Folder | None = None,
+    size: Whole = 128,
+) -> None:
+    """Make a control map of a picture: its edges, a scribble, its palette, a silhouette or a layout.
+
+    Depth maps and poses are not to be seen in a picture: draw them, or take those another program makes.
+
+    Examples:
+
+        darkroom control-map edges photo.jpg
+        darkroom generate "a red fox" --control edges.safetensors=photo-edges.png:0.8
+
+    Parameters
+    ----------
+    kind
+        edges, scribble, palette, silhouette (what does not hang together with the border), or layout (boxes of what the
+        judge sees, coloured by what it is).
+    image
+        The picture.
+    out
+        The file to write, over what is there. Without it its name with the kind, "photo-edges.png", or the next free.
+    size
+        Pixels at the longer side: those of the pictures that the control was trained on.
+    """
+    from darkroom.contracts.files import publish
+    from darkroom.picture.read import read
+    from darkroom.picture.write import encode, write_map
+
+    if not 16 <= size <= LARGEST_MAP:
+        raise BadInput(f"--size {size}", f"is not from 16 to {LARGEST_MAP}", "give the pixels of the longer side")
+    pixels = read(image)
+    if out is not None and (out.is_dir() or out.suffix.lower() != ".png"):
+        raise BadInput(f"--out {out}", "names no PNG, and other files lose lines", "end it in .png")
+    from darkroom.control.maps import map_of  # imports torch
+    from darkroom.selection import things_in
+
+    made = map_of(kind, pixels, size, things_in)
+    print(write_map(made, image, kind) if out is None else publish(encode(made, None, edited=True), out))

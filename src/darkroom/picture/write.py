@@ -91,6 +91,11 @@ def write_sheet(pixels: np.ndarray, folder: str | os.PathLike[str], *, edited: b
     return _written(encode(pixels, None, edited=edited), _names(Path(folder), "sheet", "png"), folder)
 
 
+def write_map(pixels: np.ndarray, source: Path, kind: str) -> Path:
+    """Write a control map beside nothing, as "photo-edges.png", then "photo-edges-2.png", never over another file."""
+    return _written(encode(pixels, None, edited=True), _names(Path(), f"{source.stem}-{kind}", "png"), ".")
+
+
 def write_grid(
     pixels: np.ndarray, folder: str | os.PathLike[str], told: Mapping[str, Any], *, edited: bool = False
 ) -> Path:

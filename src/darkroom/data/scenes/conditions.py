@@ -26,6 +26,7 @@ CONTROLS = (*OF_PIXELS, "layout", "depth", "pose", "silhouette")
 _ONE_BEFORE_ANOTHER = frozenset({"in front of", "behind", "wearing", "holding", "on"})
 
 Map = Float[Tensor, "3 side side"]
+AnyMap = Float[Tensor, "3 high wide"]
 Mask = Float[Tensor, "side side"]
 
 
@@ -63,14 +64,14 @@ def control_map(kind: str, scene: Scene, pixels: Map, composer: Composer) -> Map
     return {"layout": layout, "depth": depth, "pose": pose, "silhouette": silhouette}[kind](scene, composer)
 
 
-def seen_map(kind: str, pixels: Map, seed: int = 0) -> Map:
+def seen_map(kind: str, pixels: AnyMap, seed: int = 0) -> AnyMap:
     """A control map of OF_PIXELS, made of any picture; ``seed`` says how a scribble is off."""
     if kind == "edges":
         return edges(pixels)
     return scribble(pixels, seed) if kind == "scribble" else palette(pixels)
 
 
-def edges(pixels: Map) -> Map:
+def edges(pixels: AnyMap) -> AnyMap:
     """White lines where a colour changes most (Sobel, thinned across the change as by Canny, 1986)."""
     planes = F.avg_pool2d(F.pad(pixels[:, None], (1, 1, 1, 1), "replicate"), 3, 1)  # (3, 1, side, side)
     sobel = pixels.new_tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
@@ -84,19 +85,18 @@ def edges(pixels: Map) -> Map:
     return ((size > 0.06) & ridge).float().expand(3, -1, -1)
 
 
-def scribble(pixels: Map, seed: int) -> Map:
+def scribble(pixels: AnyMap, seed: int) -> AnyMap:
     """The edges of a coarse picture, thick and a little off, as somebody would draw them."""
-    side = pixels.shape[-1]
-    coarse = F.interpolate(F.avg_pool2d(pixels[None], 4), (side, side), mode="bilinear", align_corners=False)[0]
+    coarse = F.avg_pool2d(pixels[None], 4, ceil_mode=True)
+    coarse = F.interpolate(coarse, pixels.shape[-2:], mode="bilinear", align_corners=False)[0]
     random = Random(f"{seed}/scribble")
     shift = (random.randint(-1, 1), random.randint(-1, 1))
     return F.max_pool2d(edges(coarse).roll(shift, (1, 2))[None], 3, 1, 1)[0]
 
 
-def palette(pixels: Map) -> Map:
+def palette(pixels: AnyMap) -> AnyMap:
     """Eight by eight patches of mean colour."""
-    side = pixels.shape[-1]
-    return F.interpolate(F.avg_pool2d(pixels[None], side // 8), (side, side), mode="nearest")[0]
+    return F.interpolate(F.adaptive_avg_pool2d(pixels[None], 8), pixels.shape[-2:], mode="nearest")[0]
 
 
 def layout(scene: Scene, composer: Composer) -> Map:
