@@ -15,10 +15,10 @@ from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, Ground, Scene, SpecObject, scene_seed
 from darkroom.judge.expect import Expectation, Related, Wanted, expected_of, foils
 from darkroom.judge.judge import Trust, load_judge, save_judge
-from darkroom.judge.sight import Sight, Thing, look
+from darkroom.judge.sight import LOOKS, Sight, Thing, look
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, joined, truth_of
 from darkroom.judge.verdict import all_right, judged
-from darkroom.nn.detector import CELLS, SIDES, Detector, Seen, nano
+from darkroom.nn.detector import CELLS, Detector, Seen, nano
 from darkroom.nn.text import TextConfig
 from darkroom.training.objectives.judge import JudgeTraining, _reach_from
 from darkroom.wording.tokenizer import Tokenizer
@@ -233,45 +233,50 @@ def test_the_same_thing_seen_twice_counts_once() -> None:
     assert len(sight.things) == 2 and all_right(judged(sight, Expectation((Wanted("fox", 1),))))
 
 
-class _Three(_Fixed):
-    """Says something else of each side it looks at."""
+class _Looks(_Fixed):
+    """Says something else of each side it looks at; nothing where nothing is given."""
 
     def __init__(self, *seen: Seen) -> None:
         super().__init__(seen[0])
-        self.at = dict(zip(SIDES, seen, strict=True))
+        self.at = dict(zip(LOOKS, seen, strict=False))
+        blank = seen_at(0, 0, "fox", cells=32)
+        self.at.setdefault(LOOKS[-1], blank._replace(heat=torch.full((1, 32, 32), -9.0)))
 
     def forward(self, pixels: torch.Tensor) -> Seen:
         return self.at[pixels.shape[-1]]
 
 
-def test_three_looks_at_one_thing_are_one_thing() -> None:
+def test_looks_at_one_thing_are_one_thing() -> None:
     plain, nearer, farther = (
         seen_at(8, 4, "fox", "ZOO"),
         seen_at(12, 6, "fox", cells=24),
         seen_at(6, 3, "fox", cells=12),
     )
     nearer.heat[0, 12, 6], nearer.colour[0, COLOUR_NAMES.index("blue")] = 9.0, 9.0  # surer, and of another opinion
-    (sight,) = look(_Three(plain, nearer, farther), torch.zeros(1, 3, 128, 128))
+    (sight,) = look(_Looks(plain, nearer, farther), torch.zeros(1, 3, 128, 128))
     (thing,) = sight.things
-    assert thing.box == pytest.approx((4.5 / 16 - 0.25, 8.5 / 16 - 0.25, 4.5 / 16 + 0.25, 8.5 / 16 + 0.25))
-    assert thing.words["fox"] > 0.999 and sum(thing.colours.values()) == pytest.approx(1)
+    left, up = 6.5 / 24, 12.5 / 24  # of the surest look
+    assert thing.box == pytest.approx((left - 0.25, up - 0.25, left + 0.25, up + 0.25))
+    surest = [seen.heat[0].amax().sigmoid().item() for seen in (nearer, plain)]
+    assert thing.words["fox"] == pytest.approx(sum(surest) / 2, abs=1e-3) and sum(thing.colours.values()) == pytest.approx(1)
     assert 0.2 < thing.colours["blue"] < 0.5 < thing.colours["red"]  # one of three says blue
     assert sight.word == "ZOO"  # words are read from the picture as it is
 
 
-def test_what_one_look_alone_sees_is_seen() -> None:
+def test_what_one_look_alone_sees_is_half_as_sure() -> None:
     nothing = seen_at(8, 4, "fox")._replace(heat=torch.full((1, CELLS, CELLS), -9.0))
     nearer = seen_at(20, 20, "owl", cells=24)
     nearer.box[:] = 0.04
-    (sight,) = look(_Three(nothing, nearer, seen_at(2, 2, "fox", cells=12)), torch.zeros(1, 3, 128, 128))
+    (sight,) = look(_Looks(nothing, nearer, seen_at(2, 2, "fox", cells=12)), torch.zeros(1, 3, 128, 128))
     assert [max(thing.words, key=thing.words.__getitem__) for thing in sight.things] == ["owl", "fox"]
+    assert all(0.45 < thing.sure < 0.5 for thing in sight.things)
 
 
-def test_two_of_a_kind_seen_by_three_looks_stay_two() -> None:
+def test_two_of_a_kind_seen_by_several_looks_stay_two() -> None:
     looks = [seen_at(cells // 2, cells // 4, "fox", cells=cells) for cells in (16, 24, 12)]
     for seen in looks:
         seen.heat[0, seen.heat.shape[1] // 2, 3 * seen.heat.shape[1] // 4] = 4.0
-    (sight,) = look(_Three(*looks), torch.zeros(1, 3, 128, 128))
+    (sight,) = look(_Looks(*looks), torch.zeros(1, 3, 128, 128))
     assert len(sight.things) == 2 and all_right(judged(sight, Expectation((Wanted("fox", 2),))))
     assert not all_right(judged(sight, Expectation((Wanted("fox", 1),))))
 

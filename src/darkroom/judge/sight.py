@@ -16,6 +16,7 @@ from darkroom.wording.vocabulary import core
 
 FAINT = 0.05  # score below which nothing is noted
 ONE = 0.5  # intersection over union from which things of two looks are one
+LOOKS = (*SIDES, 256)  # pixels a side a picture is looked at; the nearest is for what is small and partly hidden
 Box = tuple[float, float, float, float]
 
 
@@ -53,11 +54,11 @@ class Sight:
 def look(detector: Detector, pixels: Float[Tensor, "b 3 h w"]) -> list[Sight]:
     """What is in pictures (sRGB in [0, 1], of any size and shape).
 
-    Things are looked for three times: as they are (the longer side made 128 pixels), from nearer and from farther
-    away. All else is seen as it is.
+    Things are looked for four times: as they are (the longer side made 128 pixels), from nearer, from farther away and
+    from nearest. All else is seen as it is.
     """
     dtype = next(detector.parameters()).dtype
-    looks = [detector(sized(pixels, side).to(dtype, memory_format=torch.channels_last)) for side in SIDES]
+    looks = [detector(sized(pixels, side).to(dtype, memory_format=torch.channels_last)) for side in LOOKS]
     plain = looks[0]
     whole = {name: logits.float().softmax(1) for name, logits in detector.facts(plain.whole).items()}
     read = plain.letters.float().argmax(-1)
@@ -104,15 +105,16 @@ def _united(looks: Sequence[Sequence[Thing]]) -> tuple[Thing, ...]:
 
 
 def _one_of(group: Sequence[Thing]) -> Thing:
-    """What several looks say of one thing: the box of the first, the words of all, the rest by how sure each is."""
-    if len(group) == 1:
-        return group[0]
-    words = {
-        word: max(thing.words.get(word, 0.0) for thing in group) for word in {w: 0 for t in group for w in t.words}
-    }
+    """What several looks say of one thing: its box by the surest, of each word the mean of the two looks surest of it
+    (what one look alone takes for something may be spoilt), the rest by how sure each look is."""
+    words = {}
+    for word in dict.fromkeys(word for thing in group for word in thing.words):
+        surest = sorted((thing.words.get(word, 0.0) for thing in group), reverse=True)[:2]
+        words[word] = sum(surest) / 2
     total = sum(thing.sure for thing in group)
     colours = {name: sum(t.sure * t.colours[name] for t in group) / total for name in group[0].colours}
-    return Thing(words, colours, group[0].box, sum(t.sure * t.covered for t in group) / total)
+    covered = sum(t.sure * t.covered for t in group) / total
+    return Thing(words, colours, max(group, key=lambda thing: thing.sure).box, covered)
 
 
 def _word(letters: list[int]) -> str:

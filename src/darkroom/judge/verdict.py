@@ -8,20 +8,33 @@ from typing import Literal
 
 from darkroom.data.scenes.layout import GREY
 from darkroom.judge.expect import MOST, Expectation, Related, Wanted
-from darkroom.judge.sight import Sight, Thing
+from darkroom.judge.sight import LOOKS, Sight, Thing
 from darkroom.judge.truth import overlap
 
 Answer = Literal["yes", "no", "cannot tell"]
-LIKELY = 0.15
-"""Probability from which what is asked for is seen: the question is whether this is a cat, and not what it is most
-like. What it is not is hardly ever that likely (the foils of the calibration)."""
-SURE = 0.35  # score from which a thing counts though nobody asked for it: there are more than there should be
-MAYBE = 0.10
+LIKELY = 0.13
+"""Probability from which a thing that is asked for is seen: the question is whether this is a cat, and not what it is
+most like. What it is not is hardly ever that likely (the foils of the calibration)."""
+PAINTED, SAID = 0.06, 0.15  # the same of its colour; of what hides a thing, and of the picture as a whole
+SURE = 0.30  # score from which a thing counts though nobody asked for it: there are more than there should be
+MAYBE = 0.09
 """Score from which something may be there: from here to LIKELY the answer is "cannot tell", below it is "no".
 Calibration counts who says yes, so its rows are the same with this band as without."""
 SAME, SAME_PLACE = 0.6, 0.85  # share of a box within another's: of two of a kind, and of different kinds
-RESTS = 0.04  # of the side: how far above a head a crown may float, for boxes are not exact
-RULES = {"likely": LIKELY, "sure": SURE, "maybe": MAYBE, "same": SAME, "same place": SAME_PLACE, "rests": RESTS}
+RESTS, MEETS = 0.06, 0.20  # of the side: how far above a head a crown may float, and how far what stands on a thing
+# may be from its top, for boxes are not exact
+RULES = {
+    "likely": LIKELY,
+    "painted": PAINTED,
+    "said": SAID,
+    "sure": SURE,
+    "maybe": MAYBE,
+    "same": SAME,
+    "same place": SAME_PLACE,
+    "rests": RESTS,
+    "meets": MEETS,
+    "looks": list(LOOKS),
+}
 """What a calibration was measured with."""
 
 
@@ -54,7 +67,7 @@ def judged(sight: Sight, expected: Expectation) -> tuple[Fact, ...]:
         facts.append(Fact("binding", ", ".join(fact.text for fact in colours), _all(fact.answer for fact in colours)))
     facts += (_related(found, expected, related) for related in expected.relations)
     facts += (
-        Fact(fact, value, _said(sight.whole[fact].get(value, 0.0) >= LIKELY)) for fact, value in expected.whole.items()
+        Fact(fact, value, _said(sight.whole[fact].get(value, 0.0) >= SAID)) for fact, value in expected.whole.items()
     )
     if expected.letters is not None:
         facts.append(Fact("letters", expected.letters, _said(sight.word == expected.letters.upper())))
@@ -143,7 +156,7 @@ def _is(thing: Thing, wanted: Wanted, kind: Sequence[Wanted]) -> bool:
     if wanted.colour is None:
         return True
     rivals = (thing.colours.get(other.colour or "", 0.0) for other in kind)
-    return thing.colours.get(wanted.colour, 0.0) >= max(LIKELY, *rivals)
+    return thing.colours.get(wanted.colour, 0.0) >= max(PAINTED, *rivals)
 
 
 def _colourless(sight: Sight) -> bool:
@@ -206,11 +219,11 @@ def holds_between(one: Thing, relation: str, other: Thing) -> bool:
         case "next to":
             return beside and -shared < 0.3
         case "on":  # one's foot is near the other's top
-            return not beside and dy > 0 and abs(b[1] - a[3]) < 0.16 and shared > 0.3 * narrower
+            return not beside and dy > 0 and abs(b[1] - a[3]) < MEETS and shared > 0.3 * narrower
         case "in front of":
-            return other.covered > max(LIKELY, one.covered) and overlap(b, a) > 0.04
+            return other.covered > max(SAID, one.covered) and overlap(b, a) > 0.04
         case "behind":
-            return one.covered > max(LIKELY, other.covered) and overlap(a, b) > 0.04
+            return one.covered > max(SAID, other.covered) and overlap(a, b) > 0.04
         case "wearing":  # what is worn lies on the upper part of who wears it, or rests there
             touches = overlap(b, a) > 0.07 or abs(b[3] - a[1]) < RESTS
             return touches and dy < 0.12 and abs(dx) < 0.3 * (a[2] - a[0])

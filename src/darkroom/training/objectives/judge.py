@@ -31,7 +31,7 @@ from darkroom.judge.sizes import TAUGHT, from_afar
 from darkroom.judge.spoilt import WAYS, spoilt, spoilt_with, worn
 from darkroom.judge.truth import COLOUR_NAMES, IGNORED, WHOLE, Truth, joined, truth_of
 from darkroom.nn.config import defaults_of
-from darkroom.nn.detector import CELL, SIDE, Detector, DetectorConfig, Seen
+from darkroom.nn.detector import CELL, CELLS, SIDE, Detector, DetectorConfig, Seen
 from darkroom.nn.matching import Matching
 from darkroom.nn.text import TextConfig
 from darkroom.prompt.encoders import TokenBatch, tokenised
@@ -55,6 +55,7 @@ KINDS = {
 """Kinds of scene the judge learns from: more counts and pairs than the generator, for it must tell them, and of pairs
 more of which one hides a part of the other; no box rooms, for a box is a parcel to whoever asks for one. Pairs that no
 model is trained on are held out of the judge's scenes, too."""
+OF_THE_FRAME = ("camera",)  # facts of the whole that are how large things are: not to be told from nearer or farther
 COLOUR_SHARE = 0.4  # of the things it sees painted: what is recoloured must still be known for what it is
 
 
@@ -279,7 +280,7 @@ def seen_worn(
 def detection_losses(
     seen: Seen, facts: Mapping[str, Tensor], truth: Truth
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Losses by name, and shares of what was said right."""
+    """Losses by name, and shares of what was said right; words and the camera are read from pictures as they are."""
     heat = seen.heat.float()
     p = heat.sigmoid()
     hit = truth.heat >= 0.999
@@ -302,11 +303,13 @@ def detection_losses(
     told = truth.covered != IGNORED
     covered = seen.covered[picture, row, column].float()[told]
     losses["covered"] = F.binary_cross_entropy_with_logits(covered, truth.covered[told], reduction="sum") / things
-    losses["letters"] = _reading(seen.letters.float(), truth.letters)
+    as_it_is = truth.heat.shape[-1] == CELLS
+    if as_it_is:
+        losses["letters"] = _reading(seen.letters.float(), truth.letters)
     named = seen.concept[picture, :, row, column].argmax(1)
     right = {"concept right": (named == truth.concept).float().sum() / things}
     for name, wanted in truth.whole.items():
-        if (wanted != IGNORED).any():
+        if (wanted != IGNORED).any() and (as_it_is or name not in OF_THE_FRAME):
             losses[name] = F.cross_entropy(facts[name].float(), wanted, ignore_index=IGNORED)
     return losses, right
 
