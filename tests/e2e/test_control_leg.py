@@ -32,7 +32,7 @@ from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
-from darkroom.training.handover import hand_over, weights_of
+from darkroom.training.handover import hand_over
 from darkroom.training.legs.beside.control import control_leg, written_control
 from darkroom.training.legs.own import prepared
 from darkroom.training.legs.place import Place
@@ -205,6 +205,31 @@ def test_a_mixed_batch_is_each_alone_and_nothing_of_the_model_changes(
     assert now.keys() == before.keys() and all(torch.equal(now[name], before[name]) for name in before)
 
 
+def test_a_guide_sees_no_map(start: Path, control: Path, map_: Path, tmp_path: Path) -> None:
+    """What is led away from knows nothing of controls, alone and in company."""
+    weaker = tiny_model(dtype=torch.float32)
+    assert isinstance(weaker.synthesizer, DiffusionSynthesizer)
+    with torch.no_grad():
+        for parameter in weaker.synthesizer.network.parameters():
+            parameter.mul_(0.9)
+    guide, model, inputs = str(saved(weaker, tmp_path / "weaker")), load(str(start)), Inputs()
+    fields: list[dict[str, object]] = [
+        {"guide": guide},
+        {"guide": guide, "control": f"{control}={map_}"},
+        {"guide": guide, "control": f"{control}={map_}", "regions": "left: two blue cats", "tile": "across"},
+        {"control": f"{control}={map_}"},
+    ]
+    requests = [
+        Request.checked({"prompt": "a red fox", "seed": 3, "steps": 3, "upscale": 1, "width": 96, "height": 64, **one})
+        for one in fields
+    ]
+    together = Engine[Image](model.evaluate).ended(asked(one, model, inputs) for one in requests)
+    alone = [run(asked(one, model, inputs), model.evaluate).pixels for one in requests]
+    for made, pixels in zip(together, alone, strict=True):
+        assert isinstance(made, Image) and (made.pixels == pixels).all()
+    assert all((one != other).any() for i, one in enumerate(alone) for other in alone[:i])
+
+
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_every_kind_of_map_can_be_learned(built: Path, start: Path, tmp_path: Path, kind: str) -> None:
     place, config = Place(built, tmp_path, torch.device("cpu")), TrainConfig(4, 4)
@@ -251,4 +276,3 @@ def test_what_no_control_can_be_is_refused(built: Path, start: Path, control: Pa
     for flag in ("embedding", "vae"):
         with pytest.raises(DarkroomError, match=f"--{flag} is for public checkpoints, and tiny is a model of ours"):
             drawn_by(model, inputs, **{flag: str(control)})
-    assert weights_of(start, "denoiser")
