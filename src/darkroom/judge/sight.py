@@ -107,9 +107,7 @@ def _one_of(group: Sequence[Thing]) -> Thing:
     """What several looks say of one thing: the box of the first, the words of all, the rest by how sure each is."""
     if len(group) == 1:
         return group[0]
-    words = {
-        word: max(thing.words.get(word, 0.0) for thing in group) for word in {w: 0 for t in group for w in t.words}
-    }
+    words = {word: max(other.words.get(word, 0.0) for other in group) for thing in group for word in thing.words}
     total = sum(thing.sure for thing in group)
     colours = {name: sum(t.sure * t.colours[name] for t in group) / total for name in group[0].colours}
     return Thing(words, colours, group[0].box, sum(t.sure * t.covered for t in group) / total)
