@@ -25,6 +25,7 @@ STDIN = "-"
 MAX_ROW = 4_000_000  # bytes; two prompts of full length, every character escaped, are below a tenth
 _DELIMITERS = ",;\t"  # the one that is most in a header; spreadsheets write any of them
 _BESIDE = ("init_image", "mask", "lora", "control", "embedding", "vae")  # file names, relative to the batch file
+_NAMING = ("file", "network", "map")  # and what holds them in objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,16 @@ class BatchFile:
 
 
 def _in_folder(folder: Path, told: Any, field: str) -> Any:
-    """A file's name as it is from here, or several; of a control both; what is none stays, and is refused later."""
+    """A file's name as it is from here, or several; of a control both, of an object those in it. What is none stays,
+    and is refused later."""
     if isinstance(told, list):
         return [_in_folder(folder, one, field) for one in told]
+    if isinstance(told, dict):
+        return {key: _in_folder(folder, one, key) if key in _NAMING else one for key, one in told.items()}
     if not isinstance(told, str):
         return told
-    names = told.split("=", 1) if field == "control" else [told]
-    return "=".join(str(folder / name) for name in names)
+    names = [name.strip() for name in told.split("=", 1)] if field == "control" else [told]
+    return "=".join(name and str(folder / name) for name in names)
 
 
 class _Broken(ValueError):
