@@ -19,11 +19,12 @@ from toys import sprite_table
 from darkroom.cli import main
 from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput, DarkroomError
+from darkroom.contracts.ledger import LedgerRow, write_ledger
 from darkroom.contracts.request import Request
 from darkroom.data.scenes.conditions import CONTROLS
 from darkroom.data.scenes.spec import ComposerConfig
 from darkroom.data.stock import tables
-from darkroom.data.stock.built import DRAWINGS
+from darkroom.data.stock.built import DRAWINGS, LEDGER
 from darkroom.engine import Engine
 from darkroom.generate import asked, picture, run
 from darkroom.model import Model, load
@@ -61,6 +62,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     table = sprite_table(("3d",), words=(*(concept.word for concept in everyday()[:40]), "woman", "top hat"))
     tables.save(table.sprites, table.pixels, folder, DRAWINGS)
+    row = LedgerRow(
+        id="a", name="all of them", source="drawings", licence="CC BY-SA 4.0", attribution="somebody", sha256="0" * 64
+    )
+    write_ledger([row], folder / LEDGER)
     return folder
 
 
@@ -111,6 +116,7 @@ def test_a_control_follows_its_map_from_the_command_line(
     with safe_open(out, "pt") as opened:
         metadata = opened.metadata()
     assert metadata["modelspec.architecture"] == "darkroom/control" and "follows edges maps" in str(metadata)
+    assert metadata["modelspec.license"] == "CC BY-SA 4.0"  # of the drawings it learned from
 
     draw = ["generate", "--model", str(start), "--json", "--upscale", "1", "a red fox", "--seed", "3", "--size", "64"]
     assert ran(*draw, "--control", f"{out}={map_}:0.8:0-0.6", "--out", "drawn") == 0
