@@ -23,7 +23,9 @@ from darkroom.training.objectives.control import CONTROL, ControlObjective, Cont
 from darkroom.training.objectives.lora import branches_of
 
 SHOWN = {"pose": {"figure": 1.0}, "depth": {"depth": 0.5, "boxes": 0.2, "wearing": 0.15, "single": 0.15}}
-"""Kinds of scene that have such a map, where it is not all of them."""
+"""Kinds of scene that have such a map, where it is few of them."""
+BLANK = {"layout": ("figure", "boxes", "word", "photo"), "silhouette": ("boxes", "word", "photo")}
+"""Kinds that may have none, where it is most that do."""
 
 
 def control_leg(
@@ -70,7 +72,8 @@ def control_leg(
 
 def shown_by(scenes: ComposerConfig, kind: str) -> ComposerConfig:
     """Scenes of which each has such a map."""
-    return replace(scenes, kinds=SHOWN[kind]) if kind in SHOWN else scenes
+    some = {name: share for name, share in scenes.kinds.items() if name not in BLANK.get(kind, ())}
+    return replace(scenes, kinds=SHOWN.get(kind, some))
 
 
 def written_control(out: Path, model: Path, name: str, kind: str) -> Path:
