@@ -128,6 +128,11 @@ def test_a_control_follows_its_map_from_the_command_line(
     again = ("generate", "--recipe", made["path"], "--model", str(start), "--out", "again", "--json")
     assert ran(*again, "--files", "runs/control") != 0  # the map lies elsewhere
     capfd.readouterr()
+    for how in (":0.5", ":0.8:0-1", ":80%:0.1-0.6"):
+        assert ran(*again, "--control", f"{out}={map_}{how}") != 0, how
+        assert "acted with 0.8 from 0 to 0.6 in" in capfd.readouterr().err
+    assert ran(*again, "--control", f"{out}={map_}") == 0  # as it was
+    capfd.readouterr()
     assert ran(*again, "--control", f"{out}={map_}:0.8:0-0.6", "--files", str(map_.parent)) == 0
     [second] = json.loads(capfd.readouterr().out)["pictures"]
     pixels = [np.asarray(PillowImage.open(one["path"])) for one in (made, second)]
