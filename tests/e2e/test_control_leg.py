@@ -281,6 +281,14 @@ def test_what_no_control_can_be_is_refused(built: Path, start: Path, control: Pa
     save_file({**tensors, "transformer.control.weight": torch.zeros(3, 3)}, lora)
     with pytest.raises(DarkroomError, match=r"holds transformer.control.weight as \(3, 3\), and this"):
         drawn_by(model, inputs, control=f"{lora}={map_}")
+    half = {name: one for name, one in tensors.items() if ".0.qkv." in name}  # of layers that no map can act on:
+    for part in ("text_encoder.blocks.0.qkv", "transformer.blocks.0.text_kv"):
+        more = {name.replace("transformer.blocks.0.qkv", part): one.clone() for name, one in half.items()}
+        save_file({**tensors, **more}, lora)
+        with pytest.raises(DarkroomError, match=rf"holds {part}\.lora_A.* take a control that was trained for this"):
+            drawn_by(model, inputs, control=f"{lora}={map_}")
+    with pytest.raises(DarkroomError, match=r"absent cannot be read .* name a control's safetensors file"):
+        drawn_by(model, inputs, control=f"{tmp_path / 'absent'}={map_}")
     black = inputs.put(np.zeros((64, 64, 3), np.uint8), "black.png")
     with pytest.raises(DarkroomError, match="is black all over, and says nothing"):
         drawn_by(model, inputs, control=f"{control}={black}")
