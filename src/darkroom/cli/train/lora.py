@@ -64,7 +64,7 @@ def train_lora(
         one after every one of yours: so that without the trigger it draws as before. 0: none.
     samples
         Length of the whole run, in pictures; without it each is looked at five hundred times, from 2,000 to 60,000 in
-        all.
+        all, and as many of the model's with --prior.
     batch
         Pictures of one step, 1 to 65,536.
     rate
