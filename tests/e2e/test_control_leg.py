@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,6 +240,35 @@ def test_a_guide_sees_no_map(start: Path, control: Path, map_: Path, tmp_path: P
     for made, pixels in zip(together, alone, strict=True):
         assert isinstance(made, Image) and (made.pixels == pixels).all()
     assert all((one != other).any() for i, one in enumerate(alone) for other in alone[:i])
+
+
+def test_a_batch_and_a_grid_take_controls(
+    start: Path,
+    control: Path,
+    map_: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for file in (control, map_):
+        shutil.copy(file, Path("in"))
+    acting = {"network": "edges.safetensors", "map": "map.png", "scale": 0.5}
+    uses = [None, "edges.safetensors=map.png", ["edges.safetensors=map.png:0.25:0-0.5"], acting]
+    rows = [{"prompt": "a red fox", "seed": i, "control": use} for i, use in enumerate(uses)]
+    Path("in/rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    draw = ("generate", "--model", str(start), "--steps", 3, "--size", 64, "--upscale", 1)
+    assert ran(*draw, "--batch", "in/rows.jsonl", "--out", "many") == 0, capfd.readouterr().err
+    drawn = [np.asarray(PillowImage.open(one)) for one in sorted(Path("many").glob("*.png"))]
+    inputs, model = Inputs(), load(str(start))
+    for seed, (use, pixels) in enumerate(zip((None, "1", "0.25:0-0.5", "0.5"), drawn, strict=True)):
+        told = None if use is None else f"{control}={map_}:{use}"
+        assert (drawn_by(model, inputs, seed=seed, control=told, width=64, height=64).pixels == pixels).all(), use
+    axis = "control=in/edges.safetensors=in/map.png,in/edges.safetensors=in/map.png:0.25:0-0.5"
+    assert ran(*draw, "a red fox", "--seed", 2, "--x", axis, "--out", "grid") == 0, capfd.readouterr().err
+    found = [np.asarray(PillowImage.open(one)) for one in Path("grid").glob("*fox*.png")]
+    assert sorted((one == drawn[2]).all() for one in found) == [False, True]
 
 
 @pytest.mark.parametrize("kind", CONTROLS)
