@@ -134,7 +134,7 @@ def test_so_are_those_of_adapters_and_controls_in_a_text_or_an_object(tmp_path: 
     acting = {"network": "in/edges.safetensors", "map": "m.png", "scale": 0.5}
     lines = [
         {"prompt": "a", "control": "edges.safetensors = m.png:0.5", "lora": ["a.safetensors:2"]},
-        {"prompt": "a", "control": acting, "lora": {"file": "a.safetensors", "scale": 2}},
+        {"prompt": "a", "control": [acting], "lora": {"file": "a.safetensors", "scale": 2}},
         {"prompt": "a", "control": "=m.png"},
     ]
     text, told, blank = rows(tmp_path, "\n".join(map(json.dumps, lines)), "batch.jsonl")
@@ -146,6 +146,16 @@ def test_so_are_those_of_adapters_and_controls_in_a_text_or_an_object(tmp_path: 
     assert isinstance(blank.told, dict)
     with pytest.raises(BadInput, match="does not say which network reads which picture"):
         Asked({}).but(blank.told).requests(0)
+
+
+def test_a_row_may_hold_lists_of_objects(tmp_path: Path) -> None:
+    region = {"prompt": "two cats", "left": 0.0, "top": 0.0, "right": 0.5, "bottom": 1.0}
+    lines = [{"prompt": "a", "regions": [region]}, {"prompt": "a", "regions": [[[[1]]]]}]
+    good, deep = rows(tmp_path, "\n".join(map(json.dumps, lines)), "batch.jsonl")
+    assert isinstance(good.told, dict)
+    [request] = Asked({}).but(good.told).requests(0)
+    assert request.regions is not None and [one.model_dump() for one in request.regions] == [region]
+    assert "the key 'regions' holds lists within lists" in str(deep.told)
 
 
 def test_what_a_row_tells_wins_and_the_rest_is_as_given() -> None:

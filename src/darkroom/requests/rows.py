@@ -25,6 +25,7 @@ STDIN = "-"
 MAX_ROW = 4_000_000  # bytes; two prompts of full length, every character escaped, are below a tenth
 _DELIMITERS = ",;\t"  # the one that is most in a header; spreadsheets write any of them
 _BESIDE = ("init_image", "mask", "lora", "control", "embedding", "vae")  # file names, relative to the batch file
+DEEPEST = 2  # values within values: regions are a list of objects
 _NAMING = ("file", "network", "map")  # and what holds them in objects
 
 
@@ -208,12 +209,15 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it stands, keys that stand twice too."""
 
 
-def _built(name: str, value: Any) -> Any:
-    """A value with its object as a mapping; no field has a value within values within a value."""
-    inner = [one for _, one in value] if isinstance(value, _Pairs) else value if isinstance(value, list) else []
-    if any(isinstance(one, list) for one in inner):
+def _built(name: str, value: Any, depth: int = DEEPEST) -> Any:
+    """A value with its objects as mappings."""
+    if not isinstance(value, list):
+        return value
+    if not depth:
         raise BadInput(f"the key {shown(name)}", "holds lists within lists", "give a plain value")
-    return dict(value) if isinstance(value, _Pairs) else value
+    if isinstance(value, _Pairs):
+        return {key: _built(name, one, depth - 1) for key, one in value}
+    return [_built(name, one, depth - 1) for one in value]
 
 
 def _no_number(text: str) -> float:
