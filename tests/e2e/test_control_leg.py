@@ -267,6 +267,10 @@ def test_a_batch_and_a_grid_take_controls(
         assert (drawn_by(model, inputs, seed=seed, control=told, width=64, height=64).pixels == pixels).all(), use
     axis = "control=in/edges.safetensors=in/map.png,in/edges.safetensors=in/map.png:0.25:0-0.5"
     assert ran(*draw, "a red fox", "--seed", 2, "--x", axis, "--out", "grid") == 0, capfd.readouterr().err
+    capfd.readouterr()
+    never = f"in/edges.safetensors={map_}:1:0.8-1"
+    assert ran(*draw, "a red fox", "--control", never, "--out", "never") == 0
+    assert "edges.safetensors acts in none of 3 steps: 0.8-1 holds no whole one" in capfd.readouterr().err
     found = [np.asarray(PillowImage.open(one)) for one in Path("grid").glob("*fox*.png")]
     assert sorted((one == drawn[2]).all() for one in found) == [False, True]
 
