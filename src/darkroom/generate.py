@@ -269,7 +269,8 @@ def check_finite(latent: Tensor, recipe: Recipe) -> None:
         raise NumericalFailure(
             f"seed {recipe.seed} with guidance {recipe.guidance} and sampler {recipe.sampler}",
             "made numbers that are not finite",
-            "lower the guidance or take another sampler" + (", or let adapters act less" if recipe.adapters else ""),
+            "lower the guidance or take another sampler"
+            + (", or let adapters and controls act less" if recipe.adapters or recipe.controls else ""),
         )
 
 

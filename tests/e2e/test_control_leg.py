@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,12 @@ from toys import sprite_table
 from darkroom.cli import main
 from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput, DarkroomError
+from darkroom.contracts.ledger import LedgerRow, write_ledger
 from darkroom.contracts.request import Request
 from darkroom.data.scenes.conditions import CONTROLS
 from darkroom.data.scenes.spec import ComposerConfig
 from darkroom.data.stock import tables
-from darkroom.data.stock.built import DRAWINGS
+from darkroom.data.stock.built import DRAWINGS, LEDGER
 from darkroom.engine import Engine
 from darkroom.generate import asked, picture, run
 from darkroom.model import Model, load
@@ -32,7 +34,7 @@ from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
-from darkroom.training.handover import hand_over, weights_of
+from darkroom.training.handover import hand_over
 from darkroom.training.legs.beside.control import control_leg, written_control
 from darkroom.training.legs.own import prepared
 from darkroom.training.legs.place import Place
@@ -61,6 +63,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     table = sprite_table(("3d",), words=(*(concept.word for concept in everyday()[:40]), "woman", "top hat"))
     tables.save(table.sprites, table.pixels, folder, DRAWINGS)
+    row = LedgerRow(
+        id="a", name="all of them", source="drawings", licence="CC BY-SA 4.0", attribution="somebody", sha256="0" * 64
+    )
+    write_ledger([row], folder / LEDGER)
     return folder
 
 
@@ -111,6 +117,7 @@ def test_a_control_follows_its_map_from_the_command_line(
     with safe_open(out, "pt") as opened:
         metadata = opened.metadata()
     assert metadata["modelspec.architecture"] == "darkroom/control" and "follows edges maps" in str(metadata)
+    assert metadata["modelspec.license"] == "CC BY-SA 4.0"  # of the drawings it learned from
 
     draw = ["generate", "--model", str(start), "--json", "--upscale", "1", "a red fox", "--seed", "3", "--size", "64"]
     assert ran(*draw, "--control", f"{out}={map_}:0.8:0-0.6", "--out", "drawn") == 0
@@ -121,6 +128,11 @@ def test_a_control_follows_its_map_from_the_command_line(
     assert "was not opened; give its file (control)" in capfd.readouterr().err
     again = ("generate", "--recipe", made["path"], "--model", str(start), "--out", "again", "--json")
     assert ran(*again, "--files", "runs/control") != 0  # the map lies elsewhere
+    capfd.readouterr()
+    for how in (":0.5", ":0.8:0-1", ":80%:0.1-0.6"):
+        assert ran(*again, "--control", f"{out}={map_}{how}") != 0, how
+        assert "acted with 0.8 from 0 to 0.6 in" in capfd.readouterr().err
+    assert ran(*again, "--control", f"{out}={map_}") == 0  # as it was
     capfd.readouterr()
     assert ran(*again, "--control", f"{out}={map_}:0.8:0-0.6", "--files", str(map_.parent)) == 0
     [second] = json.loads(capfd.readouterr().out)["pictures"]
@@ -205,6 +217,64 @@ def test_a_mixed_batch_is_each_alone_and_nothing_of_the_model_changes(
     assert now.keys() == before.keys() and all(torch.equal(now[name], before[name]) for name in before)
 
 
+def test_a_guide_sees_no_map(start: Path, control: Path, map_: Path, tmp_path: Path) -> None:
+    """What is led away from knows nothing of controls, alone and in company."""
+    weaker = tiny_model(dtype=torch.float32)
+    assert isinstance(weaker.synthesizer, DiffusionSynthesizer)
+    with torch.no_grad():
+        for parameter in weaker.synthesizer.network.parameters():
+            parameter.mul_(0.9)
+    guide, model, inputs = str(saved(weaker, tmp_path / "weaker")), load(str(start)), Inputs()
+    fields: list[dict[str, object]] = [
+        {"guide": guide},
+        {"guide": guide, "control": f"{control}={map_}"},
+        {"guide": guide, "control": f"{control}={map_}", "regions": "left: two blue cats", "tile": "across"},
+        {"control": f"{control}={map_}"},
+    ]
+    requests = [
+        Request.checked({"prompt": "a red fox", "seed": 3, "steps": 3, "upscale": 1, "width": 96, "height": 64, **one})
+        for one in fields
+    ]
+    together = Engine[Image](model.evaluate).ended(asked(one, model, inputs) for one in requests)
+    alone = [run(asked(one, model, inputs), model.evaluate).pixels for one in requests]
+    for made, pixels in zip(together, alone, strict=True):
+        assert isinstance(made, Image) and (made.pixels == pixels).all()
+    assert all((one != other).any() for i, one in enumerate(alone) for other in alone[:i])
+
+
+def test_a_batch_and_a_grid_take_controls(
+    start: Path,
+    control: Path,
+    map_: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for file in (control, map_):
+        shutil.copy(file, Path("in"))
+    acting = {"network": "edges.safetensors", "map": "map.png", "scale": 0.5}
+    uses = [None, "edges.safetensors=map.png", ["edges.safetensors=map.png:0.25:0-0.5"], acting]
+    rows = [{"prompt": "a red fox", "seed": i, "control": use} for i, use in enumerate(uses)]
+    Path("in/rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    draw = ("generate", "--model", str(start), "--steps", 3, "--size", 64, "--upscale", 1)
+    assert ran(*draw, "--batch", "in/rows.jsonl", "--out", "many") == 0, capfd.readouterr().err
+    drawn = [np.asarray(PillowImage.open(one)) for one in sorted(Path("many").glob("*.png"))]
+    inputs, model = Inputs(), load(str(start))
+    for seed, (use, pixels) in enumerate(zip((None, "1", "0.25:0-0.5", "0.5"), drawn, strict=True)):
+        told = None if use is None else f"{control}={map_}:{use}"
+        assert (drawn_by(model, inputs, seed=seed, control=told, width=64, height=64).pixels == pixels).all(), use
+    axis = "control=in/edges.safetensors=in/map.png,in/edges.safetensors=in/map.png:0.25:0-0.5"
+    assert ran(*draw, "a red fox", "--seed", 2, "--x", axis, "--out", "grid") == 0, capfd.readouterr().err
+    capfd.readouterr()
+    never = f"in/edges.safetensors={map_}:1:0.8-1"
+    assert ran(*draw, "a red fox", "--control", never, "--out", "never") == 0
+    assert "edges.safetensors acts in none of 3 steps: 0.8-1 holds no whole one" in capfd.readouterr().err
+    found = [np.asarray(PillowImage.open(one)) for one in Path("grid").glob("*fox*.png")]
+    assert sorted((one == drawn[2]).all() for one in found) == [False, True]
+
+
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_every_kind_of_map_can_be_learned(built: Path, start: Path, tmp_path: Path, kind: str) -> None:
     place, config = Place(built, tmp_path, torch.device("cpu")), TrainConfig(4, 4)
@@ -245,10 +315,17 @@ def test_what_no_control_can_be_is_refused(built: Path, start: Path, control: Pa
     save_file({**tensors, "transformer.control.weight": torch.zeros(3, 3)}, lora)
     with pytest.raises(DarkroomError, match=r"holds transformer.control.weight as \(3, 3\), and this"):
         drawn_by(model, inputs, control=f"{lora}={map_}")
+    half = {name: one for name, one in tensors.items() if ".0.qkv." in name}  # of layers that no map can act on:
+    for part in ("text_encoder.blocks.0.qkv", "transformer.blocks.0.text_kv"):
+        more = {name.replace("transformer.blocks.0.qkv", part): one.clone() for name, one in half.items()}
+        save_file({**tensors, **more}, lora)
+        with pytest.raises(DarkroomError, match=rf"holds {part}\.lora_A.* take a control that was trained for this"):
+            drawn_by(model, inputs, control=f"{lora}={map_}")
+    with pytest.raises(DarkroomError, match=r"absent cannot be read .* name a control's safetensors file"):
+        drawn_by(model, inputs, control=f"{tmp_path / 'absent'}={map_}")
     black = inputs.put(np.zeros((64, 64, 3), np.uint8), "black.png")
     with pytest.raises(DarkroomError, match="is black all over, and says nothing"):
         drawn_by(model, inputs, control=f"{control}={black}")
     for flag in ("embedding", "vae"):
         with pytest.raises(DarkroomError, match=f"--{flag} is for public checkpoints, and tiny is a model of ours"):
             drawn_by(model, inputs, **{flag: str(control)})
-    assert weights_of(start, "denoiser")

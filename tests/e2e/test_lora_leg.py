@@ -185,6 +185,9 @@ def test_what_the_model_drew_before_is_every_other_picture(
     written = (before / "pictures.safetensors").stat().st_mtime_ns
     assert drawn_before(("a red fox", "two cats"), start, 3, tmp_path / "run") == before
     assert (before / "pictures.safetensors").stat().st_mtime_ns == written  # they are kept
+    drawn_before(("a red fox", "two cats"), saved(tiny_model(1), tmp_path / "other"), 3, tmp_path / "run")
+    others = imported(before)
+    assert others.captions == drawn.captions and not torch.equal(others.pixels, drawn.pixels)  # another model's
     own = replace(imported(data), captions=("a red fox, in stripes",) * 4)
     both = Preserved(own, drawn)
     batch = both(0, 8)
@@ -200,6 +203,11 @@ def test_what_the_model_drew_before_is_every_other_picture(
         assert all(re.match(r"lora_(unet|te)_blocks_", key) for key in opened.keys())  # noqa: SIM118
     _, said = train("--data", "pictures", "--model", "start", *options, refused=True)
     assert "--prior 2 needs words that tell your pictures from those the model draws; say a trigger" in said
+    saved(tiny_model(flow_map=(1.0, 5.0)), tmp_path / "map")
+    for model, rank, wrong in (("map", "2", "is a flow map"), ("start", "0", "rank 0 is not from 1")):
+        told = ("--model", model, "--rank", rank, "--prior", "2", "--trigger", "in stripes", "--out", "refused")
+        assert wrong in train("--data", "pictures", *told, refused=True)[1]
+        assert not (tmp_path / "refused" / "prior").exists()  # that is said before anything is drawn
 
 
 def test_a_run_that_learns_by_heart_is_told_to_stop() -> None:

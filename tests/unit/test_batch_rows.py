@@ -130,6 +130,34 @@ def test_files_are_beside_the_batch_file(tmp_path: Path) -> None:
     }
 
 
+def test_so_are_those_of_adapters_and_controls_in_a_text_or_an_object(tmp_path: Path) -> None:
+    acting = {"network": "in/edges.safetensors", "map": "m.png", "scale": 0.5}
+    lines = [
+        {"prompt": "a", "control": "edges.safetensors = m.png:0.5", "lora": ["a.safetensors:2"]},
+        {"prompt": "a", "control": [acting], "lora": {"file": "a.safetensors", "scale": 2}},
+        {"prompt": "a", "control": "=m.png"},
+    ]
+    text, told, blank = rows(tmp_path, "\n".join(map(json.dumps, lines)), "batch.jsonl")
+    asked = [Asked({}).but(row.told).requests(0)[0] for row in (text, told) if isinstance(row.told, dict)]
+    for request, network in zip(asked, ("edges.safetensors", "in/edges.safetensors"), strict=True):
+        [control], [lora] = request.control or (), request.lora or ()
+        assert (control.network, control.map) == (str(tmp_path / network), str(tmp_path / "m.png"))
+        assert (control.scale, lora.file, lora.scale) == (0.5, str(tmp_path / "a.safetensors"), 2)
+    assert isinstance(blank.told, dict)
+    with pytest.raises(BadInput, match="does not say which network reads which picture"):
+        Asked({}).but(blank.told).requests(0)
+
+
+def test_a_row_may_hold_lists_of_objects(tmp_path: Path) -> None:
+    region = {"prompt": "two cats", "left": 0.0, "top": 0.0, "right": 0.5, "bottom": 1.0}
+    lines = [{"prompt": "a", "regions": [region]}, {"prompt": "a", "regions": [[[[1]]]]}]
+    good, deep = rows(tmp_path, "\n".join(map(json.dumps, lines)), "batch.jsonl")
+    assert isinstance(good.told, dict)
+    [request] = Asked({}).but(good.told).requests(0)
+    assert request.regions is not None and [one.model_dump() for one in request.regions] == [region]
+    assert "the key 'regions' holds lists within lists" in str(deep.told)
+
+
 def test_what_a_row_tells_wins_and_the_rest_is_as_given() -> None:
     defaults = Asked({}).but(
         {"steps": 4, "negative": "snow", "size": "64", "seed": "9", "guidance_interval": (0.1, 0.9)}

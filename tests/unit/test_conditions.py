@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darkroom.data.scenes.compose import Composer
-from darkroom.data.scenes.conditions import CONTROLS, concept_colour, control_map, keep_mask
+from darkroom.data.scenes.conditions import CONTROLS, OF_PIXELS, concept_colour, control_map, keep_mask
 from darkroom.data.scenes.figures import BONES, POSES, keypoints
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.rooms import DEPTH, cast
 from darkroom.data.scenes.spec import Box, BoxRoom, Figure, Ground, Scene, SpecObject
 from darkroom.data.stock.drawings import Sprite, SpriteTable, alpha_box, premultiplied
+from darkroom.training.legs.beside.control import shown_by
 from darkroom.wording.vocabulary import core
 from tests.tiny_pack import drawing
 from tests.wardrobe import everything, full_composer, full_table
@@ -205,3 +206,11 @@ def test_the_palette_is_the_mean_of_each_of_64_patches(full: tuple[Composer, lis
         assert torch.allclose(F.avg_pool2d(found, 16), F.avg_pool2d(pixels, 16), atol=1e-5)
         patches = found.view(3, 8, 16, 8, 16)
         assert torch.equal(patches, patches[:, :, :1, :, :1].expand_as(patches))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONTROLS if kind not in OF_PIXELS])
+def test_every_scene_that_a_control_learns_from_has_its_map(kind: str) -> None:
+    table = full_table()
+    composer, config = full_composer(table), everything(table.stock)
+    config = shown_by(replace(config, kinds=dict.fromkeys(config.kinds, 1.0)), kind)
+    assert all(control(kind, draw_scene(seed, config), composer).any() for seed in range(60))

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from darkroom.cli import main
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import read_ledger
-from darkroom.data.imported import import_folder, imported, square
+from darkroom.data.imported import Imported, holds_pictures, import_folder, imported, put, square
 
 
 def noise(seed: int, width: int, height: int) -> Image.Image:
@@ -40,6 +41,16 @@ def test_usable_pictures_are_imported_with_captions_and_ledger(folder: Path, tmp
     assert np.array_equal(got.pixels[2].permute(1, 2, 0).numpy(), original)  # already the right size: untouched
     assert [row.id for row in read_ledger(tmp_path / "out" / "ledger.jsonl")] == list(got.ids)
     assert report.counts["tiny"] == 1
+
+
+def test_a_build_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    """New pictures never stand beside the captions of those that were there."""
+    one = Imported(torch.zeros(1, 3, 128, 128, dtype=torch.uint8), ("a fox",), ("a",))
+    assert holds_pictures(put(one, tmp_path))
+    with pytest.raises(UnicodeEncodeError):
+        put(Imported(one.pixels + 1, ("\ud800",), ("b",)), tmp_path)  # what cannot be written: it ends in between
+    assert not holds_pictures(tmp_path)
+    assert imported(put(one, tmp_path)).captions == ("a fox",)
 
 
 def test_the_middle_is_kept() -> None:

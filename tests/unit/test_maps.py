@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from program import ran
 
 from darkroom.contracts.errors import BadInput
-from darkroom.control.maps import MADE, foreground, map_of
+from darkroom.control.maps import MADE, _tones, foreground, map_of
 from darkroom.data.scenes.conditions import OF_PIXELS, concept_colour, seen_map
 from darkroom.picture.read import read
 from darkroom.wording.vocabulary import concept_of
@@ -61,6 +62,23 @@ def test_a_silhouette_of_what_is_transparent_is_its_alpha(disc: np.ndarray) -> N
     alpha[20:50, 30:90] = 255
     found = map_of("silhouette", np.concatenate([disc, alpha], -1), 128, nothing)
     assert (found[..., 0] == alpha[..., 0]).all()
+
+
+@pytest.mark.parametrize("kind", OF_PIXELS)
+def test_what_cannot_be_seen_through_transparency_is_on_no_map(kind: str, disc: np.ndarray) -> None:
+    alpha = np.zeros((128, 128, 1), np.uint8)
+    alpha[30:90, 30:90] = 255
+    noisy = np.random.default_rng(0).integers(0, 255, disc.shape, dtype=np.uint8)
+    hidden, plain = (np.where(alpha > 0, disc, under) for under in (noisy, np.uint8(255)))
+    found = map_of(kind, np.concatenate([hidden, alpha], -1), 128, nothing)
+    assert (found == map_of(kind, plain, 128, nothing)).all()
+
+
+def test_a_large_silhouette_takes_little_memory() -> None:
+    """Every colour of a border with every other would be 3 GB here."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(_tones(torch.full((3, 4 * 4096), 0.5))) == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KB
 
 
 def test_a_layout_is_boxes_of_what_is_seen(disc: np.ndarray) -> None:

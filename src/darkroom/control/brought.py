@@ -25,6 +25,8 @@ from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 
+READ_ONCE = ".text_kv"  # layers that see words: they are asked before the steps, and a control acts in some of those
+
 
 @dataclass
 class Brought:
@@ -43,11 +45,12 @@ class Brought:
 
     def control(self, path: Path) -> str:
         """The hash of a control, whose branches, and what it sees by, are at hand from now on."""
-        config = self.synthesizer.network.config
-        sight = (config.width, config.channels * config.patch**2)
-        adapter = read_lora(path, self._layers, self.dtype, sight)
+        network = self.synthesizer.network
+        layers = {name: weight for name, weight in layers_of(network).items() if not name.endswith(READ_ONCE)}
+        sight = (network.config.width, network.config.channels * network.config.patch**2)
+        adapter = read_lora(path, {"denoiser": layers}, self.dtype, sight)
         assert adapter.sight is not None
-        self.synthesizer.sights[adapter.sha256] = adapter.sight.to(next(self.synthesizer.network.parameters()).device)
+        self.synthesizer.sights[adapter.sha256] = adapter.sight.to(next(network.parameters()).device)
         return self._kept(adapter)
 
     def embedding(self, path: Path) -> NoReturn:

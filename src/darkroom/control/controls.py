@@ -67,20 +67,19 @@ def controlling(
         maps.append((yield from synthesizer.seen(pixels, codec)))
 
     def around(denoise: Denoise, levels: Sequence[Level]) -> Denoise:
-        steps = len(levels) - 1
-        told = [
-            _Acting(
-                use_named(use.sha256, at),
-                cells,
-                use.scale,
-                levels[ceil(use.start * steps - ROUNDING)].t,
-                levels[floor(use.end * steps + ROUNDING)].t,
-            )
-            for (at, use), cells in zip(acting, maps, strict=True)
-        ]
+        told = []
+        for (at, use), cells in zip(acting, maps, strict=True):
+            since, until = (levels[step].t for step in acting_steps(use, len(levels) - 1))
+            told.append(_Acting(use_named(use.sha256, at), cells, use.scale, since, until))
         return _controlled(denoise, told)
 
     return around
+
+
+def acting_steps(use: ControlUse, steps: int) -> tuple[int, int]:
+    """The first of so many steps that a control acts in, and the first after those; the same: it acts in none."""
+    first, after = ceil(use.start * steps - ROUNDING), floor(use.end * steps + ROUNDING)
+    return first, max(first, after)
 
 
 def _controlled(denoise: Denoise, controls: Sequence[_Acting]) -> Denoise:

@@ -72,7 +72,8 @@ def read_lora(
 
     Raises BadFile that names the tensors that belong to no layer of the model, or to one of other widths.
     """
-    data, tensors, metadata = _opened(path)
+    what = "LoRA" if sight is None else "control"
+    data, tensors, metadata = _opened(path, what)
     seeing = _seeing(path, tensors.pop(SIGHT, None), sight, dtype)
     found: dict[tuple[str, str], dict[str, Tensor]] = defaultdict(dict)
     strangers = []
@@ -90,7 +91,7 @@ def read_lora(
     if strangers or not found:
         some = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
         rule = f"holds {some or 'nothing'}, which this model has no layers for"
-        raise BadFile(f"{path}", rule, "take a LoRA that was trained for this model")
+        raise BadFile(f"{path}", rule, f"take a {what} that was trained for this model")
     settings = _settings(path, metadata)
     branches: dict[str, dict[str, Branch]] = defaultdict(dict)
     for (part, layer), halves in found.items():
@@ -113,12 +114,12 @@ def _seeing(path: Path, found: Tensor | None, wanted: tuple[int, int] | None, dt
     return found.to(dtype)
 
 
-def _opened(path: Path) -> tuple[bytes, dict[str, Tensor], Mapping[str, Any]]:
-    """A file's bytes, its tensors and its metadata."""
-    fix = "name a LoRA's safetensors file"
+def _opened(path: Path, what: str) -> tuple[bytes, dict[str, Tensor], Mapping[str, Any]]:
+    """A file's bytes, its tensors and its metadata; ``what`` it should be, "LoRA" or "control"."""
+    fix = f"name a {what}'s safetensors file"
     try:
         if path.stat().st_size > LARGEST:
-            raise BadFile(f"{path}", f"is larger than {LARGEST / 1e9:g} GB, and no LoRA is", fix)
+            raise BadFile(f"{path}", f"is larger than {LARGEST / 1e9:g} GB, and no {what} is", fix)
         data = path.read_bytes()
     except OSError as error:
         raise BadFile(f"{path}", f"cannot be read ({reason(error)})", fix) from error

@@ -16,11 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput, unknown
+from darkroom.control.canvas import flat
 from darkroom.data.scenes.conditions import CONTROLS, OF_PIXELS, concept_colour, seen_map
 from darkroom.wording.vocabulary import concept_of
 
 MADE = (*OF_PIXELS, "silhouette", "layout")
 LIKE, SMOOTH = 0.10, 5  # how near colours are alike, of their range; and over how many pixels a side they are taken
+COMPARED = 1024  # colours of a border, each with each
 Box = tuple[float, float, float, float]
 # What is in a picture, (3, height, width) in [0, 1]: words with boxes, fractions of its sides, the farthest first.
 Seeing = Callable[[Tensor], list[tuple[str, Box]]]
@@ -29,20 +31,20 @@ Seeing = Callable[[Tensor], list[tuple[str, Box]]]
 def map_of(kind: str, pixels: np.ndarray, longer: int, seeing: Seeing) -> np.ndarray:
     """The map of a picture, made so many pixels at its longer side: (height, width, 3) uint8.
 
-    ``pixels`` are (height, width, 3 or 4) uint8; ``seeing`` is asked for layouts. Raises BadInput for a kind that is
-    not to be seen in a picture, and for a picture that has nothing of it.
+    ``pixels`` are (height, width, 3 or 4) uint8, white where they are transparent; ``seeing`` is asked for layouts.
+    Raises BadInput for a kind that is not to be seen in a picture, and for a picture that has nothing of it.
     """
     if kind not in CONTROLS:
         raise unknown("kind of map", kind, CONTROLS)
     if kind not in MADE:
         rule = f"is not to be seen in a picture; {', '.join(MADE)} are"
         raise BadInput(f"a {kind} map", rule, "draw one, or take one that another program makes")
-    small = _sized(pixels, longer)
-    opaque, alpha = small[:3], small[3] if len(small) > 3 else None
+    opaque = _sized(flat(pixels, ground=255), longer)
     if kind in OF_PIXELS:
         found = seen_map(kind, opaque)
     elif kind == "silhouette":
-        found = (foreground(opaque).float() if alpha is None else alpha).expand(3, -1, -1)
+        cut_out = pixels.shape[2] > 3
+        found = (_sized(pixels, longer)[3] if cut_out else foreground(opaque).float()).expand(3, -1, -1)
     else:
         found = _boxes(seeing(opaque), *opaque.shape[1:])
     if not found.any():
@@ -69,8 +71,9 @@ def foreground(pixels: Float[Tensor, "3 h w"]) -> Bool[Tensor, "h w"]:
 
 def _tones(colours: Float[Tensor, "3 n"]) -> list[Tensor]:
     """A few colours that most of these are like, the most usual first."""
-    left, found = colours, list[Tensor]()
-    while left.shape[1] > 0.1 * colours.shape[1] and len(found) < 4:
+    some = colours[:, :: -(-colours.shape[1] // COMPARED)]
+    left, found = some, list[Tensor]()
+    while left.shape[1] > 0.1 * some.shape[1] and len(found) < 4:
         distances = (left[:, :, None] - left[:, None, :]).abs().amax(0)
         most = (distances < LIKE).sum(1).argmax()
         found.append(left[:, most])

@@ -75,6 +75,7 @@ def put(pictures: Imported, folder: Path) -> Path:
     """Writes pictures as :func:`import_folder` does, for :func:`imported`."""
     rows = zip(pictures.ids, pictures.captions, strict=True)
     lines = "".join(json.dumps({"id": id, "caption": said}, ensure_ascii=False) + "\n" for id, said in rows)
+    (folder / CAPTIONS).unlink(missing_ok=True)  # those there are of other pictures
     publish(save({"pixels": pictures.pixels.contiguous()}), folder / PICTURES)
     publish(lines.encode(), folder / CAPTIONS)  # last: it says that all is there
     return folder

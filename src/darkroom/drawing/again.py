@@ -42,10 +42,9 @@ def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path
     if recipe.guide is not None:
         model.guide(recipe.guide)
     _open_adapters(model, recipe, path, given.get("lora", []), files)
-    controls = [Control.checked(control(text)).network for text in given.get("control", [])]
     vae = [given["vae"]] if "vae" in given else []
     used = [] if recipe.vae is None else [recipe.vae]
-    _open_files("control", recipe.controls, controls, files, lambda name: model.brought.control(Path(name)))
+    _open_controls(model, recipe, path, [Control.checked(control(text)) for text in given.get("control", [])], files)
     _open_files(
         "embedding", recipe.embeddings, given.get("embedding", []), files, lambda n: model.open_embedding(n).sha256
     )
@@ -70,6 +69,21 @@ def _open_files(
         for place in (files / use.name, Path(use.name)):
             if use.sha256 in missing and _is(place, use.sha256):
                 missing.discard(open_(str(place)))
+
+
+def _open_controls(model: Model, recipe: Recipe, path: Path, given: Sequence[Control], files: Path) -> None:
+    """Opens the controls of a recipe. Raises BadInput for one that is given and acted in another way."""
+
+    def opened(name: str) -> str:
+        return model.brought.control(Path(name))
+
+    _open_files("control", recipe.controls, [one.network for one in given], files, opened)
+    for one in given:
+        acted = [use.asked() for use in recipe.controls if use.sha256 == opened(one.network)]
+        said = one.model_dump(include=one.model_fields_set - {"network", "map"})
+        if not any(said.items() <= use.model_dump().items() for use in acted):
+            rule = f"acted with {acted[0].scale:g} from {acted[0].start:g} to {acted[0].end:g} in {path}"
+            raise BadInput(f"--control {shown(one.network)}", rule, "leave the numbers out, or give these")
 
 
 def _is(place: Path, sha256: str) -> bool:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from darkroom.contracts.errors import brief
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import UPSCALES, Margins
+from darkroom.control.controls import acting_steps
 from darkroom.model import Model
 from darkroom.prompt.public import named_in
+from darkroom.synthesis.spacing import steps_of
 from darkroom.wording.parse import parse, styled, words_of
 from darkroom.wording.said import others_of
 from darkroom.wording.syntax import wordings
@@ -51,6 +53,7 @@ def read_prompt(model: Model, recipe: Recipe) -> Reading:
     if dropped:
         notes.append(f"dropped, no room: {brief(dropped)}")
     notes += began(recipe)
+    notes += idle(recipe)
     notes += unsaid(model, recipe)
     if recipe.drawn != card.defaults.drawn:
         trained, asked = ("{}x{}".format(*size) for size in (card.defaults.drawn, recipe.drawn))
@@ -74,6 +77,13 @@ def unsaid(model: Model, recipe: Recipe) -> list[str]:
     words = [model.brought.word(use) for use in recipe.embeddings]
     left = [found.spellings for found in words if not named_in(text, [found])]
     return [f"{' or '.join(one)} stands nowhere in the prompt, and does nothing" for one in left]
+
+
+def idle(recipe: Recipe) -> list[str]:
+    """Controls whose share of the steps holds no whole one."""
+    steps = steps_of(recipe.steps, recipe.strength)
+    never = [use for use in recipe.controls if use.scale and len(set(acting_steps(use, steps))) == 1]
+    return [f"{use.name} acts in none of {steps} steps: {use.start:g}-{use.end:g} holds no whole one" for use in never]
 
 
 def began(recipe: Recipe) -> list[str]:

@@ -92,7 +92,7 @@ def write_sheet(pixels: np.ndarray, folder: str | os.PathLike[str], *, edited: b
 
 
 def write_map(pixels: np.ndarray, source: Path, kind: str) -> Path:
-    """Write a control map beside nothing, as "photo-edges.png", then "photo-edges-2.png", never over another file."""
+    """Write a control map here, as "photo-edges.png", then "photo-edges-2.png", never over another file."""
     return _written(encode(pixels, None, edited=True), _names(Path(), f"{source.stem}-{kind}", "png"), ".")
 
 

@@ -25,6 +25,8 @@ STDIN = "-"
 MAX_ROW = 4_000_000  # bytes; two prompts of full length, every character escaped, are below a tenth
 _DELIMITERS = ",;\t"  # the one that is most in a header; spreadsheets write any of them
 _BESIDE = ("init_image", "mask", "lora", "control", "embedding", "vae")  # file names, relative to the batch file
+DEEPEST = 2  # values within values: regions are a list of objects
+_NAMING = ("file", "network", "map")  # and what holds them in objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,16 @@ class BatchFile:
 
 
 def _in_folder(folder: Path, told: Any, field: str) -> Any:
-    """A file's name as it is from here, or several; of a control both; what is none stays, and is refused later."""
+    """A file's name as it is from here, or several; of a control both, of an object those in it. What is none stays,
+    and is refused later."""
     if isinstance(told, list):
         return [_in_folder(folder, one, field) for one in told]
+    if isinstance(told, dict):
+        return {key: _in_folder(folder, one, key) if key in _NAMING else one for key, one in told.items()}
     if not isinstance(told, str):
         return told
-    names = told.split("=", 1) if field == "control" else [told]
-    return "=".join(str(folder / name) for name in names)
+    names = [name.strip() for name in told.split("=", 1)] if field == "control" else [told]
+    return "=".join(name and str(folder / name) for name in names)
 
 
 class _Broken(ValueError):
@@ -204,12 +209,15 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it stands, keys that stand twice too."""
 
 
-def _built(name: str, value: Any) -> Any:
-    """A value with its object as a mapping; no field has a value within values within a value."""
-    inner = [one for _, one in value] if isinstance(value, _Pairs) else value if isinstance(value, list) else []
-    if any(isinstance(one, list) for one in inner):
+def _built(name: str, value: Any, depth: int = DEEPEST) -> Any:
+    """A value with its objects as mappings."""
+    if not isinstance(value, list):
+        return value
+    if not depth:
         raise BadInput(f"the key {shown(name)}", "holds lists within lists", "give a plain value")
-    return dict(value) if isinstance(value, _Pairs) else value
+    if isinstance(value, _Pairs):
+        return {key: _built(name, one, depth - 1) for key, one in value}
+    return [_built(name, one, depth - 1) for one in value]
 
 
 def _no_number(text: str) -> float:

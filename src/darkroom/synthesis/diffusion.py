@@ -96,10 +96,10 @@ class DiffusionSynthesizer(SteeredSynthesizer):
 
     def _seen(self, calls: Sequence[Call], x: Tensor) -> tuple[Tensor, Tensor | None]:
         """x, and what controls make of the maps that ride on it: (rows, tokens, width); None: none does."""
+        config = self.network.config
         names = [name for name in calls[0].adapters if use_of(name) in self.sights]
         if not names:
-            return x, None
-        config = self.network.config
+            return x[:, : config.channels], None  # a guide is asked about what maps ride on, and sees none
         x, maps = unridden(x, config.channels, len(names))
         found = []
         for name, cells in zip(names, maps, strict=True):

@@ -64,7 +64,7 @@ def train_lora(
         one after every one of yours: so that without the trigger it draws as before. 0: none.
     samples
         Length of the whole run, in pictures; without it each is looked at five hundred times, from 2,000 to 60,000 in
-        all.
+        all, and as many of the model's with --prior.
     batch
         Pictures of one step, 1 to 65,536.
     rate
@@ -81,9 +81,9 @@ def train_lora(
         raise BadInput(f"--prior {prior}", "needs words that tell your pictures from those the model draws", fix)
     prepare(threads)
     from darkroom.cards import folder_of
-    from darkroom.data.imported import count, imported
+    from darkroom.data.imported import count
     from darkroom.training.console import trained
-    from darkroom.training.legs.beside.lora import BRANCHES, FEW, drawn_before, lora_leg, written_lora
+    from darkroom.training.legs.beside.lora import BRANCHES, FEW, lora_leg, written_lora
     from darkroom.training.legs.own import length_for, prepared
     from darkroom.training.legs.place import place_named
     from darkroom.training.loop import TrainConfig
@@ -116,9 +116,8 @@ def train_lora(
     if samples is None:
         config = replace(config, samples=length_for(pictures, BRANCHES) * (2 if prior else 1))
     place = replace(place, data=pictures)
-    kept = drawn_before(imported(pictures).captions, folder, prior, out) if prior else None
     trainer = lora_leg(
-        place, config, folder, rank=rank, variant=variant, trigger=trigger, prior=kept, compiled=compiled, force=force
+        place, config, folder, rank=rank, variant=variant, trigger=trigger, prior=prior, compiled=compiled, force=force
     )
     with trained(trainer):
         print(written_lora(out, folder, name, trigger, keys))

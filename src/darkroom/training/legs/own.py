@@ -7,17 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.contracts.card import UPSCALER
-from darkroom.data.imported import (
-    LEDGER,
-    count,
-    holds_pictures,
-    import_folder,
-)
+from darkroom.data.imported import LEDGER, count, holds_pictures, import_folder
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.training.handover import (
-    HANDOVER,
-    has_weights,
-)
+from darkroom.training.handover import HANDOVER, has_weights
 from darkroom.training.legs.diffusion import diffusion_leg
 from darkroom.training.legs.place import Place
 from darkroom.training.loop import TrainConfig, Trainer

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darkroom.control.brought import READ_ONCE
 from darkroom.data.ahead import Ahead, mapped
 from darkroom.data.loader import Scenes
 from darkroom.data.scenes.conditions import control_map, seen_map
@@ -44,7 +45,6 @@ from darkroom.wording.tokenizer import Tokenizer
 
 STEPS, GUIDANCE = 12, DEFAULTS.guidance  # of a preview
 CONTROL = "control"  # the hand-over's file, and the objective
-READ_ONCE = ".text_kv"  # layers that see words: they are asked before the steps
 
 
 class MapTeaching(Teaching):

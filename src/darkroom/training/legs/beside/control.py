@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from darkroom.cards import read_card
 from darkroom.contracts.errors import BadInput, unknown
 from darkroom.control.lora import MAX_RANK, write_lora
 from darkroom.data.imported import holds_pictures
 from darkroom.data.loader import joined
 from darkroom.data.scenes.conditions import CONTROLS, OF_PIXELS
 from darkroom.data.scenes.spec import ComposerConfig
-from darkroom.nn.dit import DenoiserConfig
-from darkroom.nn.text import TextConfig
-from darkroom.training.handover import (
-    HANDOVER,
-    fingerprint,
-    load_into,
-    network_of,
-    opened_autoencoder,
-    sources_of,
-    weights_of,
-)
+from darkroom.training.handover import HANDOVER, sources_of, weights_of
+from darkroom.training.legs.beside.staying import about, staying
 from darkroom.training.legs.lessons import lessons
 from darkroom.training.legs.place import Place
 from darkroom.training.limits import RUNS, within
 from darkroom.training.loop import TrainConfig, Trainer
 from darkroom.training.objectives.control import CONTROL, ControlObjective, ControlTraining, MapTeaching
-from darkroom.training.objectives.diffusion import DiffusionObjectiveConfig, DiffusionTraining
 from darkroom.training.objectives.lora import branches_of
 
 SHOWN = {"pose": {"figure": 1.0}, "depth": {"depth": 0.5, "boxes": 0.2, "wearing": 0.15, "single": 0.15}}
-"""Kinds of scene that have such a map, where it is not all of them."""
+"""Kinds of scene that have such a map, where it is few of them."""
+BLANK = {"layout": ("figure", "boxes", "word", "photo"), "silhouette": ("boxes", "word", "photo")}
+"""Kinds that may have none, where it is most that do."""
 
 
 def control_leg(
@@ -61,43 +51,33 @@ def control_leg(
     if holds_pictures(place.data) and kind not in OF_PIXELS:
         rule = f"is not to be seen in a picture; of pictures there are {', '.join(OF_PIXELS)}"
         raise BadInput(f"--kind {kind}", rule, "give --data of a built pack, whose scenes have it")
+    beside = staying(model)
     taught = lessons(place, scenes, run, model, config.dtype)
     teaching = MapTeaching(taught.pictures, taught.tokenizer, taught.length, taught.dtype, kind)
     ahead = place.ahead(teaching, joined, config.batch)
-    codec = opened_autoencoder(model)
-    network, text = network_of(model, "denoiser", DenoiserConfig), network_of(model, "text", TextConfig)
-    if network.flow_map is not None:
-        raise BadInput(f"{model}", "is a flow map, which this training would undo", "give the denoiser it was made of")
     torch.manual_seed(config.seed)
-    module = DiffusionTraining(network, text)
-    origin = {"autoencoder": fingerprint(codec.state_dict())}
-    origin |= {part: load_into(getattr(module, part), model, part) for part in ("text", "denoiser")}
     objective = ControlObjective(
-        ControlTraining(module, rank).to(place.device),
-        DiffusionObjectiveConfig(network, text, teaching.length, oracle=0.0),
+        ControlTraining(beside.module, rank).to(place.device),
+        beside.settings(teaching.length),
         teaching,
-        codec.to(place.device, getattr(torch, config.dtype)),
+        beside.codec.to(place.device, getattr(torch, config.dtype)),
         compiled=compiled,
         ahead=ahead,
-        beside=origin,
+        beside=beside.origin,
         rank=rank,
     )
     sources = sources_of(place.data, model)
-    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
+    return Trainer(objective, config, place.out, force=force, origin=beside.origin, sources=sources, group=place.group)
 
 
 def shown_by(scenes: ComposerConfig, kind: str) -> ComposerConfig:
     """Scenes of which each has such a map."""
-    return replace(scenes, kinds=SHOWN[kind]) if kind in SHOWN else scenes
+    some = {name: share for name, share in scenes.kinds.items() if name not in BLANK.get(kind, ())}
+    return replace(scenes, kinds=SHOWN.get(kind, some))
 
 
 def written_control(out: Path, model: Path, name: str, kind: str) -> Path:
     """The run's hand-over as a control's file, ``out/NAME.safetensors``."""
-    card, weights = read_card(model), weights_of(out / HANDOVER, CONTROL)
-    about = {
-        "date": datetime.date.today().isoformat(),
-        "resolution": "{}x{}".format(*card.defaults.drawn),
-        "description": f"follows {kind} maps; for the model {card.name} {card.model_hash[:12]}",
-    }
+    weights, told = weights_of(out / HANDOVER, CONTROL), about(out, model, f"follows {kind} maps; ")
     path = out / f"{name}.safetensors"
-    return write_lora(branches_of(weights), path, title=name, about=about, sight=weights["sight"])
+    return write_lora(branches_of(weights), path, title=name, about=told, sight=weights["sight"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,38 +15,19 @@ from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt, escaped
 from darkroom.contracts.request import Request
 from darkroom.control.lora import MAX_RANK, WRITTEN, Keys, write_lora
-from darkroom.data.imported import (
-    Imported,
-    ImportedPictures,
-    Preserved,
-    holds_pictures,
-    imported,
-    put,
-    square,
-)
+from darkroom.data.imported import Imported, ImportedPictures, Preserved, holds_pictures, imported, put, square
 from darkroom.data.loader import joined
 from darkroom.engine import Engine
 from darkroom.generate import asked
 from darkroom.model import load
-from darkroom.nn.dit import DenoiserConfig
-from darkroom.nn.text import TextConfig
 from darkroom.picture.image import Image
-from darkroom.training.handover import (
-    HANDOVER,
-    fingerprint,
-    leg_of,
-    load_into,
-    network_of,
-    opened_autoencoder,
-    sources_of,
-    weights_of,
-)
+from darkroom.training.handover import HANDOVER, sources_of, weights_of
 from darkroom.training.legs.begin import LONG
+from darkroom.training.legs.beside.staying import about, staying
 from darkroom.training.legs.own import Length
 from darkroom.training.legs.place import Place
 from darkroom.training.limits import within
 from darkroom.training.loop import TrainConfig, Trainer
-from darkroom.training.objectives.diffusion import DiffusionObjectiveConfig, DiffusionTraining
 from darkroom.training.objectives.latents import Teaching
 from darkroom.training.objectives.lora import LORA, LoraObjective, Variant, branched, branches_of, magnitudes_of
 from darkroom.training.objectives.text import WORDS
@@ -68,48 +48,44 @@ def lora_leg(
     rank: int,
     variant: Variant = "lora",
     trigger: str | None = None,
-    prior: Path | None = None,
+    prior: int = 0,
     compiled: bool = True,
     force: bool = False,
 ) -> Trainer:
     """A trainer of branches beside the networks of a model folder, on the pictures of ``place.data``.
 
-    ``trigger`` is said at the end of every caption; None: captions stay as they are. ``prior`` are pictures of
-    :func:`drawn_before`, every other one that it sees; None: it sees none.
+    ``trigger`` is said at the end of every caption; None: captions stay as they are. Every other picture that it sees
+    is one of ``prior`` pictures that the model drew before (:func:`drawn_before`); 0: none is.
     """
     within("rank", rank, 1, MAX_RANK)
+    within("prior", prior, 0, MOST_DRAWN)
+    beside = staying(model)
     tokenizer = Tokenizer.from_json((model / WORDS).read_text(encoding="utf-8"))
-    pictures = imported(place.data)
-    if trigger is not None:
-        pictures = replace(pictures, captions=triggered(pictures.captions, trigger, tokenizer))
-    pictures, kept = parted(pictures)
-    source = ImportedPictures(pictures) if prior is None else Preserved(pictures, imported(prior))
+    told = imported(place.data)
+    said = told if trigger is None else replace(told, captions=triggered(told.captions, trigger, tokenizer))
+    pictures, kept = parted(said)
+    source = ImportedPictures(pictures)
+    if prior:
+        source = Preserved(pictures, imported(drawn_before(told.captions, model, prior, place.out)))
     teaching = Teaching(source, tokenizer, LONG, getattr(torch, config.dtype))
     ahead = place.ahead(teaching, joined, config.batch)
-    codec = opened_autoencoder(model)
-    network, text = network_of(model, "denoiser", DenoiserConfig), network_of(model, "text", TextConfig)
-    if network.flow_map is not None:
-        raise BadInput(f"{model}", "is a flow map, which this training would undo", "give the denoiser it was made of")
     torch.manual_seed(config.seed)
-    module = DiffusionTraining(network, text)
-    origin = {"autoencoder": fingerprint(codec.state_dict())}
-    origin |= {part: load_into(getattr(module, part), model, part) for part in ("text", "denoiser")}
     objective = LoraObjective(
-        branched(module, rank, variant).to(place.device),
-        DiffusionObjectiveConfig(network, text, LONG, oracle=0.0),
+        branched(beside.module, rank, variant).to(place.device),
+        beside.settings(LONG),
         teaching,
-        codec.to(place.device, getattr(torch, config.dtype)),
+        beside.codec.to(place.device, getattr(torch, config.dtype)),
         total=config.samples,
         compiled=compiled,
         ahead=ahead,
         own=pictures,
         kept=kept,
-        beside=origin,
+        beside=beside.origin,
         rank=rank,
         variant=variant,
     )
     sources = sources_of(place.data, model)
-    return Trainer(objective, config, place.out, force=force, origin=origin, sources=sources, group=place.group)
+    return Trainer(objective, config, place.out, force=force, origin=beside.origin, sources=sources, group=place.group)
 
 
 def parted(pictures: Imported) -> tuple[Imported, Imported | None]:
@@ -129,15 +105,15 @@ def parted(pictures: Imported) -> tuple[Imported, Imported | None]:
 def drawn_before(captions: Sequence[str], model: Path, count: int, out: Path) -> Path:
     """Pictures of these captions as the model draws them before it learns, ``count`` of them, in ``out/prior``.
 
-    Captions come round and round, with another seed each time. What is there already is not drawn again.
+    Captions come round and round, with another seed each time. What this model has drawn there is not drawn again.
     """
-    within("prior", count, 1, MOST_DRAWN)
-    folder = out / PRIOR
+    card, folder = read_card(model), out / PRIOR
     wanted = tuple(captions[i % len(captions)] for i in range(count))
-    if holds_pictures(folder) and imported(folder).captions == wanted:
+    ids = tuple(f"drawn by {card.model_hash[:12]}, {i}" for i in range(count))
+    if holds_pictures(folder) and ((there := imported(folder)).captions, there.ids) == (wanted, ids):
         return folder
     drawer = load(str(model))
-    wide, high = drawer.card.defaults.drawn
+    wide, high = card.defaults.drawn
     asked_for = (
         Request(prompt=Prompt(text=escaped(said[:1000])), seed=i, width=wide, height=high, upscale=1)
         for i, said in enumerate(wanted)
@@ -149,7 +125,7 @@ def drawn_before(captions: Sequence[str], model: Path, count: int, out: Path) ->
             raise one
         squares.append(square(one.pixels))
     pixels = torch.from_numpy(np.stack(squares).transpose(0, 3, 1, 2).copy())
-    return put(Imported(pixels, wanted, tuple(f"drawn {i}" for i in range(count))), folder)
+    return put(Imported(pixels, wanted, ids), folder)
 
 
 def triggered(captions: Sequence[str], trigger: str, tokenizer: Tokenizer) -> tuple[str, ...]:
@@ -175,21 +151,13 @@ def triggered(captions: Sequence[str], trigger: str, tokenizer: Tokenizer) -> tu
 
 def written_lora(out: Path, model: Path, name: str, trigger: str | None, keys: Keys = "peft") -> Path:
     """The run's hand-over as a LoRA file, ``out/NAME.safetensors``."""
-    card = read_card(model)
-    about = {
-        "date": datetime.date.today().isoformat(),
-        "resolution": "{}x{}".format(*card.defaults.drawn),
-        "description": f"for the model {card.name} {card.model_hash[:12]}",
-    }
-    about |= {} if trigger is None else {"trigger_phrase": trigger}
-    if licences := sorted({source["licence"] for source in leg_of(out / HANDOVER)["sources"]}):
-        about["license"] = " and ".join(licences)
+    told = about(out, model) | ({} if trigger is None else {"trigger_phrase": trigger})
     weights = weights_of(out / HANDOVER, LORA)
     return write_lora(
         branches_of(weights),
         out / f"{name}.safetensors",
         title=name,
-        about=about,
+        about=told,
         keys=keys,
         magnitudes=magnitudes_of(weights, {part: weights_of(model, part) for part in WRITTEN}) or None,
     )
