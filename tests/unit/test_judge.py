@@ -258,7 +258,8 @@ def test_looks_at_one_thing_are_one_thing() -> None:
     left, up = 6.5 / 24, 12.5 / 24  # of the surest look
     assert thing.box == pytest.approx((left - 0.25, up - 0.25, left + 0.25, up + 0.25))
     surest = [seen.heat[0].amax().sigmoid().item() for seen in (nearer, plain)]
-    assert thing.words["fox"] == pytest.approx(sum(surest) / 2, abs=1e-3) and sum(thing.colours.values()) == pytest.approx(1)
+    assert thing.words["fox"] == pytest.approx(sum(surest) / 2, abs=1e-3)
+    assert sum(thing.colours.values()) == pytest.approx(1)
     assert 0.2 < thing.colours["blue"] < 0.5 < thing.colours["red"]  # one of three says blue
     assert sight.word == "ZOO"  # words are read from the picture as it is
 

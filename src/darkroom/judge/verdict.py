@@ -8,7 +8,7 @@ from typing import Literal
 
 from darkroom.data.scenes.layout import GREY
 from darkroom.judge.expect import MOST, Expectation, Related, Wanted
-from darkroom.judge.sight import LOOKS, Sight, Thing
+from darkroom.judge.sight import FAINT, LOOKS, ONE, Sight, Thing
 from darkroom.judge.truth import overlap
 
 Answer = Literal["yes", "no", "cannot tell"]
@@ -34,6 +34,8 @@ RULES = {
     "rests": RESTS,
     "meets": MEETS,
     "looks": list(LOOKS),
+    "one": ONE,
+    "faint": FAINT,
 }
 """What a calibration was measured with."""
 
