@@ -7,10 +7,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from darkroom.contracts.card import Card, Defaults, FileEntry
+from darkroom.contracts.card import UPSCALER, Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadInput, explain
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import SCHEMA_VERSION, AdapterUse, Environment, Recipe
+from darkroom.contracts.recipe import SCHEMA_VERSION, AdapterUse, ControlUse, Environment, Recipe
+from darkroom.contracts.refinement import PictureFile
 from darkroom.contracts.request import Request
 
 ENVIRONMENT = Environment(torch="2.13.0+cpu", threads=2, instruction_set="AVX512", mode="eager", dtype="bfloat16")
@@ -187,3 +188,26 @@ def test_recipes_and_cards_from_before_there_was_an_upscaler_still_open() -> Non
     card = json.loads(CARD.to_json())
     assert card["defaults"].pop("upscale") == 1
     assert Card.from_json(json.dumps(card)) == CARD
+
+
+@pytest.mark.parametrize(
+    ("map_size", "upscale", "size"),
+    [
+        ((128, 85), None, (320, 224)),  # smaller than what the card draws: its shape
+        ((85, 128), None, (224, 320)),
+        ((128, 128), 1, (128, 128)),
+        ((512, 256), None, (512, 256)),  # larger: as large
+        ((16, 640), None, (128, 1632)),
+    ],
+)
+def test_a_control_map_gives_a_picture_its_shape(
+    map_size: tuple[int, int], upscale: int | None, size: tuple[int, int]
+) -> None:
+    entry = FileEntry(path="upscaler.safetensors", sha256="0" * 64, bytes=1)
+    drawn = Defaults(width=256, height=256, upscale=2, steps=12, sampler="euler", guidance=3.0)
+    card = CARD.model_copy(update={"defaults": drawn, "files": {**CARD.files, UPSCALER: entry}})
+    map_ = PictureFile(name="map.png", sha256="1" * 64, width=map_size[0], height=map_size[1])
+    use = ControlUse(name="edges.safetensors", sha256="2" * 64, map=map_)
+    request = Request.checked({"prompt": "a fox", "upscale": upscale})
+    recipe = Recipe.resolve(request, card, darkroom="0", environment=ENVIRONMENT, controls=(use,))
+    assert (recipe.width, recipe.height) == size

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from darkroom.contracts.card import UPSCALER, Card
+from darkroom.contracts.card import UPSCALER, Card, Defaults
 from darkroom.contracts.contract import Contract, Name, Sha256, Share, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
@@ -252,7 +252,7 @@ class Recipe(Settings, Subject):
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
         asked |= {"init_image": init_image, "mask": mask, "guide": guide, "adapters": adapters}
         asked |= {"controls": controls, "embeddings": embeddings, "vae": vae}
-        asked |= _sizes(request, card, init_image or next((use.map for use in controls), None))
+        asked |= _sizes(request, card, init_image, next((use.map for use in controls), None))
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
@@ -288,18 +288,22 @@ class Refinement(Contract):
     schema_version: Annotated[Whole, Field(ge=1, le=1, description="Version of this format.")] = 1
 
 
-def _sizes(request: Request, card: Card, start: PictureFile | None) -> dict[str, int]:
-    """How large the finished picture is, and how much of that the upscaler makes; ``start`` is a picture to go by.
+def _sizes(request: Request, card: Card, start: PictureFile | None, map: PictureFile | None) -> dict[str, int]:
+    """How large the finished picture is, and how much of that the upscaler makes; it starts from ``start``, and reads
+    ``map``.
 
     Where the request names no upscaling, as much of it as leaves the drawing nearest to the size that the model was
     trained at: of doublings, the most that leave half that area or more. Where it names no size, that of the picture it
-    starts from or reads, or the card's.
+    starts from or of the map it reads, or the card's; a map of less than that gives its shape alone.
     """
     defaults = card.defaults
     chosen = defaults if request.upscale is None else defaults.enlarged(request.upscale)
-    if start is not None and request.width is None and request.height is None:
-        return _size_of(start, request, card)
     if request.width is None and request.height is None:
+        small = start is None and map is not None and map.width * map.height < chosen.width * chosen.height
+        if map is not None and small:
+            return _size_shaped(map, chosen)
+        if (like := start or map) is not None:
+            return _size_of(like, request, card)
         return {"width": chosen.width, "height": chosen.height, "upscale": chosen.upscale}
     width, height = request.width or chosen.width, request.height or chosen.height
     if request.upscale is not None or UPSCALER not in card.files:
@@ -310,6 +314,14 @@ def _sizes(request: Request, card: Card, start: PictureFile | None) -> dict[str,
         if upscale == 1 or (enough and can_be_drawn(width, height, upscale)):
             break
     return {"width": width, "height": height, "upscale": upscale}
+
+
+def _size_shaped(map: PictureFile, chosen: Defaults) -> dict[str, int]:
+    """A size of a map's shape, as large as the card's."""
+    step, least = SIDE_STEP * chosen.upscale, MIN_SIDE * chosen.upscale
+    long = math.sqrt(chosen.width * chosen.height / (map.width * map.height))
+    near = [min(max(least, round(side * long / step) * step), MAX_SIDE) for side in (map.width, map.height)]
+    return {"width": near[0], "height": near[1], "upscale": chosen.upscale}
 
 
 def _size_of(start: PictureFile, request: Request, card: Card) -> dict[str, int]:

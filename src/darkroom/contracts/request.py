@@ -153,12 +153,12 @@ class Request(Contract):
     width: Side | None = Field(
         None,
         description="Width of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
-        "starts from, else of the first control map, or that of the card's drawings, as many times larger as upscaled.",
+        "starts from, or of its control map, or that of the card's drawings, as many times larger as upscaled.",
     )
     height: Side | None = Field(
         None,
         description="Height of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
-        "starts from, else of the first control map, or that of the card's drawings, as many times larger as upscaled.",
+        "starts from, or of its control map, or that of the card's drawings, as many times larger as upscaled.",
     )
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
     sampler: Name | None = Field(
