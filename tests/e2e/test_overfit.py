@@ -94,7 +94,7 @@ def test_it_overfits_eight_pictures(tmp_path: Path) -> None:
     seconds, after = time.process_time() - start, losses(objective)
     assert 1.8 < before["flow"] < 2.2  # an untrained denoiser says zero: what is left is the target's own variance
     assert after["flow"] < before["flow"] / FACTOR
-    assert seconds < 60  # of processor time: other jobs do not count
+    assert seconds < 180  # of processor time: other jobs do not count, a slow machine does
 
     # Where nothing but noise is seen only the caption can say which picture: the mean of all would leave about .9.
     assert after["t 0.95-1"] < 0.2

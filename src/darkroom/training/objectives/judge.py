@@ -85,7 +85,7 @@ class JudgeObjectiveConfig:
     """Shares of the sides that pictures are seen at, in pixels; a lot of samples is seen at one of them (as in
     arXiv:1612.08242, section 3). Older runs saw all at 128."""
     lot: int = 64  # samples, a step's or more
-    span: tuple[float, float] = (0, 10_000)
+    span: tuple[int, int] = (0, 10_000)
     """Pixels a side that a thing has where it is learned (arXiv:1711.08189, section 5): what is smaller or larger is
     for a look at another side. Older runs learned all."""
     afar_share: float = 0.0  # of the scenes, seen from farther away than they are laid out; older runs saw none so
