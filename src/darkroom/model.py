@@ -21,7 +21,7 @@ from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Control, Lora
-from darkroom.control.adapters import Riders
+from darkroom.control.adapters import Riders, check_opened
 from darkroom.control.brought import Brought
 from darkroom.control.controls import map_pixels
 from darkroom.control.public.brought import Brought as PublicBrought
@@ -208,10 +208,7 @@ class Model:
         found: dict[str, dict[str, float]] = defaultdict(dict)
         for use in uses:
             networks = self.brought.having(use.sha256)
-            if not networks:
-                rule = "is part of this recipe and was not opened"
-                fix = "give its file (lora), or the folder it lies in (files)"
-                raise BadInput(f"the adapter {use.name} {use.sha256[:12]}", rule, fix)
+            check_opened(use, bool(networks), "lora")
             for network in networks if use.scale else ():
                 found[network][use.sha256] = found[network].get(use.sha256, 0.0) + use.scale
         return found

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from darkroom.contracts.errors import BadInput
-from darkroom.contracts.recipe import FileUse
+from darkroom.contracts.recipe import AdapterUse, FileUse
 from darkroom.nn.attention import product
 from darkroom.nn.slots import scale_input, scales_of
 from darkroom.protocols import Call, T, Task
@@ -139,7 +139,7 @@ def _beside(some: Sequence[_Scaled]) -> Callable[[nn.Module, tuple[Tensor], Tens
     return add
 
 
-def check_opened(use: FileUse, opened: bool, flag: str) -> None:
+def check_opened(use: FileUse | AdapterUse, opened: bool, flag: str) -> None:
     """Raises BadInput for a file that a recipe names and nobody gave."""
     if not opened:
         rule = "is part of this recipe and was not opened"

@@ -43,16 +43,13 @@ _PEFT = re.compile(
 _KOHYA = re.compile(
     r"lora_(unet|transformer|te1?|text_encoder)_(.+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
 )
-_SIDES = {
-    **{"A": "down", "B": "up", "magnitude_vector": "magnitude"},
-    **{"lora_down.weight": "down", "lora_up.weight": "up", "alpha": "alpha", "dora_scale": "magnitude"},
-}
-"""What a key's end says that it is."""
 ENDS: dict[Keys, dict[str, str]] = {
     "peft": {"down": "lora_A.weight", "up": "lora_B.weight", "magnitude": "lora_magnitude_vector"},
     "kohya": {"down": "lora_down.weight", "up": "lora_up.weight", "magnitude": "dora_scale", "alpha": "alpha"},
 }
-"""And how it is written."""
+"""How a key ends, by what it is."""
+_SIDES = {end: side for side, end in ENDS["kohya"].items()} | {"A": "down", "B": "up", "magnitude_vector": "magnitude"}
+"""And what a key that ends so is."""
 _OTHER_KINDS = re.compile(r"hada_|lokr_|\.diff|lora_mid|lora_embedding|bias")
 Layers = Mapping[str, Mapping[str, Tensor]]  # part of a model -> its layers, with their weights (outer, inner)
 
