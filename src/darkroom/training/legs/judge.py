@@ -10,6 +10,7 @@ import torch
 from darkroom.contracts.errors import unknown
 from darkroom.data.loader import Scenes
 from darkroom.judge.judge import WORDS as JUDGE_WORDS
+from darkroom.judge.spoilt import ERASED
 from darkroom.nn.detector import SIDES, SPAN, DetectorConfig
 from darkroom.nn.matching import reader_config
 from darkroom.nn.text import TextConfig
@@ -22,6 +23,8 @@ from darkroom.training.objectives.judge import JudgedScenes, JudgeObjective, Jud
 
 SHARES = dict(zip(SIDES, (0.4, 0.35, 0.25), strict=True))  # of the steps, at each side it sees pictures at
 AFAR = 0.3  # of the scenes, from farther away than they are laid out
+SPOILT = 0.4  # of the scenes with drawings
+WAYS = {"melted": 0.35, "scrambled": 0.3, ERASED: 0.25, "blob": 0.1}  # of what is spoilt: most of what fools it most
 HUES = 0.4  # of the scenes whose captions say nothing is white, black or grey: in other hues, or without any
 
 
@@ -58,6 +61,8 @@ def judge_leg(
     settings = JudgeObjectiveConfig(
         reader,
         network or judge.detector_config(),
+        spoilt_share=SPOILT,
+        ways=WAYS,
         sides=SHARES,
         lot=config.batch,
         span=SPAN,

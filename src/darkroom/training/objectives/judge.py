@@ -80,6 +80,8 @@ class JudgeObjectiveConfig:
     reader: TextConfig
     network: DetectorConfig = field(default_factory=detector_config)
     spoilt_share: float = 0.3  # of the scenes with drawings
+    ways: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(WAYS, 1.0))
+    """How often each way of spoiling is drawn, to the others; older runs drew all alike."""
     worn_share: float = 0.6  # of the scenes
     sides: Mapping[int, float] = field(default_factory=lambda: {SIDE: 1.0})
     """Shares of the sides that pictures are seen at, in pixels; a lot of samples is seen at one of them (as in
@@ -267,7 +269,7 @@ def seen_worn(
         random = Random(f"{scene.seed}/wear")
         lost: frozenset[int] = frozenset()
         if scene.objects and random.random() < config.spoilt_share:
-            which, way = random.randrange(len(scene.objects)), random.choice(WAYS)
+            which, way = random.randrange(len(scene.objects)), random.choices(*zip(*config.ways.items(), strict=True))[0]
             worse = spoilt(scene, composer, pixels[i], which, way, random)
             if worse is not None:
                 pixels[i], lost = worse, spoilt_with(scene, composer, which, way)
