@@ -15,11 +15,11 @@ from darkroom.contracts.prompt import PARTS
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.engine import Engine
-from darkroom.generate import Moment, asked, picture, run
+from darkroom.generate import Moment, OnMoment, picture, run
 from darkroom.model import Model, load
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs, named
-from darkroom.protocols import Sampler
+from darkroom.protocols import Sampler, Task
 from darkroom.wording.stylefile import styles_file
 
 Picture = str | PathLike[str] | Image | np.ndarray
@@ -52,7 +52,7 @@ class DrawingModel:
         A prompt may be said in parts, beside its text or instead of it: subject, setting, light, composition. ``style``
         may be a saved one. ``wildcards`` is the folder of the files that the prompt names; None: there are none.
         ``init_image`` and ``mask`` are a file, a picture, or its pixels: (height, width, 3 or 4) uint8 sRGB.
-        ``on_moment`` watches it, unless the judge has a say (verify, best_of, retry).
+        ``on_moment`` watches it; where the judge has a say (best_of, retry), the first candidate of each lot.
         ``sampler`` is a name, or a function ``(denoise, x, levels, noise)``; None takes the card's default.
         Raises BadInput (a ValueError) for anything out of bounds.
         """
@@ -68,7 +68,7 @@ class DrawingModel:
         if request.judged:
             if function is not None:
                 raise BadInput("a sampler as a function", "cannot be tried again by the judge", "name a sampler")
-            return self._selected(request, recipe, inputs)
+            return run(self._selected(request, recipe, inputs, on_moment), self.model.evaluate)
         if function is not None:  # said in the recipe, so that nobody draws it again with another sampler
             recipe = recipe.model_copy(
                 update={"sampler": f"function {getattr(function, '__name__', 'without a name')}"}
@@ -80,28 +80,28 @@ class DrawingModel:
     ) -> Iterator[tuple[int, Image | Exception]]:
         """Draws many pictures together, step by step; yields (position, picture or the error it alone caused).
 
-        Those the judge has a say in come first, one after the other. ``wildcards`` is as for :meth:`generate`.
+        ``wildcards`` is as for :meth:`generate`.
         """
-        requests = list(requests)
         inputs = Inputs(None if wildcards is None else Path(wildcards), styles_file())
-        judged = [i for i, request in enumerate(requests) if request.judged]
-        for i in judged:
-            try:
-                yield i, self._selected(requests[i], self.model.resolve(requests[i], inputs), inputs)
-            except Exception as error:  # the others go on
-                yield i, error
-        requests = [request for request in requests if not request.judged]
-        places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
-        tasks = (asked(request, self.model, inputs) for request in requests)
+        tasks = (self._task(request, inputs) for request in requests)
         for outcome in Engine[Image](self.model.evaluate).run(tasks):
-            yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
+            yield outcome.index, outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 
-    def _selected(self, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
-        """A picture the judge has a say in."""
+    def _task(self, request: Request, inputs: Inputs) -> Task[Image]:
+        """The way of one of several pictures; what cannot be resolved is its error alone."""
+        recipe = self.model.resolve(request, inputs)
+        if request.judged:
+            return (yield from self._selected(request, recipe, inputs))
+        return (yield from picture(recipe, self.model, inputs=inputs))
+
+    def _selected(
+        self, request: Request, recipe: Recipe, inputs: Inputs, on_moment: OnMoment = lambda _: None
+    ) -> Task[Image]:
+        """The way of a picture the judge has a say in."""
         from darkroom.selection import embedded_judge, selected  # the judge is opened only when it is asked
 
-        best_of, retry = request.best_of, request.retry
-        return selected(self.model, embedded_judge(), recipe, best_of=best_of, retry=retry, inputs=inputs)
+        how = {"best_of": request.best_of, "retry": request.retry}
+        return selected(self.model, embedded_judge(), recipe, **how, inputs=inputs, on_moment=on_moment)
 
 
 def open_model(name: str = "default") -> DrawingModel:

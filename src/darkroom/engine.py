@@ -1,8 +1,9 @@
 """Many pictures: a step-level scheduler over the same tasks that :func:`darkroom.generate.run` drives one by one.
 
-Every running task waits for the answers to some calls. Each round takes the oldest waiting call, gathers up to a slot's
-worth of waiting calls with the same batch key, and evaluates them in one pass; a task goes on when all its calls are
-answered. So requests of different steps, samplers and guidance share passes, join at any step and leave when done.
+Every running task waits for the answers to some calls. Each round takes the call whose turn it is, the oldest waiting
+one where nobody says otherwise, gathers up to a slot's worth of waiting calls with the same batch key, and evaluates
+them in one pass; a task goes on when all its calls are answered. So requests of different steps, samplers and guidance
+share passes, join at any step and leave when done.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Outcome(Generic[T]):
     error: Exception | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running(Generic[T]):
     """A task and its pending calls; ``answers`` fills up as passes are evaluated."""
 
@@ -44,40 +45,68 @@ _Entry = tuple[_Running[T], int]  # one waiting call: whose, and which of its ca
 
 
 class Engine(Generic[T]):
-    """Drives tasks together; at most ``width`` of them run at once, the others wait their turn."""
+    """Drives tasks together, all of a list by :meth:`run`, or those that come by :meth:`begin` and :meth:`round`."""
 
-    def __init__(self, evaluate: Evaluate, width: int = 32) -> None:
-        self._evaluate, self._width = evaluate, width
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        width: int = 32,
+        *,
+        turn: Callable[[int], float] = lambda index: 0.0,
+        slot: Callable[[Call], int] = lambda call: SLOTS[-1],
+    ) -> None:
+        """At most ``width`` tasks of :meth:`run` run at once, the others wait.
+
+        ``turn`` says of a task, by its index, how early its calls are evaluated: lowest first, and the oldest waiting
+        of equals. ``slot`` says how many calls like one may share a pass.
+        """
+        self._evaluate, self._width, self._turn, self._slot = evaluate, width, turn, slot
+        self._running: list[_Running[T]] = []
+
+    def __len__(self) -> int:
+        """How many tasks are running."""
+        return len(self._running)
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[Outcome[T]]:
         """Yields the outcome of each task as it ends; an error ends only the task that caused it."""
         waiting = enumerate(tasks)
-        running: list[_Running[T]] = []
         exhausted = False
         while True:
-            while not exhausted and len(running) < self._width:
+            while not exhausted and len(self) < self._width:
                 entry = next(waiting, None)
                 if entry is None:
                     exhausted = True
                     break
-                one = _Running(*entry)
-                yield from self._go_on(one, running, lambda one=one: next(one.task))  # type: ignore[misc]
-            if not running:
+                yield from self.begin(*entry)
+            if not self._running:
                 if exhausted:
                     return
                 continue
-            yield from self._pass(running)
+            yield from self.round()
+
+    def begin(self, index: int, task: Task[T]) -> Iterator[Outcome[T]]:
+        """Takes in a task, up to its first calls; yields its outcome where it has none."""
+        one = _Running(index, task)
+        yield from self._go_on(one, lambda: next(one.task))
+
+    def drop(self, index: int) -> None:
+        """Ends a running task without an outcome; the others go on."""
+        for one in [one for one in self._running if one.index == index]:
+            self._running.remove(one)
+            one.task.close()
 
     def ended(self, tasks: Iterable[Task[T]]) -> list[T | Exception]:
         """What each task came to, or the error that ended it, in the order of the tasks."""
         outcomes = sorted(self.run(tasks), key=lambda outcome: outcome.index)
         return [outcome.error if outcome.error is not None else outcome.result for outcome in outcomes]  # type: ignore[misc]
 
-    def _pass(self, running: list[_Running[T]]) -> Iterator[Outcome[T]]:
-        """One evaluation for the oldest waiting call and its like."""
-        pending = [(one, i) for one in running for i, answer in enumerate(one.answers) if answer is None]
-        key = _call(pending[0]).batch_key
-        members = [entry for entry in pending if _call(entry).batch_key == key][: SLOTS[-1]]
+    def round(self) -> Iterator[Outcome[T]]:
+        """One evaluation, for the waiting call whose turn it is and its like; yields the outcomes of what it ends."""
+        waiting = sorted(self._running, key=lambda one: self._turn(one.index))  # stable: the oldest first
+        pending = [(one, i) for one in waiting for i, answer in enumerate(one.answers) if answer is None]
+        first = _call(pending[0])
+        alike = [entry for entry in pending if _call(entry).batch_key == first.batch_key]
+        members = alike[: max(1, min(self._slot(first), SLOTS[-1]))]
         failed: set[int] = set()
         for entry, answer in self._answers(members):
             one, i = entry
@@ -86,14 +115,14 @@ class Engine(Generic[T]):
             if isinstance(answer, Exception):
                 failed.add(one.index)
                 error = answer
-                yield from self._go_on(one, running, lambda one=one, error=error: one.task.throw(error))  # type: ignore[misc]
+                yield from self._go_on(one, lambda one=one, error=error: one.task.throw(error))  # type: ignore[misc]
                 continue
             one.answers[i] = answer
             one.missing -= 1
         ready = {one.index: one for one, _ in members if one.index not in failed and one.missing == 0}
         for one in ready.values():
             answers = [answer for answer in one.answers if answer is not None]
-            yield from self._go_on(one, running, lambda one=one, answers=answers: one.task.send(answers))  # type: ignore[misc]
+            yield from self._go_on(one, lambda one=one, answers=answers: one.task.send(answers))  # type: ignore[misc]
 
     def _answers(
         self, members: list[tuple[_Running[T], int]]
@@ -108,12 +137,10 @@ class Engine(Generic[T]):
         half = len(members) // 2
         return [*self._answers(members[:half]), *self._answers(members[half:])]
 
-    def _go_on(
-        self, one: _Running[T], running: list[_Running[T]], resume: Callable[[], list[Call]]
-    ) -> Iterator[Outcome[T]]:
+    def _go_on(self, one: _Running[T], resume: Callable[[], list[Call]]) -> Iterator[Outcome[T]]:
         """Takes a task to its next calls or to its end; a task that goes on joins the end of the line."""
-        if one in running:
-            running.remove(one)
+        if one in self._running:
+            self._running.remove(one)
         try:
             with torch.inference_mode():
                 calls = resume()
@@ -125,7 +152,7 @@ class Engine(Generic[T]):
             yield Outcome(one.index, error=error)
         else:
             one.calls, one.answers, one.missing = calls, [None] * len(calls), len(calls)
-            running.append(one)
+            self._running.append(one)
 
 
 def _call(entry: _Entry[T]) -> Call:

@@ -12,8 +12,7 @@ from torch import Tensor
 from darkroom.cards import EMBEDDED
 from darkroom.contracts.recipe import Answered, Recipe, Verdict
 from darkroom.contracts.request import CHOSEN_SEEDS
-from darkroom.engine import Engine
-from darkroom.generate import picture, styled
+from darkroom.generate import Moment, OnMoment, picture, styled
 from darkroom.judge.asked import asked
 from darkroom.judge.expect import Expectation
 from darkroom.judge.judge import Judge, load_judge
@@ -22,6 +21,8 @@ from darkroom.judge.verdict import SURE
 from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
+from darkroom.protocols import Task
+from darkroom.synthesis.guidance import together
 from darkroom.wording.parse import parse
 from darkroom.wording.syntax import wordings
 
@@ -49,13 +50,15 @@ def selected(
     best_of: int = 1,
     retry: int = 0,
     inputs: Inputs | None = None,
-) -> Image:
-    """Draws ``best_of`` candidates together, then one by one up to ``retry`` more until one holds; returns the best.
+    on_moment: OnMoment = lambda _: None,
+) -> Task[Image]:
+    """The way of the best of ``best_of`` candidates, which are drawn together, and then of up to ``retry`` more, one
+    by one, until one holds.
 
     One holds when no fact is missing of those the judge can tell. Its recipe carries the candidate's own seed, so it
     draws the same picture again, and the verdict, with how it was chosen. Where the judge can tell nothing, no more
     than ``best_of`` are drawn. Candidates that hold equally many facts are ranked by how well the sentence fits them.
-    An error is raised only if all failed.
+    An error is raised only if all failed. ``on_moment`` watches the first candidate of each lot.
     """
     sentence = styled(wordings(parse(recipe.prompt.text).text, recipe.steps)[-1].text, recipe.style)
     expected = asked(sentence)
@@ -65,8 +68,10 @@ def selected(
     for lot in (best_of, *[1] * retry):
         seeds = [candidate_seed(recipe.seed, number) for number in range(tried, tried + lot)]
         tried += lot
-        tasks = (picture(recipe.model_copy(update={"seed": seed}), model, inputs=inputs) for seed in seeds)
-        for image in Engine[Image](model.evaluate).ended(tasks):
+        recipes = [recipe.model_copy(update={"seed": seed}) for seed in seeds]
+        watchers = [on_moment, *[_unwatched] * (lot - 1)]
+        drawn = (picture(one, model, watch, inputs=inputs) for one, watch in zip(recipes, watchers, strict=True))
+        for image in (yield from together(*map(_or_error, drawn))):
             if isinstance(image, Exception):
                 failure = image
                 continue
@@ -81,6 +86,18 @@ def selected(
     _, image, verdict = best
     how = {"seed": recipe.seed, "best_of": best_of, "retry": retry, "tried": tried}
     return Image(image.pixels, image.recipe.model_copy(update={"verdict": verdict.model_copy(update=how)}))
+
+
+def _or_error(task: Task[Image]) -> Task[Image | Exception]:
+    """A picture, or the error it ended with: the others of its lot go on."""
+    try:
+        return (yield from task)
+    except Exception as error:
+        return error
+
+
+def _unwatched(moment: Moment) -> None:
+    pass
 
 
 def things_in(pixels: Float[Tensor, "3 h w"]) -> list[tuple[str, Box]]:

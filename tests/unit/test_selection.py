@@ -58,21 +58,21 @@ def recipe(model: Model) -> Recipe:
 
 def test_verifying_changes_nothing_but_the_recipe(model: Model, recipe: Recipe) -> None:
     plain = run(picture(recipe, model), model.evaluate)
-    verified = selected(model, Scripted(model, recipe, {0: 0.9}), recipe)
+    verified = run(selected(model, Scripted(model, recipe, {0: 0.9}), recipe), model.evaluate)
     assert np.array_equal(verified.pixels, plain.pixels)
     assert verified.recipe.verdict is not None and verified.recipe.verdict.holds
     assert verified.recipe.model_copy(update={"verdict": None}) == plain.recipe
 
 
 def test_the_best_of_several_is_kept_and_draws_itself_again(model: Model, recipe: Recipe) -> None:
-    best = selected(model, Scripted(model, recipe, {1: 0.5, 2: 0.9, 3: 0.6}), recipe, best_of=4)
+    best = run(selected(model, Scripted(model, recipe, {1: 0.5, 2: 0.9, 3: 0.6}), recipe, best_of=4), model.evaluate)
     assert best.recipe.seed == candidate_seed(5, 2)
     assert best.recipe.verdict is not None and best.recipe.verdict.tried == 4
     assert np.array_equal(run(picture(best.recipe, model), model.evaluate).pixels, best.pixels)
 
 
 def test_retrying_ends_with_the_first_that_holds(model: Model, recipe: Recipe) -> None:
-    found = selected(model, Scripted(model, recipe, {3: 0.8, 4: 0.99}), recipe, retry=8)
+    found = run(selected(model, Scripted(model, recipe, {3: 0.8, 4: 0.99}), recipe, retry=8), model.evaluate)
     assert found.recipe.seed == candidate_seed(5, 3)
     assert found.recipe.verdict == Verdict(
         judge="a" * 64, facts=(Answered(kind="presence", text="cat", answer="yes"),
@@ -81,7 +81,9 @@ def test_retrying_ends_with_the_first_that_holds(model: Model, recipe: Recipe) -
 
 
 def test_after_the_candidates_one_at_a_time_is_tried(model: Model, recipe: Recipe) -> None:
-    found = selected(model, Scripted(model, recipe, {1: 0.12, 4: 0.8, 5: 0.9}), recipe, best_of=3, retry=8)
+    found = run(
+        selected(model, Scripted(model, recipe, {1: 0.12, 4: 0.8, 5: 0.9}), recipe, best_of=3, retry=8), model.evaluate
+    )
     assert found.recipe.seed == candidate_seed(5, 4)
     verdict = found.recipe.verdict
     assert verdict is not None and verdict.holds
@@ -93,7 +95,7 @@ def test_what_the_judge_was_never_tried_on_it_cannot_tell(
 ) -> None:
     judge = Scripted(model, recipe, {0: 0.9})
     object.__setattr__(judge, "calibration", {"one": Trust(1.0, 0.0, 0.0)})
-    verdict = selected(model, judge, recipe, retry=3).recipe.verdict
+    verdict = run(selected(model, judge, recipe, retry=3), model.evaluate).recipe.verdict
     assert verdict is not None
     assert [(fact.kind, fact.answer) for fact in verdict.facts] == [("presence", "cannot tell"), ("one", "yes")]
     Speaker(quiet=False).judged(recipe.model_copy(update={"verdict": verdict}))
@@ -105,10 +107,10 @@ def test_what_is_not_known_to_the_judge_does_not_keep_a_picture_from_holding(mod
         return recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": text})})
 
     both, none = about("a cat and a wombat"), about("a wombat")
-    seen = selected(model, Scripted(model, both, {2: 0.9}), both, retry=5).recipe.verdict
+    seen = run(selected(model, Scripted(model, both, {2: 0.9}), both, retry=5), model.evaluate).recipe.verdict
     assert seen is not None and seen.tried == 3 and seen.holds
     assert [(fact.kind, fact.answer) for fact in seen.facts][-1] == ("unknown", "cannot tell")
-    untold = selected(model, Scripted(model, none, {}), none, retry=5).recipe.verdict
+    untold = run(selected(model, Scripted(model, none, {}), none, retry=5), model.evaluate).recipe.verdict
     assert untold is not None and untold.tried == 1 and not untold.holds
 
 
@@ -129,26 +131,28 @@ def test_an_error_ends_only_its_own_picture(model: Model, recipe: Recipe) -> Non
 
 
 def test_when_none_holds_the_budget_ends_and_the_verdict_says_so(model: Model, recipe: Recipe) -> None:
-    found = selected(model, Scripted(model, recipe, {}), recipe, retry=3)
+    found = run(selected(model, Scripted(model, recipe, {}), recipe, retry=3), model.evaluate)
     assert found.recipe.verdict is not None
     assert found.recipe.verdict.tried == 4 and not found.recipe.verdict.holds
 
 
 def test_a_prompt_nothing_can_be_checked_of_is_drawn_once(model: Model, recipe: Recipe) -> None:
     dull = recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": "something nice"})})
-    found = selected(model, Scripted(model, dull, {}), dull, retry=5)
+    found = run(selected(model, Scripted(model, dull, {}), dull, retry=5), model.evaluate)
     assert found.recipe.seed == 5 and found.recipe.verdict == Verdict(judge="a" * 64, seed=5, retry=5, tried=1)
     assert not found.recipe.verdict.holds
 
 
 def test_of_pictures_nothing_can_be_checked_of_the_best_fitting_is_kept(model: Model, recipe: Recipe) -> None:
     dull = recipe.model_copy(update={"prompt": recipe.prompt.model_copy(update={"text": "something nice"})})
-    found = selected(model, Scripted(model, dull, {0: 0.1, 1: 0.2, 2: 0.7, 3: 0.4}), dull, best_of=4)
+    found = run(
+        selected(model, Scripted(model, dull, {0: 0.1, 1: 0.2, 2: 0.7, 3: 0.4}), dull, best_of=4), model.evaluate
+    )
     assert found.recipe.seed == candidate_seed(5, 2)
 
 
 def test_the_verdict_is_read_back_out_of_the_picture(model: Model, recipe: Recipe, tmp_path: Path) -> None:
-    kept = selected(model, Scripted(model, recipe, {0: 0.9}), recipe)
+    kept = run(selected(model, Scripted(model, recipe, {0: 0.9}), recipe), model.evaluate)
     assert read_recipe(kept.save(tmp_path / "cat.png")) == kept.recipe
 
 

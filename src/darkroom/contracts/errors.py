@@ -80,6 +80,12 @@ class NoSpace(CannotWrite):
     code = "no_space"
 
 
+class NoMemory(DarkroomError):
+    """A picture needs more memory than there is."""
+
+    code = "no_memory"
+
+
 def shown(value: object) -> str:
     """A value as it may appear inside a sentence: one line, short, text in quotes."""
     if isinstance(value, str):

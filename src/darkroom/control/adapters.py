@@ -22,6 +22,7 @@ from darkroom.contracts.recipe import AdapterUse, FileUse
 from darkroom.nn.attention import product
 from darkroom.nn.slots import scale_input, scales_of
 from darkroom.protocols import Call, T, Task
+from darkroom.synthesis.guidance import relayed
 
 
 class Branch(NamedTuple):
@@ -68,20 +69,7 @@ def carried(task: Task[T], riders: Riders) -> Task[T]:
     """A task whose calls to these networks carry adapters."""
     if not riders:
         return (yield from task)
-    try:
-        calls = next(task)
-        while True:
-            try:
-                answers = yield [_ridden(call, riders.get(call.network, {})) for call in calls]
-            except Exception as error:  # of an evaluation: the task may have an answer to it
-                calls = task.throw(error)
-            else:
-                calls = task.send(answers)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        task.close()
+    return (yield from relayed(task, lambda call: _ridden(call, riders.get(call.network, {}))))
 
 
 def _ridden(call: Call, scales: Mapping[str, float]) -> Call:

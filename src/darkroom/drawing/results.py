@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
-from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts.errors import DarkroomError, NoMemory
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
 from darkroom.drawing.pace import Load, evaluation_work, load_of
@@ -47,11 +47,12 @@ class Judging:
             self.judge = embedded_judge() if self.folder is None else load_judge(self.folder)
         return self.judge
 
-    def select(self, model: Model, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
-        """The picture it lets pass."""
+    def select(self, model: Model, one: Wanted[Any], watch: OnMoment, inputs: Inputs) -> Task[Image]:
+        """The way of the picture it lets pass."""
         from darkroom.selection import selected
 
-        return selected(model, self.open(), recipe, best_of=request.best_of, retry=request.retry, inputs=inputs)
+        how = {"best_of": one.request.best_of, "retry": one.request.retry}
+        return selected(model, self.open(), one.recipe, **how, inputs=inputs, on_moment=watch)
 
 
 class Models:
@@ -96,27 +97,30 @@ def results(
         for number, one in enumerate(wanted):
             watched = say.watch(one.load(model), evaluation_work(one.recipe, model.card))
             begun[number] = one, watched
-            yield _task(one, model, judging, inputs, watched.moment)
+            yield task_of(one, model, judging, inputs, watched.moment)
 
     for outcome in Engine[Image](model.evaluate, width=AT_ONCE).run(tasks()):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         one, watched = begun.pop(outcome.index)
-        yield one, _plain(ended, one.recipe) if isinstance(ended, Exception) else ended, watched
+        yield (
+            one,
+            plain(ended, f"{one.recipe.width}x{one.recipe.height}") if isinstance(ended, Exception) else ended,
+            watched,
+        )
 
 
-def _task(one: Wanted[K], model: Model, judging: Judging, inputs: Inputs, watch: OnMoment) -> Task[Image]:
-    """The way of one picture. The candidates of one that is judged share passes with each other alone."""
+def task_of(one: Wanted[Any], model: Model, judging: Judging, inputs: Inputs, watch: OnMoment) -> Task[Image]:
+    """The way of one picture; of one that is judged, that of its candidates too."""
     if one.request.judged:
-        return judging.select(model, one.request, one.recipe, inputs)
+        return (yield from judging.select(model, one, watch, inputs))
     return (yield from picture(one.recipe, model, watch, inputs=inputs))
 
 
-def _plain(error: Exception, recipe: Recipe) -> Exception:
-    """An error in words a user can act on."""
+def plain(error: Exception, size: str) -> Exception:
+    """An error in words a user can act on; ``size`` is that of the picture."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-        size = f"{recipe.width}x{recipe.height}"
-        return DarkroomError(size, "needs more memory than is free", "try a smaller --size")
+        return NoMemory(size, "needs more memory than is free", "try a smaller --size")
     return error
 
 

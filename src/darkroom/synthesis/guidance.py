@@ -20,6 +20,24 @@ U = TypeVar("U")
 LONG = 0.5
 
 
+def relayed(task: Task[T], change: Callable[[Call], Call]) -> Task[T]:
+    """A task whose calls are changed on their way out; its answers are handed on."""
+    try:
+        calls = next(task)
+        while True:
+            try:
+                answers = yield [change(call) for call in calls]
+            except Exception as error:  # of an evaluation: the task may have an answer to it
+                calls = task.throw(error)
+            else:
+                calls = task.send(answers)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        task.close()
+
+
 @overload
 def together(one: Task[T], other: Task[U], /) -> Task[tuple[T, U]]: ...
 @overload

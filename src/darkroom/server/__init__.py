@@ -1,0 +1,1 @@
+"""The studio's server: keeps jobs, speaks to clients, serves the page. It never imports torch."""

@@ -1,0 +1,294 @@
+"""A worker of the server: takes jobs out of the store, draws them together, puts the pictures in their place.
+
+It is the only place that knows both the store and the engine. It is a process of its own (``python -m
+darkroom.worker``) that the server starts again when it dies; all that they say to each other goes through the store,
+and none of it is a pickle. A running task cannot be carried over: a job whose worker dies begins anew, from its seed,
+and so gives the same picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+from torch import Tensor
+
+from darkroom.contracts import faults
+from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts.job import Event, Finished, Job
+from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
+from darkroom.engine import Engine, Outcome
+from darkroom.generate import Moment, run
+from darkroom.model import Model
+from darkroom.picture.image import Image
+from darkroom.picture.inputs import Inputs
+from darkroom.protocols import Call, Task
+from darkroom.server.folders import Folders, located
+from darkroom.server.store import SqliteStore
+from darkroom.server.workers import Workers
+from darkroom.synthesis.combine import METHODS
+from darkroom.synthesis.guidance import relayed
+from darkroom.synthesis.samplers import SAMPLERS
+from darkroom.synthesis.spacing import SPACINGS
+from darkroom.threads import share_cores
+
+WIDTH = 16  # jobs drawn at once: enough to fill passes, few enough that the first is soon done
+POLL_S = 0.02  # between looks for jobs where there are none
+BEAT_S = 0.5
+ALONE, AMONG = 0.25, 0.05  # of the time, at most, that may go into previews: of one picture, and of several
+THUMBNAIL = 256  # pixels, the longer side
+EARLY = -1.0  # the turn of a picture that nothing has been seen of: before all others
+OF_LATE = 10  # passes
+NICE = 5  # the server answers first
+
+
+@dataclass(slots=True)
+class Held:
+    """A job that is drawn here: when it would be done had it the machine to itself, and what was seen of it."""
+
+    job: Job
+    model: Model
+    due: float
+    begun: bool = False
+
+
+class Previews:
+    """How much time has gone into them, of all since something is drawn."""
+
+    def __init__(self) -> None:
+        self.since, self.spent = time.monotonic(), 0.0
+
+    def affordable(self, at_once: int) -> bool:
+        """Whether another one keeps within their share, beside so many pictures."""
+        return self.spent <= (ALONE if at_once == 1 else AMONG) * (time.monotonic() - self.since)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Counts the time within."""
+        before = time.monotonic()
+        yield
+        self.spent += time.monotonic() - before
+
+
+class Worker:
+    """Draws the jobs of a data folder until it is told to stop."""
+
+    def __init__(self, folders: Folders, name: str, *, width: int = WIDTH, grace_s: float = 10.0) -> None:
+        """``width`` jobs are drawn at once; ``grace_s`` seconds are given to those that run when it is to stop."""
+        self.folders, self.name, self.width, self.grace_s = folders, name, width, grace_s
+        self.store = SqliteStore(folders.jobs)
+        self.workers = Workers(self.store.database)
+        self.models, self.judging = Models(), Judging(None)
+        self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index))
+        self.held: dict[int, Held] = {}
+        self.events: list[Event] = []
+        self.previews = Previews()
+        self.stopping = threading.Event()
+        self._number, self._beaten, self._version = 0, 0.0, -1
+        self._seconds = 0.0  # that a pass takes of late
+
+    def run(self) -> None:
+        """Until :attr:`stopping` is set; then what runs is finished within the grace time, or given back."""
+        self.models.opened("default")
+        self.workers.enlist(self.name, os.getpid(), offers())
+        ends = None
+        while True:
+            if self.stopping.is_set():
+                ends = ends or time.monotonic() + self.grace_s
+                if not self.held or time.monotonic() >= ends:
+                    break
+            self._round(taking=ends is None)
+        self.store.release(self.name)
+        self.workers.dismiss(self.name)
+
+    def _round(self, taking: bool) -> None:
+        """One look at the queue and one pass."""
+        if time.monotonic() - self._beaten >= BEAT_S:
+            self.workers.beat(self.name)
+            self._beaten = time.monotonic()
+        version = self.store.database.version()
+        if version != self._version:
+            self._drop_cancelled()
+            self._version = version
+        if taking and len(self.held) < 2 * self.width:
+            for job in self.store.claim(self.name, self.width):
+                self._begin(job)
+        if not self.held:
+            time.sleep(POLL_S)
+            self.previews = Previews()
+            return
+        faults.at("worker.round")
+        before = time.monotonic()
+        for outcome in self.engine.round():
+            self._ended(outcome)
+        self._seconds += (time.monotonic() - before - self._seconds) / OF_LATE
+        self._tell()
+
+    # ---- taking a job up
+
+    def _begin(self, job: Job) -> None:
+        """Takes up a job, or says why its picture cannot be drawn."""
+        try:
+            request = located(job.request, self.folders)
+            model, inputs = self.models.opened(request.model), Inputs(None, self.folders.styles)
+            wanted = Wanted(request, model.resolve(request, inputs), None)
+            index, self._number = self._number, self._number + 1
+            held = Held(job, model, time.monotonic() + wanted.load(model).work * self._seconds)
+            task = task_of(wanted, model, self.judging, inputs, lambda moment: self._watched(held, moment))
+        except Exception as error:
+            self._failed(job, error)
+            return
+        self.held[index] = held
+        for outcome in self.engine.begin(index, addressed(task, request.model)):
+            self._ended(outcome)
+
+    def _evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
+        """Answers calls of one batch key, and so of one model."""
+        faults.at("worker.evaluate")
+        name, _, _ = calls[0].network.partition(ADDRESS)
+        plain_calls = [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
+        return self.models.opened(name).evaluate(plain_calls)
+
+    def _turn(self, index: int) -> float:
+        """First what nothing has been seen of; then what would have been done first, had each the machine to itself:
+        long pictures do not hold up short ones, and none waits for ever."""
+        held = self.held[index]
+        return held.due if held.begun else EARLY
+
+    # ---- what is seen of it
+
+    def _watched(self, held: Held, moment: Moment) -> None:
+        """Tells of a step; of the clean estimate as a picture, where there is time for it."""
+        event = Event(job=held.job.id, kind="progress", stage=moment.stage, step=moment.step, steps=moment.steps)
+        if moment.x0 is not None and (not held.begun or self.previews.affordable(len(self.held))):
+            with self.previews.counted():
+                event = event.model_copy(update={"kind": "preview", "preview": previewed(held.model, moment.x0)})
+        held.begun = held.begun or moment.x0 is not None
+        self.events.append(event)
+
+    # ---- ending it
+
+    def _drop_cancelled(self) -> None:
+        kept = self.store.held(self.name) if self.held else set()
+        for index, held in list(self.held.items()):
+            if held.job.id not in kept:
+                del self.held[index]
+                self.engine.drop(index)
+
+    def _ended(self, outcome: Outcome[Image]) -> None:
+        """Keeps the picture, or says why there is none."""
+        held = self.held.pop(outcome.index)
+        self._tell()
+        try:
+            if outcome.error is not None:
+                raise outcome.error
+            assert outcome.result is not None
+            self.store.finish(held.job.id, worker=self.name, finished=self._published(outcome.result))
+        except Exception as error:
+            self._failed(held.job, error)
+
+    def _tell(self) -> None:
+        """Hands on what happened."""
+        self.store.record(self.events)
+        self.events.clear()
+
+    def _published(self, image: Image) -> Finished:
+        """Puts a picture in its place."""
+        faults.at("worker.publish")
+        name, digest = self.folders.publish_picture(image.encoded("png"))
+        height, width = image.pixels.shape[:2]
+        return Finished(
+            picture=name,
+            sha256=digest,
+            width=width,
+            height=height,
+            recipe=image.recipe.to_json(),
+            prompt=image.recipe.prompt.text,
+            thumbnail=small(image.pixels),
+        )
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        """Says in the store why there is no picture; a fault of ours with its traceback on stderr, too."""
+        if job.id not in self.store.held(self.name):
+            return  # it was cancelled meanwhile
+        size = f"{job.request.width or 'a'}x{job.request.height or 'picture'}"
+        told = plain(error, size)
+        if not isinstance(told, DarkroomError):
+            traceback.print_exception(error, file=sys.stderr)
+        code = told.code if isinstance(told, DarkroomError) else "fault"
+        self.store.fail(job.id, worker=self.name, error=code, message=str(told) or type(told).__name__)
+
+
+ADDRESS = "\0"  # between the name of a model and that of a network of its own
+
+
+def addressed(task: Task[Image], model: str) -> Task[Image]:
+    """The same task, whose calls say which model they are for: those of several share passes with their own alone."""
+    return (yield from relayed(task, lambda call: replace(call, network=f"{model}{ADDRESS}{call.network}")))
+
+
+def previewed(model: Model, x0: Tensor) -> bytes:
+    """A clean estimate as a small picture."""
+    pixels = run(model.codec.decode(x0), model.evaluate)
+    return small((pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+
+
+def small(pixels: np.ndarray) -> bytes:
+    """A picture as a WebP of at most THUMBNAIL pixels a side. ``pixels`` are (height, width, 3 or 4) uint8."""
+    picture = Picture.fromarray(np.ascontiguousarray(pixels))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Picture.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=80, method=2)
+    return file.getvalue()
+
+
+def offers() -> dict[str, Any]:
+    """What the server cannot know without torch: names it publishes with its schema, and what pictures are made on."""
+    return {
+        "sampler": sorted(SAMPLERS),
+        "spacing": sorted(SPACINGS),
+        "guidance_method": sorted(METHODS),
+        "torch": torch.__version__,
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """A worker's process. It stops in good order at SIGTERM, and when whoever started it is gone (stdin ends)."""
+    parser = argparse.ArgumentParser(prog="darkroom.worker", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the server's data")
+    parser.add_argument("--name", required=True, help="its name, which no other worker has")
+    parser.add_argument("--width", type=int, default=WIDTH, help="jobs drawn at once")
+    parser.add_argument("--grace", type=float, default=10.0, help="seconds for what runs when it is to stop")
+    told = parser.parse_args(arguments)
+    os.nice(NICE)
+    worker = Worker(Folders(told.data), told.name, width=told.width, grace_s=told.grace)
+    signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the server says when to stop
+    threading.Thread(target=_until_alone, args=[worker], daemon=True).start()
+    worker.run()
+
+
+def _until_alone(worker: Worker) -> None:
+    sys.stdin.buffer.read()
+    worker.stopping.set()
+
+
+if __name__ == "__main__":
+    share_cores()
+    main()
