@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import Call, Task
-from darkroom.server.folders import Folders, located
-from darkroom.server.store import SqliteStore
-from darkroom.server.workers import Workers
+from darkroom.server.keeping.folders import Folders, located
+from darkroom.server.keeping.store import SqliteStore
+from darkroom.server.keeping.workers import Workers
 from darkroom.synthesis.combine import METHODS
 from darkroom.synthesis.guidance import relayed
 from darkroom.synthesis.samplers import SAMPLERS
@@ -285,7 +285,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _until_alone(worker: Worker) -> None:
-    sys.stdin.buffer.read()
+    with suppress(OSError):
+        while os.read(0, 4096):
+            pass
     worker.stopping.set()
 
 

@@ -19,6 +19,7 @@ from darkroom.cli.generate import generate
 from darkroom.cli.models import models_app
 from darkroom.cli.recipe import recipe_app
 from darkroom.cli.refine import control_map, refine
+from darkroom.cli.serve import serve
 from darkroom.cli.train import train_app
 from darkroom.cli.wording import prompt, style_app
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, explain, reason, shown
@@ -30,7 +31,7 @@ app = App(
     help="Your own image model, from your pictures to the finished render.",
     help_format="plaintext",
 )
-for verb in (generate, refine, control_map, prompt, evaluate):
+for verb in (generate, refine, control_map, prompt, evaluate, serve):
     app.command(verb)
 for group in (style_app, recipe_app, data_app, train_app, models_app):
     app.command(group)

@@ -138,7 +138,11 @@ def explain(error: ValidationError, *, flags: bool = False) -> str:
 
     ``flags`` names fields as the command line does: --best-of.
     """
-    problems = error.errors(include_url=False)
+    return explained(error.errors(include_url=False), flags=flags)
+
+
+def explained(problems: Sequence[Mapping[str, Any]], *, flags: bool = False) -> str:
+    """What pydantic lists as wrong, as :func:`explain` says it."""
     sentences = [_sentence(dict(problem), flags) for problem in problems[:PROBLEMS_SHOWN]]
     rest = len(problems) - PROBLEMS_SHOWN
     return ". Also: ".join(sentences) + (f". And {rest} more" if rest > 0 else "")

@@ -72,8 +72,7 @@ class Finished(Contract):
 class JobStore(Protocol):
     """Keeps jobs. What it has acknowledged survives a crash; each call is one transaction.
 
-    A call that names a job there is none of raises :class:`darkroom.server.store.NoJob`; one that its state does not
-    allow raises BadInput.
+    A call that names a job there is none of, and one that its state does not allow, raise a DarkroomError.
     """
 
     def submit(
@@ -98,8 +97,10 @@ class JobStore(Protocol):
         """Keep events for those who follow the jobs."""
         ...
 
-    def events(self, *, after: int = 0, job: str | None = None, most: int = 1000) -> list[tuple[int, Event]]:
-        """Events with a number above ``after``, in order; of one job, or of all."""
+    def events(
+        self, *, after: int = 0, job: str | None = None, owner: str | None = None, most: int = 200
+    ) -> list[tuple[int, Event]]:
+        """Events with a number above ``after``, in order; of one job, of an owner's jobs, or of all."""
         ...
 
     def finish(self, job: str, *, worker: str, finished: Finished) -> Job:

@@ -14,8 +14,8 @@ from typing import Any
 from darkroom.contracts.errors import BadInput, DarkroomError, shown
 from darkroom.contracts.job import MOST_LOSSES, Event, Finished, Job, Priority
 from darkroom.contracts.request import CHOSEN_SEEDS, Request
-from darkroom.server.database import Database
-from darkroom.server.gallery import add_picture
+from darkroom.server.keeping.database import Database
+from darkroom.server.keeping.gallery import add_picture
 
 POISON = "poison"
 PAUSED = "paused"
@@ -27,6 +27,12 @@ class NoJob(DarkroomError):
     """There is no job of that id."""
 
     code = "no_job"
+
+
+class Conflict(BadInput):
+    """A job's state does not allow it."""
+
+    code = "conflict"
 
 
 class Full(DarkroomError):
@@ -242,11 +248,20 @@ class SqliteStore:
                 for event in events:
                     _tell(db, event)
 
-    def events(self, *, after: int = 0, job: str | None = None, most: int = 1000) -> list[tuple[int, Event]]:
-        """Events with a number above ``after``, in order; of one job, or of all."""
-        clause, values = ("", ()) if job is None else ("AND job = ?", (job,))
-        query = f"SELECT * FROM events WHERE number > ? {clause} ORDER BY number LIMIT ?"
-        rows = self.database.reading().execute(query, (after, *values, most))
+    def events(
+        self, *, after: int = 0, job: str | None = None, owner: str | None = None, most: int = 200
+    ) -> list[tuple[int, Event]]:
+        """Events with a number above ``after``, in order; of one job, of an owner's jobs, or of all."""
+        clauses: list[str] = ["number > ?"]
+        values: list[Any] = [after]
+        if job is not None:
+            clauses.append("job = ?")
+            values.append(job)
+        if owner is not None:
+            clauses.append("job IN (SELECT id FROM jobs WHERE owner = ?)")
+            values.append(owner)
+        query = f"SELECT * FROM events WHERE {' AND '.join(clauses)} ORDER BY number LIMIT ?"
+        rows = self.database.reading().execute(query, (*values, most))
         return [(row["number"], Event(**{name: row[name] for name in Event.model_fields})) for row in rows]
 
     def newest_event(self) -> int:
@@ -359,7 +374,7 @@ def _submitted(db: sqlite3.Connection, owner: str, key: str, digest: str) -> lis
     if row is None:
         return None
     if row["digest"] != digest:
-        raise BadInput(f"the Idempotency-Key {shown(key)}", "came with another request before", "give a new one")
+        raise Conflict(f"the Idempotency-Key {shown(key)}", "came with another request before", "give a new one")
     ids: list[str] = json.loads(row["jobs"])
     return ids
 
@@ -377,8 +392,8 @@ def _whose(owner: str | None) -> tuple[list[str], list[Any]]:
     return (["TRUE"], []) if owner is None else (["owner = ?"], [owner])
 
 
-def _cannot(job: Job, rule: str) -> BadInput:
-    return BadInput(f"the job {job.id}, which is {job.state},", rule, "look at it anew: GET /api/jobs/" + job.id)
+def _cannot(job: Job, rule: str) -> Conflict:
+    return Conflict(f"the job {job.id}, which is {job.state},", rule, "look at it anew: GET /api/jobs/" + job.id)
 
 
 def _read(row: sqlite3.Row) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,18 +41,18 @@ class Folders:
 
     @property
     def inputs(self) -> Path:
-        """Pictures and tables of colours that were brought along."""
+        """Pictures that were brought along."""
         return self.data / "inputs"
 
     @property
     def adapters(self) -> Path:
-        """LoRAs, controls, learnt words and autoencoders, which the owner of the machine puts here."""
+        """LoRAs, controls, learnt words, autoencoders and tables of colours; the machine's owner puts them here."""
         return self.data / "adapters"
 
     @property
     def styles(self) -> Path:
         """The file of saved styles."""
-        return self.data / "styles.json"
+        return self.data / "styles.toml"
 
     def picture(self, name: str) -> Path:
         """Where a finished picture of this name lies. Raises BadInput for what is no such name."""
@@ -121,14 +120,15 @@ def located(request: Request, folders: Folders) -> Request:
         change["embedding"] = tuple(str(folders.adapter(name)) for name in request.embedding)
     if request.vae is not None:
         change["vae"] = str(folders.adapter(request.vae))
-    change["refine"] = tuple(_step_located(step, folders.input) for step in request.refine)
+    change["refine"] = tuple(_step_located(step, folders) for step in request.refine)
     for field in ("model", "guide"):
         if (name := getattr(request, field)) is not None and name not in (known := known_models()):
             raise unknown(field, name, known)
     return request.model_copy(update=change)
 
 
-def _step_located(step: Any, place: Callable[[str], Path]) -> Any:
-    if isinstance(step, Lut | Match) and isinstance(step.file, str):
-        return step.model_copy(update={"file": str(place(step.file))})
-    return step
+def _step_located(step: Any, folders: Folders) -> Any:
+    if not isinstance(step, Lut | Match) or not isinstance(step.file, str):
+        return step
+    path = folders.adapter(step.file) if isinstance(step, Lut) else folders.input(step.file)
+    return step.model_copy(update={"file": str(path)})

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from darkroom.server.database import Database
+from darkroom.server.keeping.database import Database
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import Field
 from darkroom.contracts.contract import Contract, Name, Sha256, Text, Whole
 from darkroom.contracts.errors import BadInput, DarkroomError, shown
 from darkroom.contracts.job import Finished, Moment
-from darkroom.server.database import Database
+from darkroom.server.keeping.database import Database
 
 MAX_WORDS = 20  # of a search
 LONGEST_BOARD = 100

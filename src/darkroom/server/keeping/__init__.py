@@ -1,0 +1,1 @@
+"""What a server keeps: jobs, pictures, what was brought along, who its workers are."""
