@@ -1,9 +1,9 @@
 """A worker of the server: takes jobs out of the store, draws them together, puts the pictures in their place.
 
 It is the only place that knows both the store and the engine. It is a process of its own (``python -m
-darkroom.worker``) that the server starts again when it dies; all that they say to each other goes through the store,
-and none of it is a pickle. A running task cannot be carried over: a job whose worker dies begins anew, from its seed,
-and so gives the same picture.
+darkroom.worker``) that the server starts again when it dies; all that they say to each other goes through the store, as
+JSON and pictures. A running task cannot be carried over: a job whose worker dies begins anew, from its seed, and so
+gives the same picture.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explained
-from darkroom.server.guard import Guard
+from darkroom.server.guard import Guard, Refused
 from darkroom.server.routes import files, health, jobs, models, pictures, queue
 from darkroom.server.studio import Studio
 
@@ -42,19 +39,9 @@ def application(studio: Studio) -> ASGIApp:
 
 
 def _routed(studio: Studio) -> FastAPI:
-    @asynccontextmanager
-    async def living(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(studio.supervisor.start)
-        try:
-            yield
-        finally:
-            studio.draining = True
-            await run_in_threadpool(studio.supervisor.stop)
-
     app = FastAPI(
         title="darkroom",
         version=darkroom.__version__,
-        lifespan=living,
         docs_url=None,  # its page takes scripts from elsewhere
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -82,7 +69,8 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 
 async def _plain(request: Request, error: HTTPException) -> Response:
-    return _answer(request, error.status_code, {"code": f"http_{error.status_code}", "message": str(error.detail)})
+    code = error.code if isinstance(error, Refused) else f"http_{error.status_code}"
+    return _answer(request, error.status_code, {"code": code, "message": str(error.detail)})
 
 
 def _answer(request: Request, status: int, told: dict[str, Any]) -> Response:

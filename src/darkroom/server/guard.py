@@ -13,6 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from darkroom.server.settings import LOCAL, Settings
@@ -40,12 +41,12 @@ _HEADERS = {
 }
 
 
-class Refused(Exception):
+class Refused(HTTPException):
     """Not let in: an HTTP status, a code, and why."""
 
     def __init__(self, status: int, code: str, why: str) -> None:
-        super().__init__(why)
-        self.status, self.code, self.why = status, code, why
+        super().__init__(status, why)
+        self.code, self.why = code, why
 
 
 class Guard:
@@ -66,12 +67,7 @@ class Guard:
         except Refused as refused:
             await self._refuse(refused, send)
             return
-        body = Body(receive, self.settings.most_bytes)
-        try:
-            await self.app(scope, body.receive, with_headers(send))
-        except Refused as refused:
-            if not body.answered:
-                await self._refuse(refused, send)
+        await self.app(scope, Body(receive, self.settings.most_bytes).receive, with_headers(send))
 
     def admitted(self, scope: Scope) -> str:
         """Whose the request is. Raises Refused."""
@@ -93,9 +89,9 @@ class Guard:
     async def _refuse(self, refused: Refused, send: Send) -> None:
         body = json.dumps({"error": {"code": refused.code, "message": refused.why}}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(b"connection", b"close")] if refused.status in (408, 413) else []
-        headers += [(b"www-authenticate", b"Bearer")] if refused.status == 401 else []
-        await with_headers(send)({"type": "http.response.start", "status": refused.status, "headers": headers})
+        headers += [(b"connection", b"close")] if refused.status_code == 413 else []
+        headers += [(b"www-authenticate", b"Bearer")] if refused.status_code == 401 else []
+        await with_headers(send)({"type": "http.response.start", "status": refused.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
@@ -104,7 +100,6 @@ class Body:
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self._left, self._whole = receive, most, False
-        self.answered = False
 
     async def receive(self) -> Message:
         """The next part. Raises Refused."""

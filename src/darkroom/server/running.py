@@ -21,7 +21,7 @@ MOST_AT_ONCE = 500  # connections; what is beyond is answered 503 at once
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """Serves until it is told to stop (SIGTERM, Ctrl-C). ``ready`` is told the address once it listens.
 
-    Raises BadInput where the address is taken.
+    Raises BadInput where the address is taken, or the data folder belongs to another server.
     """
     listener = _listening(settings)
     host, port = listener.getsockname()[:2]
@@ -36,19 +36,28 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,  # streams of events have no end of their own
         limit_concurrency=MOST_AT_ONCE,
-        lifespan="on",
+        lifespan="off",
     )
-    server = _Draining(config, studio)
-    ready(f"http://{shown}:{port}")
-    server.run(sockets=[listener])
+    studio.supervisor.start()
+    try:
+        _Draining(config, studio, lambda: ready(f"http://{shown}:{port}")).run(sockets=[listener])
+    finally:
+        studio.draining = True
+        studio.supervisor.stop()
 
 
 class _Draining(uvicorn.Server):
     """Told to stop, it first lets the worker finish what it can, and says 503 to new work meanwhile."""
 
-    def __init__(self, config: uvicorn.Config, studio: Studio) -> None:
+    def __init__(self, config: uvicorn.Config, studio: Studio, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._studio = studio
+        self._studio, self._ready = studio, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and says so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins it, a second one ends it at once."""

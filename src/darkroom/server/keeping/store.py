@@ -6,33 +6,20 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from darkroom.contracts.errors import BadInput, DarkroomError, shown
+from darkroom.contracts.errors import DarkroomError, shown
 from darkroom.contracts.job import MOST_LOSSES, Event, Finished, Job, Priority
 from darkroom.contracts.request import CHOSEN_SEEDS, Request
 from darkroom.server.keeping.database import Database
 from darkroom.server.keeping.gallery import add_picture
+from darkroom.server.keeping.line import Line
+from darkroom.server.keeping.rows import COLUMNS, IN_LINE, Conflict, cannot, is_paused, job_of, read, tell
 
 POISON = "poison"
-PAUSED = "paused"
-_COLUMNS = ", ".join(name for name in Job.model_fields)
-_IN_LINE = "ORDER BY priority DESC, place"  # of one owner's jobs
-
-
-class NoJob(DarkroomError):
-    """There is no job of that id."""
-
-    code = "no_job"
-
-
-class Conflict(BadInput):
-    """A job's state does not allow it."""
-
-    code = "conflict"
 
 
 class Full(DarkroomError):
@@ -47,6 +34,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, most_queued: int = 10_000, most_queued_each: int = 1_000) -> None:
         """``most_queued`` jobs may wait at once, ``most_queued_each`` of one owner."""
         self.database = Database(path)
+        self.line = Line(self.database)
         self.most_queued, self.most_queued_each = most_queued, most_queued_each
 
     # ---- whoever asks for pictures
@@ -59,7 +47,7 @@ class SqliteStore:
         digest = sha256("\n".join(told).encode()).hexdigest()
         with self.database.writing() as db:
             if key is not None and (known := _submitted(db, owner, key, digest)) is not None:
-                return [self._job(db, job) for job in known]
+                return [job_of(db, job) for job in known]
             self._check_room(db, owner, len(requests))
             now, ids = time.time(), []
             for request in requests:
@@ -70,10 +58,10 @@ class SqliteStore:
                     "(SELECT coalesce(max(number), 0) + 1 FROM jobs))",
                     values,
                 )
-                _tell(db, Event(job=ids[-1], kind="queued"))
+                tell(db, Event(job=ids[-1], kind="queued"))
             if key is not None:
                 db.execute("INSERT INTO submissions VALUES (?, ?, ?, ?, ?)", (owner, key, digest, json.dumps(ids), now))
-            return [self._job(db, job) for job in ids]
+            return [job_of(db, job) for job in ids]
 
     def _check_room(self, db: sqlite3.Connection, owner: str, more: int) -> None:
         counts = dict(db.execute("SELECT owner, count(*) FROM jobs WHERE state = 'queued' GROUP BY owner").fetchall())
@@ -86,7 +74,7 @@ class SqliteStore:
 
     def get(self, job: str) -> Job:
         """The job of that id. Raises NoJob."""
-        return self._job(self.database.reading(), job)
+        return job_of(self.database.reading(), job)
 
     def listed(
         self, *, owner: str | None = None, states: Sequence[str] = (), before: str | None = None, most: int = 100
@@ -100,14 +88,14 @@ class SqliteStore:
             clauses.append("number < (SELECT number FROM jobs WHERE id = ?)")
             values.append(self.get(before).id)
         where = " AND ".join(clauses)
-        query = f"SELECT {_COLUMNS} FROM jobs WHERE {where} ORDER BY number DESC LIMIT ?"
-        return [_read(row) for row in self.database.reading().execute(query, (*values, most))]
+        query = f"SELECT {COLUMNS} FROM jobs WHERE {where} ORDER BY number DESC LIMIT ?"
+        return [read(row) for row in self.database.reading().execute(query, (*values, most))]
 
     def cancel(self, job: str) -> Job:
         """Cancels a job that is not final; its worker notices between two steps. Raises NoJob, or BadInput."""
         with self.database.writing() as db:
             self._change(db, job, ("queued", "running"), "cancelled", "can only be cancelled before it ends")
-            return self._job(db, job)
+            return job_of(db, job)
 
     def cancel_all(self, owner: str, *, queued_only: bool = False) -> list[Job]:
         """Cancels all of an owner's jobs that are not final."""
@@ -118,76 +106,14 @@ class SqliteStore:
             ids = [row["id"] for row in db.execute(query, (owner, *states))]
             for job in ids:
                 self._change(db, job, states, "cancelled", "")
-            return [self._job(db, job) for job in ids]
+            return [job_of(db, job) for job in ids]
 
     def retry(self, job: str) -> Job:
         """A new job with the request of one that failed or was cancelled. Raises NoJob, Full, or BadInput."""
         old = self.get(job)
         if old.state not in ("failed", "cancelled"):
-            raise _cannot(old, "can only be tried again once it failed or was cancelled")
+            raise cannot(old, "can only be tried again once it failed or was cancelled")
         return self.submit([old.request], owner=old.owner, priority=old.priority)[0]
-
-    # ---- the order of the queue
-
-    def pause(self, paused: bool = True) -> None:
-        """Stops giving jobs to workers, or goes on with it; what runs runs to its end."""
-        with self.database.writing() as db:
-            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (PAUSED, json.dumps(paused)))
-
-    def paused(self) -> bool:
-        """Whether no job is given to workers."""
-        return _paused(self.database.reading())
-
-    def move(self, job: str, *, before: str | None = None) -> Job:
-        """Puts a queued job before another of the same owner and priority; None: before all of them.
-
-        Raises NoJob, or BadInput for one that waits no more.
-        """
-        with self.database.writing() as db:
-            moved = self._waiting(db, job)
-            if before is not None:
-                other = self._waiting(db, before)
-                if (other.owner, other.priority) != (moved.owner, moved.priority):
-                    rule = "has another owner or priority"
-                    raise BadInput(f"the job {shown(before)}", rule, "give it the same priority first")
-            line = f"SELECT id, place FROM jobs WHERE owner = ? AND priority = ? AND state = 'queued' {_IN_LINE}"
-            places = [tuple(row) for row in db.execute(line, (moved.owner, moved.priority)) if row["id"] != job]
-            at = next((i for i, (other, _) in enumerate(places) if other == before), 0)
-            order = [other for other, _ in places]
-            order.insert(at, job)
-            kept = sorted([place for _, place in places] + [_place(db, job)])
-            db.executemany("UPDATE jobs SET place = ? WHERE id = ?", list(zip(kept, order, strict=True)))
-            return self._job(db, job)
-
-    def prioritise(self, job: str, priority: Priority) -> Job:
-        """Gives a queued job another priority. Raises NoJob, or BadInput for one that waits no more."""
-        with self.database.writing() as db:
-            self._waiting(db, job)
-            db.execute("UPDATE jobs SET priority = ? WHERE id = ?", (priority, job))
-            return self._job(db, job)
-
-    def positions(self, jobs: Iterable[str]) -> dict[str, int]:
-        """How many jobs are before each that waits, taking turns among owners; others are left out."""
-        db = self.database.reading()
-        lines: dict[str, list[str]] = {}
-        for row in db.execute(f"SELECT owner, id FROM jobs WHERE state = 'queued' {_IN_LINE}"):
-            lines.setdefault(row["owner"], []).append(row["id"])
-        wanted, found = set(jobs), {}
-        for owner, line in lines.items():
-            others = [len(other) for name, other in lines.items() if name != owner]
-            for at, job in enumerate(line):
-                if job in wanted:
-                    found[job] = at + sum(min(count, at) for count in others)
-        return found
-
-    def pace(self, last: int = 20) -> float | None:
-        """Seconds from one finished picture to the next, of the newest; None: not enough have been finished."""
-        query = "SELECT started, ended FROM jobs WHERE state = 'done' ORDER BY ended DESC LIMIT ?"
-        rows = [tuple(row) for row in self.database.reading().execute(query, (last,))]
-        if len(rows) < 2:
-            return None
-        idle_not_counted = min(sum(end - start for start, end in rows), rows[0][1] - min(start for start, _ in rows))
-        return float(idle_not_counted / len(rows))
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
@@ -212,16 +138,16 @@ class SqliteStore:
                 db.execute("UPDATE jobs SET state = 'running', worker = ?, started = ? WHERE id = ?",
                            (worker, now, job.id))  # fmt: skip
                 db.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (job.owner, now))
-                _tell(db, Event(job=job.id, kind="running"))
+                tell(db, Event(job=job.id, kind="running"))
                 holding.append((job.owner, job.losses))
-                given.append(self._job(db, job.id))
+                given.append(job_of(db, job.id))
         return given
 
     def _may_claim(self, most: int) -> bool:
         """Whether it is worth a transaction."""
         db = self.database.reading()
         waits = db.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone()
-        return most > 0 and waits is not None and not _paused(db)
+        return most > 0 and waits is not None and not is_paused(db)
 
     def _next(self, db: sqlite3.Connection, holding: Sequence[str], most: int) -> Job | None:
         """The job whose turn it is: of the owner with fewest running, of those the one served longest ago."""
@@ -230,11 +156,11 @@ class SqliteStore:
         waiting = [row["owner"] for row in db.execute("SELECT DISTINCT owner FROM jobs WHERE state = 'queued'")]
         if len(holding) >= most:
             waiting = [owner for owner in waiting if owner not in holding and len(holding) < 2 * most]
-        if not waiting or _paused(db):
+        if not waiting or is_paused(db):
             return None
         turn = min(waiting, key=lambda owner: (running.get(owner, 0), served.get(owner, 0.0), owner))
-        query = f"SELECT {_COLUMNS} FROM jobs WHERE owner = ? AND state = 'queued' {_IN_LINE} LIMIT 1"
-        return _read(db.execute(query, (turn,)).fetchone())
+        query = f"SELECT {COLUMNS} FROM jobs WHERE owner = ? AND state = 'queued' {IN_LINE} LIMIT 1"
+        return read(db.execute(query, (turn,)).fetchone())
 
     def held(self, worker: str) -> set[str]:
         """The jobs that a worker holds: what is not among them any more was cancelled, or taken from it."""
@@ -246,7 +172,7 @@ class SqliteStore:
         if events:
             with self.database.writing(durable=False) as db:
                 for event in events:
-                    _tell(db, event)
+                    tell(db, event)
 
     def events(
         self, *, after: int = 0, job: str | None = None, owner: str | None = None, most: int = 200
@@ -277,14 +203,14 @@ class SqliteStore:
             self._change(db, job, ("running",), "done", "")
             db.execute("UPDATE jobs SET picture = ?, sha256 = ? WHERE id = ?", values)
             add_picture(db, held.owner, job, finished)
-            return self._job(db, job)
+            return job_of(db, job)
 
     def fail(self, job: str, *, worker: str, error: str, message: str) -> Job:
         """Marks a job failed. Raises BadInput where the worker does not hold it any more."""
         with self.database.writing() as db:
             self._held(db, job, worker)
             self._change(db, job, ("running",), "failed", "", error, message)
-            return self._job(db, job)
+            return job_of(db, job)
 
     def release(self, worker: str) -> list[Job]:
         """Puts the jobs that a worker gives back into the queue, where they were."""
@@ -296,33 +222,21 @@ class SqliteStore:
         found = []
         with self.database.writing() as db:
             for job in self._of(db, worker):
-                if self._job(db, job).losses + 1 < MOST_LOSSES:
+                if job_of(db, job).losses + 1 < MOST_LOSSES:
                     found.append(self._back(db, job, 1))
                     continue
                 message = f"{MOST_LOSSES} workers died over it, one after the other; try a smaller picture"
                 self._change(db, job, ("running",), "failed", "", POISON, message)
                 db.execute("UPDATE jobs SET losses = losses + 1 WHERE id = ?", (job,))
-                found.append(self._job(db, job))
+                found.append(job_of(db, job))
         return found
 
     # ---- one job
 
-    def _job(self, db: sqlite3.Connection, job: str) -> Job:
-        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
-        if row is None:
-            raise NoJob(f"the job {shown(job)}", "is not here", "see which there are: GET /api/jobs")
-        return _read(row)
-
-    def _waiting(self, db: sqlite3.Connection, job: str) -> Job:
-        found = self._job(db, job)
-        if found.state != "queued":
-            raise _cannot(found, "waits no more")
-        return found
-
     def _held(self, db: sqlite3.Connection, job: str, worker: str) -> Job:
-        found = self._job(db, job)
+        found = job_of(db, job)
         if found.state != "running" or found.worker != worker:
-            raise _cannot(found, f"is not held by the worker {worker}")
+            raise cannot(found, f"is not held by the worker {worker}")
         return found
 
     def _of(self, db: sqlite3.Connection, worker: str) -> list[str]:
@@ -332,8 +246,8 @@ class SqliteStore:
     def _back(self, db: sqlite3.Connection, job: str, lost: int) -> Job:
         db.execute("UPDATE jobs SET state = 'queued', worker = NULL, started = NULL, losses = losses + ? WHERE id = ?",
                    (lost, job))  # fmt: skip
-        _tell(db, Event(job=job, kind="queued"))
-        return self._job(db, job)
+        tell(db, Event(job=job, kind="queued"))
+        return job_of(db, job)
 
     def _change(
         self,
@@ -346,18 +260,12 @@ class SqliteStore:
         message: str = "",
     ) -> None:
         """Ends a job in a state, from one that is allowed."""
-        found = self._job(db, job)
+        found = job_of(db, job)
         if found.state not in allowed:
-            raise _cannot(found, rule)
+            raise cannot(found, rule)
         db.execute("UPDATE jobs SET state = ?, ended = ?, worker = NULL, error = ?, message = ? WHERE id = ?",
                    (state, time.time(), error, message[:4000], job))  # fmt: skip
-        _tell(db, Event(job=job, kind=state, message=message[:4000]))
-
-
-def _tell(db: sqlite3.Connection, event: Event) -> None:
-    values = tuple(getattr(event, name) for name in Event.model_fields)
-    names = ", ".join(Event.model_fields)
-    db.execute(f"INSERT INTO events ({names}) VALUES ({', '.join('?' * len(values))})", values)
+        tell(db, Event(job=job, kind=state, message=message[:4000]))
 
 
 def _seeded(request: Request) -> Request:
@@ -379,23 +287,5 @@ def _submitted(db: sqlite3.Connection, owner: str, key: str, digest: str) -> lis
     return ids
 
 
-def _paused(db: sqlite3.Connection) -> bool:
-    row = db.execute("SELECT value FROM settings WHERE name = ?", (PAUSED,)).fetchone()
-    return row is not None and bool(json.loads(row["value"]))
-
-
-def _place(db: sqlite3.Connection, job: str) -> float:
-    return float(db.execute("SELECT place FROM jobs WHERE id = ?", (job,)).fetchone()["place"])
-
-
 def _whose(owner: str | None) -> tuple[list[str], list[Any]]:
     return (["TRUE"], []) if owner is None else (["owner = ?"], [owner])
-
-
-def _cannot(job: Job, rule: str) -> Conflict:
-    return Conflict(f"the job {job.id}, which is {job.state},", rule, "look at it anew: GET /api/jobs/" + job.id)
-
-
-def _read(row: sqlite3.Row) -> Job:
-    fields = {name: row[name] for name in row.keys()}  # noqa: SIM118 (a Row iterates over its values)
-    return Job(**{**fields, "request": Request.from_json(row["request"])})

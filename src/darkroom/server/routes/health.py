@@ -31,7 +31,7 @@ def metrics(studio: AnyStudio) -> Response:
     lines += ["# TYPE darkroom_workers gauge", f"darkroom_workers {len(seen)}"]
     lines += ["# TYPE darkroom_worker_deaths_total counter", f"darkroom_worker_deaths_total {studio.supervisor.deaths}"]
     lines += ["# TYPE darkroom_seconds_a_picture gauge"]
-    if (pace := studio.store.pace()) is not None:
+    if (pace := studio.store.line.pace()) is not None:
         lines.append(f"darkroom_seconds_a_picture {pace:.4f}")
     lines += ["# TYPE darkroom_start_time_seconds gauge", f"darkroom_start_time_seconds {STARTED:.3f}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

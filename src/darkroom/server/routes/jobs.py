@@ -17,7 +17,7 @@ from darkroom.contracts.contract import Contract, Number, Whole
 from darkroom.contracts.job import Event, Job, Priority, State
 from darkroom.contracts.request import MAX_SEEDS, Request
 from darkroom.server.admit import check
-from darkroom.server.keeping.store import NoJob
+from darkroom.server.keeping.rows import NoJob
 from darkroom.server.studio import AnyStudio, Owner, Studio
 
 router = APIRouter(prefix="/api", tags=["jobs"])
@@ -47,8 +47,8 @@ class Several(Contract):
 def shown(jobs: list[Job], studio: Studio) -> list[Shown]:
     """Jobs with where they stand."""
     waiting = [job.id for job in jobs if job.state == "queued"]
-    places = studio.store.positions(waiting) if waiting else {}
-    pace = studio.store.pace() if places else None
+    places = studio.store.line.positions(waiting) if waiting else {}
+    pace = studio.store.line.pace() if places else None
     found = []
     for job in jobs:
         place = places.get(job.id)

@@ -36,20 +36,20 @@ def queue(studio: AnyStudio) -> Queue:
     """How the queue stands."""
     store = studio.store
     ready = bool(studio.workers.all())
-    return Queue(paused=store.paused(), counts=store.counts(), seconds_a_picture=store.pace(), ready=ready)
+    return Queue(paused=store.line.paused(), counts=store.counts(), seconds_a_picture=store.line.pace(), ready=ready)
 
 
 @router.post("/queue/pause")
 def pause(studio: AnyStudio, owner: Owner) -> Queue:
     """Begins no further job; what runs is finished."""
-    studio.store.pause()
+    studio.store.line.pause()
     return queue(studio)
 
 
 @router.post("/queue/resume")
 def resume(studio: AnyStudio, owner: Owner) -> Queue:
     """Goes on."""
-    studio.store.pause(False)
+    studio.store.line.pause(False)
     return queue(studio)
 
 
@@ -66,7 +66,7 @@ def move(job: str, place: Place, studio: AnyStudio, owner: Owner) -> Shown:
     if place.before is not None:
         owned(place.before, owner, studio)
     if place.priority is not None:
-        found = studio.store.prioritise(job, place.priority)
+        found = studio.store.line.prioritise(job, place.priority)
     if place.before is not None or place.priority is None:
-        found = studio.store.move(job, before=place.before)
+        found = studio.store.line.move(job, before=place.before)
     return shown([found], studio)[0]
