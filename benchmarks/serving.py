@@ -114,7 +114,7 @@ def alone(model: Model, asked: list[dict[str, Any]]) -> Waits:
         for i, one in enumerate(asked):
             yield picture(model.resolve(Request.checked(one)), model, lambda moment, i=i: watch(i, moment))  # type: ignore[misc]
 
-    for outcome in Engine[Image](model.evaluate, width=16).run(tasks()):
+    for outcome in Engine[Image](model.evaluate, width=32).run(tasks()):
         assert outcome.result is not None, outcome.error
         outcome.result.encoded()
         waits.first.append(firsts[outcome.index])

@@ -252,6 +252,22 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         SqliteStore(path)
 
 
+def test_old_steps_are_forgotten(store: SqliteStore) -> None:
+    jobs = submit(store, 3, key="k")
+    for job in jobs:
+        claimed(store)
+        store.record([Event(job=job, kind="preview", stage="synthesise", step=1, preview=b"x")])
+        store.finish(job, worker="w", finished=finished(f"{job}.png"))
+    store.tidy(ended=2)
+    assert [kinds(store, job) for job in jobs] == [
+        ["queued", "running", "done"],
+        *[["queued", "running", "preview", "done"]] * 2,
+    ]
+    assert submit(store, 3, key="k") == jobs
+    store.tidy(keys_days=0)
+    assert submit(store, 3, key="k") != jobs
+
+
 def test_the_gallery(store: SqliteStore) -> None:
     gallery = Gallery(store.database)
     for i, prompt in enumerate(("a red fox", "a castle, 100% stone", "a red castle")):

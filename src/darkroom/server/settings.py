@@ -31,7 +31,7 @@ class Settings:
     most_queued_each: int = 1_000  # of one key
     most_work: int = 2048 * 2048 * 120  # pixels times steps of one job
     most_bytes: int = 32 * 2**20  # of what is sent along with one request
-    width: int = 16  # jobs that a worker draws at once
+    width: int = 32  # jobs that a worker draws at once
     grace_s: float = 10.0  # for what runs when the server is told to stop
     hang_s: float = 900.0  # without a sign of life, after which a worker is taken for dead
 

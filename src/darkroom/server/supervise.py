@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, DarkroomError
 from darkroom.contracts.files import sweep
 from darkroom.server.keeping.store import SqliteStore
 from darkroom.server.keeping.workers import Workers
@@ -23,6 +23,7 @@ from darkroom.server.settings import Settings
 LOOK_S = 0.2
 SOON_S = 5.0  # after its start: a worker that dies so early is started again ever more slowly
 SLOWEST_S = 8.0
+TIDY_S = 600.0
 START_S = 300.0  # for a worker's first sign of life: it reads weights
 
 
@@ -91,7 +92,12 @@ class Supervisor:
         self._process = subprocess.Popen([sys.executable, "-m", "darkroom.worker", *told], stdin=subprocess.PIPE)
 
     def _watch(self) -> None:
+        tidied = time.monotonic()
         while not self._stopping.wait(LOOK_S):
+            if time.monotonic() - tidied > TIDY_S:
+                with suppress(DarkroomError):  # a full disk: it is tried again
+                    self.store.tidy()
+                tidied = time.monotonic()
             assert self._process is not None
             if self._process.poll() is None and self._hangs():
                 self._process.kill()

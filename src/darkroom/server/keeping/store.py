@@ -119,6 +119,13 @@ class SqliteStore:
         """How many jobs are in each state."""
         return dict(self.database.reading().execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
 
+    def tidy(self, *, ended: int = 2_000, keys_days: float = 7.0) -> None:
+        """Forgets the steps of jobs, but for those that ``ended`` last, and idempotency keys after some days."""
+        with self.database.writing(durable=False) as db:
+            old = "SELECT id FROM jobs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT -1 OFFSET ?"
+            db.execute(f"DELETE FROM events WHERE kind IN ('progress', 'preview') AND job IN ({old})", (ended,))
+            db.execute("DELETE FROM submissions WHERE created < ?", (time.time() - keys_days * 86_400,))
+
     # ---- workers
 
     def claim(self, worker: str, most: int) -> list[Job]:
