@@ -46,7 +46,7 @@ from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.threads import share_cores
 
-WIDTH = 32  # jobs drawn at once: each shows its first step early, and they are finished in the order of what they are due
+WIDTH = 32  # jobs drawn at once: each shows its first step early
 POLL_S = 0.02  # between looks for jobs where there are none
 BEAT_S = 0.5
 ALONE, AMONG = 0.25, 0.05  # of the time, at most, that may go into previews: of one picture, and of several
