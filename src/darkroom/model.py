@@ -50,12 +50,13 @@ from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
-_NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
+NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "text": (TextConfig, TextEncoder),
     "autoencoder": (AutoencoderConfig, Autoencoder),
     "denoiser": (DenoiserConfig, Denoiser),
     UPSCALER: (UpscalerConfig, Upscaler),
 }
+"""The networks of a model of ours, by component: their settings, and what is made of them."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
     if card.family in FAMILIES:
         return of_public(card, opened(folder, card, dtype), dtype)
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
-    tokenizer, parts = _opened(folder, card, [part for part in _NETWORKS if part not in older], dtype)
+    tokenizer, parts = _opened(folder, card, [part for part in NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)
 
 
@@ -293,7 +294,7 @@ def _opened(
         tokenizer = Tokenizer.from_json(files["tokenizer"])
         networks = {}
         for component in components:
-            config, network = _NETWORKS[component]
+            config, network = NETWORKS[component]
             networks[component] = network(read_config(config, card.configs[component]))
     except KeyError as error:
         raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error

@@ -33,7 +33,7 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     saved(pipeline, tmp_path / "my-checkpoint")
     in_one_file(pipeline, "sd1", tmp_path / "painter.safetensors")
     given = commands()
-    assert len(given) == 11
+    assert len(given) == 15
     save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
     control_net(pipeline).save_pretrained(tmp_path / "canny")
     save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "inky.safetensors")

@@ -14,6 +14,7 @@ from darkroom.checkpoints.store import check_name, digest, name_of, place, stage
 from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadInput, brief, shown
 from darkroom.contracts.files import publish
+from darkroom.importing.own import is_ours, read_own, take_own
 from darkroom.importing.pickles import PICKLES, converted
 from darkroom.importing.recognised import Checkpoint, of_file, of_folder
 from darkroom.synthesis.external.naming import by_own_names
@@ -61,6 +62,8 @@ def import_model(
             if words is not None or prediction is not None:
                 given = "--words" if words is not None else "--prediction"
                 raise BadInput(given, "is for a checkpoint in one file, and a folder has its own", "leave it out")
+            if is_ours(path):
+                return _taken_back(path, name, copy, say)
             found = of_folder(path)
         else:
             file = path
@@ -92,6 +95,15 @@ def _taken(found: Checkpoint, path: Path, name: str, copy: bool, say: Say) -> Im
                 files[inside] = FileEntry(path=inside, sha256=digest(target), bytes=target.stat().st_size)
         card = card_of(found, path, name, defaults, files)
         publish((card.to_json() + "\n").encode(), stage / CARD)
+    return Imported(store() / name, card, copied)
+
+
+def _taken_back(path: Path, name: str, copy: bool, say: Say) -> Imported:
+    """A model of ours that was exported."""
+    say(f"a model of ours, from {path.name}")
+    card, copied, changed = take_own(read_own(path), name, copy)
+    if changed:
+        say(f"not as exported, and taken as it is: {brief(changed)}")
     return Imported(store() / name, card, copied)
 
 

@@ -61,7 +61,8 @@ def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[
     """
     kind = prediction or ("v_prediction" if "v_pred" in shapes else single.prediction)
     to_the_end = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
-    scheduler = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": kind}
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    scheduler = {**betas, "prediction_type": kind}
     try:
         texts = {name: _text(text, shapes) for name, text in single.texts.items()}
         return {

@@ -269,7 +269,10 @@ def seen_worn(
         random = Random(f"{scene.seed}/wear")
         lost: frozenset[int] = frozenset()
         if scene.objects and random.random() < config.spoilt_share:
-            which, way = random.randrange(len(scene.objects)), random.choices(*zip(*config.ways.items(), strict=True))[0]
+            which, way = (
+                random.randrange(len(scene.objects)),
+                random.choices(*zip(*config.ways.items(), strict=True))[0],
+            )
             worse = spoilt(scene, composer, pixels[i], which, way, random)
             if worse is not None:
                 pixels[i], lost = worse, spoilt_with(scene, composer, which, way)
