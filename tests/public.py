@@ -151,6 +151,29 @@ def stable_diffusion_xl(seed: int = 0, *, zero: bool = True) -> Any:
     )
 
 
+def stable_diffusion_xl_refiner(seed: int = 1, *, zero: bool = False) -> Any:
+    """A pipeline of Stable Diffusion XL's refiner."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
+
+    torch.manual_seed(seed)
+    words = clip_tokenizer()
+    sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4}
+    return lively(
+        StableDiffusionXLImg2ImgPipeline(
+            vae=autoencoder(scaling_factor=0.13025),
+            text_encoder=None,
+            text_encoder_2=clip_text(words, projected=True, layers=3),
+            tokenizer=None,
+            tokenizer_2=words,
+            unet=unet(WIDTH, **sizes, projection_class_embeddings_input_dim=5 * 4 + WIDTH),
+            scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading"),
+            requires_aesthetics_score=True,
+            force_zeros_for_empty_prompt=zero,
+            add_watermarker=False,
+        )
+    )
+
+
 def stable_diffusion_3(seed: int = 0, *, t5: bool = True) -> Any:
     """A pipeline of Stable Diffusion 3."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -275,7 +298,7 @@ WIDE = 64  # of text vectors: one head
 
 
 def as_trained(family: str) -> Any:
-    """A pipeline that can be written in one file, of sd1, sd2 or sdxl."""
+    """A pipeline that can be written in one file, of sd1, sd2, sdxl or sdxl-refiner."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 
     torch.manual_seed(3)
@@ -294,6 +317,8 @@ def as_trained(family: str) -> Any:
         return lively(
             StableDiffusionXLPipeline(vae=vae, unet=network, scheduler=scheduler, add_watermarker=False, **parts)
         )
+    if family == "sdxl-refiner":
+        return refiner_as_trained(scheduler)
     width = 1024 if family == "sd2" else WIDE
     heads: Any = (1, 2) if family == "sd2" else 8
     gelu = {"hidden_act": "gelu", **CLIP_ENDS, "num_attention_heads": 16} if family == "sd2" else CLIP_ENDS
@@ -309,6 +334,36 @@ def as_trained(family: str) -> Any:
             feature_extractor=None,
             image_encoder=None,
             requires_safety_checker=False,
+        )
+    )
+
+
+def refiner_as_trained(scheduler: Any) -> Any:
+    """A refiner whose UNet looks at tokens in the middle and in one level that is not the last, as published ones."""
+    from diffusers import StableDiffusionXLImg2ImgPipeline
+
+    words = clip_tokenizer()
+    wide: dict[str, Any] = {
+        "block_out_channels": (64, 128, 128),
+        "attention_head_dim": (1, 2, 2),
+        "norm_num_groups": 32,
+    }
+    wide |= {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")}
+    wide |= {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), "transformer_layers_per_block": 2}
+    wide |= {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "use_linear_projection": True}
+    text = clip_text(words, projected=True, width=WIDE, layers=3, hidden_act="gelu", **CLIP_ENDS)
+    return lively(
+        StableDiffusionXLImg2ImgPipeline(
+            vae=autoencoder(wide=32, groups=32, scaling_factor=0.13025),
+            text_encoder=None,
+            text_encoder_2=text,
+            tokenizer=None,
+            tokenizer_2=words,
+            unet=unet(WIDE, **wide, projection_class_embeddings_input_dim=5 * 4 + WIDE, layers_per_block=2),
+            scheduler=scheduler,
+            requires_aesthetics_score=True,
+            force_zeros_for_empty_prompt=False,
+            add_watermarker=False,
         )
     )
 

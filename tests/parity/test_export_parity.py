@@ -29,6 +29,7 @@ from tests.public import (
     stable_diffusion,
     stable_diffusion_3,
     stable_diffusion_xl,
+    stable_diffusion_xl_refiner,
     z_image,
 )
 
@@ -64,7 +65,9 @@ def same(found: Any, pipeline: Any, dtype: torch.dtype = torch.float32) -> int:
             count += len(weights)
         elif part.startswith("tokenizer") and network is not None:
             assert other("a red fox, quick").input_ids == network("a red fox, quick").input_ids
-        elif part == "scheduler":
+        elif part == "scheduler":  # and what the index says besides
+            said = {key: value for key, value in pipeline.config.items() if isinstance(value, bool)}
+            assert {key: found.config[key] for key in said} == said
             assert {**network.config, **other.config} == {**other.config, **network.config}
     return count
 
@@ -72,6 +75,7 @@ def same(found: Any, pipeline: Any, dtype: torch.dtype = torch.float32) -> int:
 PIPELINES = {
     "sd1": stable_diffusion,
     "sdxl": stable_diffusion_xl,
+    "sdxl-refiner": stable_diffusion_xl_refiner,
     "sd3": stable_diffusion_3,
     "sd3 without T5": lambda: stable_diffusion_3(t5=False),
     "flux": flux,
@@ -121,7 +125,7 @@ def test_a_half_precision_variant_comes_back_under_the_usual_name(tmp_path: Path
     assert same(opened(Path("back"), pipeline, torch_dtype=torch.float16), pipeline, torch.float16) > 50
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sdxl-refiner"])
 def test_one_file_comes_back_as_a_folder(family: str, tmp_path: Path) -> None:
     pipeline = as_trained(family)
     folder = saved(pipeline, tmp_path / "folder")

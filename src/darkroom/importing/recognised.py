@@ -107,7 +107,7 @@ def of_file(path: Path, words: Path | None, prediction: str | None) -> Checkpoin
     return Checkpoint(
         path,
         family,
-        {**configs, **told, PIPELINE: {"layout": "single"}},
+        {**configs, **told, PIPELINE: {"layout": "single", **family.single.pipeline}},
         {"": (path,)},
         tokenizers,
         _licence(header),

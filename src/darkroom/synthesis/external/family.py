@@ -14,7 +14,7 @@ from darkroom.contracts.errors import BadFile
 from darkroom.latent.kl import KlCodec
 from darkroom.nn.public.branches import Branches
 from darkroom.prompt.public import PublicEncoder, Reader
-from darkroom.protocols import Level
+from darkroom.protocols import Level, Network
 from darkroom.synthesis.external.public import PublicSynthesizer
 from darkroom.synthesis.external.single import Shapes, Single
 from darkroom.synthesis.noise import LinearBetaVP, WithoutSignal
@@ -68,6 +68,16 @@ class Assembled:
     encoder: PublicEncoder
     codec: KlCodec
     synthesizer: PublicSynthesizer
+
+    @property
+    def evaluators(self) -> dict[str, Network]:
+        """Who answers the calls of its text encoders and its denoiser, by the calls' names of them."""
+        readers: dict[str, Network] = {reader.NETWORK: self.encoder for reader in self.encoder.readers}
+        return {**readers, self.synthesizer.NETWORK: self.synthesizer}
+
+    def called(self, role: str) -> Assembled:
+        """The same parts, whose calls are set apart from those of another checkpoint."""
+        return Assembled(self.encoder.called(role), self.codec, self.synthesizer.called(role))
 
     def at_hand(self, network: Any) -> dict[str, Branches]:
         """Where the branches of a network's adapters are kept, by the adapters' hashes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from darkroom.contracts.errors import BadFile
@@ -42,7 +42,8 @@ class Single:
 
     ``mark`` begins names that only this family's files have. ``heads`` of the denoiser's attention; None: as many as
     are 64 wide. ``scale`` of the latents, ``side`` in cells of the pictures it was trained on, ``prediction`` where the
-    file does not say.
+    file does not say. ``told`` is how many numbers a UNet is told that is told sizes, ``pipeline``
+    what an index of a folder would say besides its parts.
     """
 
     mark: str
@@ -51,6 +52,8 @@ class Single:
     scale: float
     side: int
     prediction: str
+    told: int = 6
+    pipeline: Mapping[str, bool] = field(default_factory=dict)
 
 
 def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[str, dict[str, Any]]:
@@ -124,6 +127,7 @@ def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]
     channels, depths = ([level[0][n] for level in levels] for n in (0, 1))
     looks = next(name for name in shapes if name.startswith(UNET) and name.endswith("attn2.to_k.weight"))
     linear = len(shapes[looks.split("transformer_blocks")[0] + "proj_in.weight"]) == 2
+    middle = _count(shapes, rf"{re.escape(UNET)}middle_block\.1\.transformer_blocks\.(\d+)\.")
     heads: Any = single.heads if single.heads is not None else [max(1, wide // HEAD) for wide in channels]
     made: dict[str, Any] = {
         "sample_size": single.side,
@@ -133,7 +137,7 @@ def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]
         "layers_per_block": len(levels[0]),
         "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
         "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
-        "transformer_layers_per_block": [max(1, depth) for depth in depths],
+        "transformer_layers_per_block": [*(max(1, depth) for depth in depths[:-1]), middle],  # its last is the middle's
         "cross_attention_dim": shapes[looks][1],
         "attention_head_dim": heads,
         "use_linear_projection": linear,
@@ -141,7 +145,7 @@ def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]
     }
     if (sizes := shapes.get(f"{UNET}label_emb.0.0.weight")) is not None:
         pooled = int(list(texts.values())[-1]["projection_dim"])
-        made |= {"addition_embed_type": "text_time", "addition_time_embed_dim": (sizes[1] - pooled) // 6}
+        made |= {"addition_embed_type": "text_time", "addition_time_embed_dim": (sizes[1] - pooled) // single.told}
         made["projection_class_embeddings_input_dim"] = sizes[1]
     return made
 
