@@ -13,15 +13,8 @@ from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 from tests.program import ran
-from tests.public import (
-    as_trained,
-    control_net,
-    in_one_file,
-    needs_public,
-    saved,
-    stable_diffusion_xl,
-    stable_diffusion_xl_refiner,
-)
+from tests.public import control_net, needs_public, saved, stable_diffusion_xl, stable_diffusion_xl_refiner
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 GUIDE = Path(__file__).parents[2] / "docs" / "public-checkpoints.md"

@@ -21,9 +21,7 @@ from darkroom.importing import import_model
 from darkroom.model import load
 from tests.program import ran
 from tests.public import (
-    as_trained,
     flux,
-    in_one_file,
     needs_public,
     saved,
     stable_diffusion,
@@ -32,6 +30,7 @@ from tests.public import (
     stable_diffusion_xl_refiner,
     z_image,
 )
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 README = "---\nlicense: creativeml-openrail-m\n---\n# A checkpoint\n"

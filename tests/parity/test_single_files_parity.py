@@ -11,7 +11,8 @@ from darkroom.contracts.request import Request
 from darkroom.generate import picture, run
 from darkroom.importing import import_model
 from darkroom.model import load
-from tests.public import as_trained, in_one_file, needs_public, saved
+from tests.public import needs_public, saved
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 

@@ -27,6 +27,7 @@ from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Family
 from darkroom.synthesis.external.networks import class_named, empty_network, library
 from darkroom.synthesis.external.opening import CHECKPOINT, check_sound, files_of, filled
+from darkroom.synthesis.external.single import PREFIX as NAMES_BEGIN
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # of files of weights, by library
 FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -137,7 +138,9 @@ def _format(folder: Path, card: Card, part: str) -> torch.dtype:
 def _index(card: Card, family: Family, parts: Sequence[str]) -> dict[str, Any]:
     """What ``model_index.json`` says: the pipeline, its parts, and which of those that it may have are not there."""
     source = library("diffusers")
-    said = {name: value for name, value in card.configs.get(PIPELINE, {}).items() if name != "layout"}
+    said = {
+        name: value for name, value in card.configs.get(PIPELINE, {}).items() if name not in ("layout", NAMES_BEGIN)
+    }
     index: dict[str, Any] = {"_class_name": family.pipelines[0], "_diffusers_version": source.__version__, **said}
     takes = signature(getattr(source, index["_class_name"]).__init__).parameters
     index |= {part: [None, None] for part in (*family.optional, *family.spare) if part in takes}

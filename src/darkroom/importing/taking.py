@@ -120,7 +120,10 @@ def _check(found: Checkpoint, part: str, files: list[Path], say: Say) -> None:
         check_used(shapes, sources, where)
     else:
         used: set[str] = set()
+        assert found.family.single is not None  # of a file
         for each, of in found.family.parts.items():
+            if not found.family.single.holds(each):
+                continue
             network = empty_network(of, found.configs[each])
             sources = file_sources(found.family, found.configs, each, network)
             check_shapes(network, sources, shapes, f"{found.where.name}")

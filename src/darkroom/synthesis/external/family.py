@@ -16,7 +16,7 @@ from darkroom.nn.public.branches import Branches
 from darkroom.prompt.public import PublicEncoder, Reader
 from darkroom.protocols import Level, Network
 from darkroom.synthesis.external.public import PublicSynthesizer
-from darkroom.synthesis.external.single import Shapes, Single
+from darkroom.synthesis.external.single import Shapes, SingleFile
 from darkroom.synthesis.noise import LinearBetaVP, WithoutSignal
 from darkroom.synthesis.prediction import PredictionKind
 
@@ -115,7 +115,7 @@ class Family:
     assembled: Callable[[Opened], Assembled]
     optional: tuple[str, ...] = ("safety_checker", "feature_extractor", "image_encoder")
     spare: tuple[str, ...] = ()
-    single: Single | None = None
+    single: SingleFile | None = None
     control: ControlKind | None = None
 
 

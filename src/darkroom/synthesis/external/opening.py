@@ -15,7 +15,6 @@ from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Assembled, Configs, Family, Opened
 from darkroom.synthesis.external.naming import Source
 from darkroom.synthesis.external.networks import empty_network, fill, tokenizer
-from darkroom.synthesis.external.single import sources_of
 
 CHECKPOINT = "checkpoint.safetensors"  # of one that is in one file
 AGAIN = "remove the model and import it again"
@@ -89,7 +88,7 @@ def filled(folder: Path, card: Card, part: str, network: Any, dtype: torch.dtype
 def file_sources(family: Family, configs: Configs, part: str, network: Any) -> dict[str, Source]:
     """Where in a checkpoint's one file each tensor of a part's network stands."""
     assert family.single is not None
-    place = sources_of(family.single, configs, part)
+    place = family.single.sources(configs, part)
     return {name: place(name) for name in network.state_dict()}
 
 

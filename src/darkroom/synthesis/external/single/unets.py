@@ -1,8 +1,7 @@
-"""A checkpoint in one file, as it was trained: what its parts' settings are, and which of its tensors each part is.
+"""Checkpoints whose denoiser is a UNet, in one file: Stable Diffusion 1.x, 2.x, XL and its refiner.
 
 One file holds the denoiser under ``model.diffusion_model.``, the autoencoder under ``first_stage_model.`` and the text
-encoders under prefixes of their own. It says nothing of its settings; they follow from which tensors there are and from
-their shapes. Nothing is converted: a part's network is filled from the file by other names.
+encoders under prefixes of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from darkroom.contracts.errors import BadFile
 from darkroom.synthesis.external.naming import Source
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
+PREFIX = "prefix"  # where an index says what the names of a denoiser begin with
 # What besides weights stands in such files: tables that follow from the schedule, averages of the weights, marks.
 ASIDE = ("model_ema.", "alphas_cumprod", "betas", "log_one_minus", "sqrt_", "posterior_", "denoiser.", "logvar")
 MARKS = ("v_pred", "ztsnr", "global_step", "lr_")
@@ -54,6 +54,22 @@ class Single:
     prediction: str
     told: int = 6
     pipeline: Mapping[str, bool] = field(default_factory=dict)
+
+    def is_of(self, names: Iterable[str]) -> bool:
+        """Whether a file with such names is one of the family's."""
+        return any(name.startswith(self.mark) for name in names)
+
+    def holds(self, part: str) -> bool:
+        """Whether such a file holds a part: all of them."""
+        return True
+
+    def settings(self, shapes: Shapes, prediction: str | None) -> dict[str, dict[str, Any]]:
+        """The settings of every part, and what an index would say; see :func:`settings_of`."""
+        return {**settings_of(self, shapes, prediction), "pipeline": dict(self.pipeline)}
+
+    def sources(self, configs: Mapping[str, Mapping[str, Any]], part: str) -> Callable[[str], Source]:
+        """Where in the file each tensor of a part's network stands, by its name in the network."""
+        return sources_of(self, configs, part)
 
 
 def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[str, dict[str, Any]]:
@@ -105,7 +121,7 @@ def unused(names: Iterable[str], used: set[str]) -> list[str]:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def _count(shapes: Shapes, pattern: str) -> int:
+def count(shapes: Shapes, pattern: str) -> int:
     """How many numbers stand in the place of a pattern's group, from 0 on."""
     found = {int(match[1]) for name in shapes if (match := re.match(pattern, name))}
     if found != set(range(len(found))) or not found:
@@ -116,18 +132,18 @@ def _count(shapes: Shapes, pattern: str) -> int:
 def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     blocks = re.escape(UNET) + r"input_blocks\.(\d+)\."
     levels: list[list[tuple[int, int]]] = [[]]  # of each level, the channels and the transformers of its layers
-    for n in range(1, _count(shapes, blocks)):
+    for n in range(1, count(shapes, blocks)):
         at = f"{UNET}input_blocks.{n}."
         if f"{at}0.op.weight" in shapes:
             levels.append([])
         else:
             depth = f"{re.escape(at)}1\\.transformer_blocks\\.(\\d+)\\."
             there = any(re.match(depth, name) for name in shapes)
-            levels[-1].append((shapes[f"{at}0.out_layers.3.weight"][0], _count(shapes, depth) if there else 0))
+            levels[-1].append((shapes[f"{at}0.out_layers.3.weight"][0], count(shapes, depth) if there else 0))
     channels, depths = ([level[0][n] for level in levels] for n in (0, 1))
     looks = next(name for name in shapes if name.startswith(UNET) and name.endswith("attn2.to_k.weight"))
     linear = len(shapes[looks.split("transformer_blocks")[0] + "proj_in.weight"]) == 2
-    middle = _count(shapes, rf"{re.escape(UNET)}middle_block\.1\.transformer_blocks\.(\d+)\.")
+    middle = count(shapes, rf"{re.escape(UNET)}middle_block\.1\.transformer_blocks\.(\d+)\.")
     heads: Any = single.heads if single.heads is not None else [max(1, wide // HEAD) for wide in channels]
     made: dict[str, Any] = {
         "sample_size": single.side,
@@ -151,13 +167,13 @@ def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]
 
 
 def _vae(single: Single, shapes: Shapes) -> dict[str, Any]:
-    levels = _count(shapes, re.escape(VAE) + r"encoder\.down\.(\d+)\.")
+    levels = count(shapes, re.escape(VAE) + r"encoder\.down\.(\d+)\.")
     channels = [shapes[f"{VAE}encoder.down.{n}.block.0.conv1.weight"][0] for n in range(levels)]
     return {
         "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": _count(shapes, re.escape(VAE) + r"encoder\.down\.0\.block\.(\d+)\."),
+        "layers_per_block": count(shapes, re.escape(VAE) + r"encoder\.down\.0\.block\.(\d+)\."),
         "latent_channels": shapes[f"{VAE}decoder.conv_in.weight"][1],
         "norm_num_groups": GROUPS,
         "sample_size": 8 * single.side,
@@ -177,7 +193,7 @@ def _text(text: Text, shapes: Shapes) -> dict[str, Any]:
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": shapes[f"{text.prefix}{name}.0.{inner}.weight"][0],
-        "num_hidden_layers": _count(shapes, re.escape(text.prefix + name) + r"\.(\d+)\.") - text.left_out,
+        "num_hidden_layers": count(shapes, re.escape(text.prefix + name) + r"\.(\d+)\.") - text.left_out,
         "num_attention_heads": max(1, width // HEAD),
         "max_position_embeddings": 77,
         "projection_dim": width if projection is None else projection[1],
