@@ -151,24 +151,48 @@ def stable_diffusion_xl(seed: int = 0, *, zero: bool = True) -> Any:
     )
 
 
-def stable_diffusion_3(seed: int = 0, *, t5: bool = True) -> Any:
-    """A pipeline of Stable Diffusion 3."""
+def stable_diffusion_xl_refiner(seed: int = 1, *, zero: bool = False) -> Any:
+    """A pipeline of Stable Diffusion XL's refiner."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
+
+    torch.manual_seed(seed)
+    words = clip_tokenizer()
+    sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4}
+    return lively(
+        StableDiffusionXLImg2ImgPipeline(
+            vae=autoencoder(scaling_factor=0.13025),
+            text_encoder=None,
+            text_encoder_2=clip_text(words, projected=True, layers=3),
+            tokenizer=None,
+            tokenizer_2=words,
+            unet=unet(WIDTH, **sizes, projection_class_embeddings_input_dim=5 * 4 + WIDTH),
+            scheduler=EulerDiscreteScheduler(**BETAS, timestep_spacing="leading"),
+            requires_aesthetics_score=True,
+            force_zeros_for_empty_prompt=zero,
+            add_watermarker=False,
+        )
+    )
+
+
+def stable_diffusion_3(seed: int = 0, *, t5: bool = True, **more: Any) -> Any:
+    """A pipeline of Stable Diffusion 3; ``more`` are settings of its transformer."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 
     torch.manual_seed(seed)
     first, second, third = clip_tokenizer(), clip_tokenizer(), t5_tokenizer()
-    transformer = SD3Transformer2DModel(
-        sample_size=8,
-        in_channels=4,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=2,
-        joint_attention_dim=2 * WIDTH,
-        caption_projection_dim=16,
-        pooled_projection_dim=2 * WIDTH,
-        out_channels=4,
-        pos_embed_max_size=16,
-    )
+    settings: dict[str, Any] = {
+        "sample_size": 8,
+        "in_channels": 4,
+        "num_layers": 2,
+        "attention_head_dim": 8,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 2 * WIDTH,
+        "caption_projection_dim": 16,
+        "pooled_projection_dim": 2 * WIDTH,
+        "out_channels": 4,
+        "pos_embed_max_size": 16,
+    }
+    transformer = SD3Transformer2DModel(**{**settings, **more})
     return lively(
         StableDiffusion3Pipeline(
             vae=autoencoder(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
@@ -184,23 +208,24 @@ def stable_diffusion_3(seed: int = 0, *, t5: bool = True) -> Any:
     )
 
 
-def flux(seed: int = 0, *, dev: bool = True, blocks: int = 1) -> Any:
-    """A pipeline of FLUX.1, with so many blocks of each kind."""
+def flux(seed: int = 0, *, dev: bool = True, blocks: int = 1, **more: Any) -> Any:
+    """A pipeline of FLUX.1, with so many blocks of each kind; ``more`` are settings of its transformer."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
     torch.manual_seed(seed)
     first, second = clip_tokenizer(), t5_tokenizer()
-    transformer = FluxTransformer2DModel(
-        in_channels=16,
-        num_layers=blocks,
-        num_single_layers=blocks,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=WIDTH,
-        pooled_projection_dim=WIDTH,
-        axes_dims_rope=(4, 4, 8),
-        guidance_embeds=dev,
-    )
+    settings: dict[str, Any] = {
+        "in_channels": 16,
+        "num_layers": blocks,
+        "num_single_layers": blocks,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": WIDTH,
+        "pooled_projection_dim": WIDTH,
+        "axes_dims_rope": (4, 4, 8),
+        "guidance_embeds": dev,
+    }
+    transformer = FluxTransformer2DModel(**{**settings, **more})
     return lively(
         FluxPipeline(
             vae=autoencoder(shift_factor=0.1, scaling_factor=0.4, use_quant_conv=False, use_post_quant_conv=False),
@@ -268,51 +293,6 @@ def z_image(seed: int = 0) -> Any:
     )
 
 
-# --- in one file, as they were trained: norms of 32 groups, heads of 8 (1.x) or 64 wide ------------------------------
-
-CLIP_ENDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "num_attention_heads": 1}
-WIDE = 64  # of text vectors: one head
-
-
-def as_trained(family: str) -> Any:
-    """A pipeline that can be written in one file, of sd1, sd2 or sdxl."""
-    from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
-
-    torch.manual_seed(3)
-    kind = "v_prediction" if family == "sd2" else "epsilon"
-    scheduler = EulerDiscreteScheduler(**BETAS, timestep_spacing="leading", prediction_type=kind)
-    wide: dict[str, Any] = {"block_out_channels": (64, 128), "norm_num_groups": 32}
-    words, vae = clip_tokenizer(), autoencoder(wide=32, groups=32)
-    if family == "sdxl":
-        wide |= {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "attention_head_dim": (1, 2)}
-        wide |= {"use_linear_projection": True, "transformer_layers_per_block": (1, 2)}
-        first = clip_text(words, width=WIDE, layers=3, **CLIP_ENDS)
-        second = clip_text(words, projected=True, width=WIDE, layers=3, hidden_act="gelu", **CLIP_ENDS)
-        network = unet(2 * WIDE, **wide, projection_class_embeddings_input_dim=6 * 4 + WIDE, layers_per_block=2)
-        parts = {"text_encoder": first, "text_encoder_2": second, "tokenizer": words, "tokenizer_2": clip_tokenizer()}
-        vae = autoencoder(wide=32, groups=32, scaling_factor=0.13025)
-        return lively(
-            StableDiffusionXLPipeline(vae=vae, unet=network, scheduler=scheduler, add_watermarker=False, **parts)
-        )
-    width = 1024 if family == "sd2" else WIDE
-    heads: Any = (1, 2) if family == "sd2" else 8
-    gelu = {"hidden_act": "gelu", **CLIP_ENDS, "num_attention_heads": 16} if family == "sd2" else CLIP_ENDS
-    linear = {"use_linear_projection": family == "sd2"}
-    return lively(
-        StableDiffusionPipeline(
-            vae=vae,
-            text_encoder=clip_text(words, width=width, **gelu),
-            tokenizer=words,
-            unet=unet(width, **wide, attention_head_dim=heads, layers_per_block=2, **linear),
-            scheduler=scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            image_encoder=None,
-            requires_safety_checker=False,
-        )
-    )
-
-
 def control_net(pipeline: Any, seed: int = 7) -> Any:
     """A ControlNet for a pipeline's denoiser, in which nothing is zero."""
     from diffusers import ControlNetModel, FluxControlNetModel
@@ -331,41 +311,6 @@ def control_net(pipeline: Any, seed: int = 7) -> Any:
             if not parameter.any():
                 parameter.copy_(0.2 * torch.randn(parameter.shape))
     return network
-
-
-def in_one_file(pipeline: Any, name: str, path: Path, **metadata: str) -> Path:
-    """The pipeline's weights as a file of its family has them, with what else such files hold."""
-    from safetensors.torch import save_file
-
-    from darkroom.synthesis.external import FAMILIES
-    from darkroom.synthesis.external.single import sources_of
-
-    single = FAMILIES[name].single
-    assert single is not None
-    parts = {part: getattr(pipeline, part) for part in FAMILIES[name].parts}
-    settings = {
-        part: dict(network.config.to_dict() if part.startswith("text") else network.config)
-        for part, network in parts.items()
-    }
-    tensors: dict[str, torch.Tensor] = {"alphas_cumprod": torch.ones(1000)}
-    thirds: dict[str, dict[int, torch.Tensor]] = {}
-    for part, network in parts.items():
-        where = sources_of(single, settings, part)
-        for own, tensor in network.state_dict().items():
-            source = where(own)
-            if source.third is not None:
-                thirds.setdefault(source.name, {})[source.third] = tensor
-            else:
-                tensors[source.name] = (tensor.T if source.transposed else tensor).contiguous().clone()
-    for name_, of_three in thirds.items():
-        tensors[name_] = torch.cat([of_three[n] for n in range(3)])
-    for text in single.texts.values():
-        if text.left_out:  # layers that nobody looks at, and what belongs to CLIP's other half
-            layers = [key for key in tensors if key.startswith(f"{text.prefix}transformer.resblocks.1.")]
-            tensors |= {key.replace("resblocks.1.", "resblocks.2."): tensors[key].clone() for key in layers}
-            tensors[f"{text.prefix}logit_scale"] = torch.ones(())
-    save_file(tensors, path, metadata or None)
-    return path
 
 
 def lively(pipeline: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Stage
-from darkroom.contracts.recipe import AdapterUse, GuideUse, Recipe
+from darkroom.contracts.recipe import AdapterUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
 from darkroom.control.adapters import Riders, carried
 from darkroom.control.canvas import canvas_of
@@ -54,7 +54,7 @@ from darkroom.wording.syntax import Sentence, Wording, wordings
 
 
 class Guiding(Protocol):
-    """What a picture needs of a weaker model that it is led away from."""
+    """What a picture needs of another model: a weaker one that it is led away from, or one that finishes it."""
 
     @property
     def encoder(self) -> TextEncoder: ...
@@ -74,6 +74,7 @@ class Parts(Protocol):
     @property
     def upscaler(self) -> Refiner | None: ...
     def guide(self, use: GuideUse, /) -> Guiding: ...
+    def refiner(self, use: RefinerUse, /) -> Guiding: ...
     def riders(self, uses: Sequence[AdapterUse], /) -> Riders: ...
     def fitted(self, recipe: Recipe, /) -> Parts: ...
 
@@ -201,12 +202,19 @@ def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
 
 
 def meant(recipe: Recipe, model: Parts, text: str) -> Task[Wanted]:
-    """Vectors of a text and of what a recipe says beside it; for the weaker model it is led away from, too."""
-    if recipe.guide is None:
-        return (yield from told(recipe, model.encoder, text))
-    guide = model.guide(recipe.guide)
-    own, same = yield from together(told(recipe, model.encoder, text), told(recipe, guide.encoder, text))
-    return replace(own, weaker=partial(guide.synthesizer.estimate, same))
+    """Vectors of a text and of what a recipe says beside it; for the weaker model it is led away from, too, and for the
+    one that finishes it."""
+    wanted = yield from told(recipe, model.encoder, text)
+    if recipe.guide is not None:
+        guide = model.guide(recipe.guide)
+        same = yield from told(recipe, guide.encoder, text)
+        wanted = replace(wanted, weaker=partial(guide.synthesizer.estimate, same))
+    if recipe.refiner is not None:
+        other = model.refiner(recipe.refiner)
+        same = yield from told(recipe, other.encoder, text)
+        negative = yield from spoken(recipe, other.encoder, recipe.prompt.negative, None)
+        wanted = replace(wanted, finisher=(recipe.refiner.since, partial(other.synthesizer.steered, same, negative)))
+    return wanted
 
 
 def told(recipe: Recipe, encoder: TextEncoder, text: str) -> Task[Wanted]:

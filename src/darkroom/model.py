@@ -18,9 +18,9 @@ import darkroom
 from darkroom.cards import CARD, folder_of, read_card
 from darkroom.contracts.card import OWN, UPSCALER, Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
-from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe
+from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import Control, Lora
+from darkroom.contracts.steering import Control, Lora, RefinerModel
 from darkroom.control.adapters import Riders, check_opened
 from darkroom.control.brought import Brought
 from darkroom.control.controls import map_pixels
@@ -41,6 +41,7 @@ from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.external import FAMILIES
+from darkroom.synthesis.external.family import Assembled
 from darkroom.synthesis.external.opening import Public, opened
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
@@ -50,12 +51,13 @@ from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
-_NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
+NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "text": (TextConfig, TextEncoder),
     "autoencoder": (AutoencoderConfig, Autoencoder),
     "denoiser": (DenoiserConfig, Denoiser),
     UPSCALER: (UpscalerConfig, Upscaler),
 }
+"""The networks of a model of ours, by component: their settings, and what is made of them."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Model:
             init_image=None if request.init_image is None else inputs.found(request.init_image),
             mask=None if request.mask is None else inputs.found(request.mask),
             guide=None if request.guide is None else self.open_guide(request.guide),
+            refiner=None if request.refiner is None else self.open_refiner(request.refiner),
             adapters=tuple(self.open_adapter(asked) for asked in request.lora or ()),
             controls=tuple(self.open_control(asked, inputs) for asked in request.control or ()),
             embeddings=tuple(self.open_embedding(file) for file in request.embedding or ()),
@@ -171,6 +174,14 @@ class Model:
             self.networks.update(guide.networks)
             self.guides[card.model_hash] = guide
         return GuideUse(name=card.name, model_hash=card.model_hash)
+
+    def open_refiner(self, asked: RefinerModel) -> RefinerUse:
+        """Opens a second checkpoint, by name or folder, that is to finish pictures. Raises DarkroomError for one that
+        cannot be opened, or cannot go on with a picture of this model."""
+        folder = folder_of(asked.model)
+        card = read_card(folder)
+        self.networks.update(self.brought.refiner(folder, card).evaluators)
+        return RefinerUse(name=card.name, model_hash=card.model_hash, at=asked.at)
 
     def open_adapter(self, asked: Lora) -> AdapterUse:
         """Opens a LoRA's file. Raises DarkroomError for one that is damaged or was made for another model."""
@@ -220,6 +231,13 @@ class Model:
             raise BadInput(f"the guide {use.name} {use.model_hash[:12]}", rule, "give its folder (guide)")
         return self.guides[use.model_hash]
 
+    def refiner(self, use: RefinerUse) -> Assembled:
+        """The second checkpoint that a recipe names. Raises BadInput where it was not opened."""
+        if isinstance(self.brought, Brought) or use.model_hash not in self.brought.refiners:
+            rule = "is part of this recipe and was not opened"
+            raise BadInput(f"the refiner {use.name} {use.model_hash[:12]}", rule, "give its folder (refiner)")
+        return self.brought.refiners[use.model_hash]
+
     def environment(self) -> Environment:
         """What besides the recipe decides the last bit of a pixel."""
         return Environment(
@@ -265,8 +283,7 @@ def assembled(
 def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
     """A model of a public checkpoint; it has no upscaler."""
     encoder, codec, synthesizer = public.parts.encoder, public.parts.codec, public.parts.synthesizer
-    networks: dict[str, Network] = {reader.NETWORK: encoder for reader in encoder.readers}
-    networks |= {codec.ENCODER: codec, codec.DECODER: codec, synthesizer.NETWORK: synthesizer}
+    networks: dict[str, Network] = {**public.parts.evaluators, codec.ENCODER: codec, codec.DECODER: codec}
     return Model(card, encoder, codec, synthesizer, networks, dtype, brought=PublicBrought(public, dtype))
 
 
@@ -277,7 +294,7 @@ def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
     if card.family in FAMILIES:
         return of_public(card, opened(folder, card, dtype), dtype)
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
-    tokenizer, parts = _opened(folder, card, [part for part in _NETWORKS if part not in older], dtype)
+    tokenizer, parts = _opened(folder, card, [part for part in NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)
 
 
@@ -293,7 +310,7 @@ def _opened(
         tokenizer = Tokenizer.from_json(files["tokenizer"])
         networks = {}
         for component in components:
-            config, network = _NETWORKS[component]
+            config, network = NETWORKS[component]
             networks[component] = network(read_config(config, card.configs[component]))
     except KeyError as error:
         raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error

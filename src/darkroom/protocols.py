@@ -174,12 +174,15 @@ Estimate = Callable[[Sequence[Level]], Task[Denoise]]
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a picture is to show: what is ``said`` of all of it; another thing it lies ``toward``, and how far; and
-    what is said of parts of it. ``weaker`` is a weaker model's estimate of the same; None: there is no such model."""
+    what is said of parts of it. ``weaker`` is a weaker model's estimate of the same; None: there is no such model.
+    ``finisher`` is the time from which on, towards 0, another model is asked for the same, and its estimate; None:
+    there is none."""
 
     said: Said
     toward: tuple[Said, float] | None = None
     regions: Sequence[tuple[Box, Said]] = ()
     weaker: Estimate | None = None
+    finisher: tuple[float, Callable[[SynthesisSpec, Sequence[Level]], Task[Denoise]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +278,9 @@ class Synthesizer(Network, Protocol):
 
     def estimate(self, wanted: Wanted, levels: Sequence[Level]) -> Task[Denoise]:
         """The estimate of what is wanted, without guidance: for a better model to be led away from."""
+
+    def steered(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+        """The estimate of what is wanted, with the spec's guidance: for another model's picture to be finished by."""
 
     def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Which cells of a picture would be others if another thing were said of it."""

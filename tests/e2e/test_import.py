@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from darkroom.picture.metadata import read_recipe
 from tests.program import ran
-from tests.public import as_trained, in_one_file, needs_public, saved, stable_diffusion
+from tests.public import needs_public, saved, stable_diffusion
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 README = "---\nlicense: creativeml-openrail-m\ntags: [text-to-image]\n---\n# A checkpoint\n"

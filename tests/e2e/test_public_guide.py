@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 from tests.program import ran
-from tests.public import as_trained, control_net, in_one_file, needs_public, saved
+from tests.public import control_net, needs_public, saved, stable_diffusion_xl, stable_diffusion_xl_refiner
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 GUIDE = Path(__file__).parents[2] / "docs" / "public-checkpoints.md"
@@ -32,8 +33,10 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     pipeline = as_trained("sd1")
     saved(pipeline, tmp_path / "my-checkpoint")
     in_one_file(pipeline, "sd1", tmp_path / "painter.safetensors")
+    saved(stable_diffusion_xl(), tmp_path / "my-xl")
+    saved(stable_diffusion_xl_refiner(), tmp_path / "my-refiner")
     given = commands()
-    assert len(given) == 11
+    assert len(given) == 18
     save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
     control_net(pipeline).save_pretrained(tmp_path / "canny")
     save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "inky.safetensors")
@@ -46,7 +49,7 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
         small = ["--size", "64", "--steps", "2"] if command[0] == "generate" and "--steps" not in command else []
         small += ["--size", "64"] if command[0] == "generate" and not small else []
         assert ran(*command, *small) == 0, command
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 6
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 7
 
 
 def lora_of(pipeline: Any) -> dict[str, torch.Tensor]:

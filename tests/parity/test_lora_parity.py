@@ -23,7 +23,8 @@ from darkroom.protocols import Guidance, SynthesisSpec
 from darkroom.synthesis.noise import SeededNoise
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS, spaced
-from tests.public import as_trained, close, needs_public, saved, stable_diffusion, stable_diffusion_3, steps_of
+from tests.public import close, needs_public, saved, stable_diffusion, stable_diffusion_3, steps_of
+from tests.single_files import as_trained
 
 pytestmark = needs_public
 SEED, STEPS, ALPHA, RANK = 5, 3, 6.0, 4

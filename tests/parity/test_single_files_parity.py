@@ -11,12 +11,13 @@ from darkroom.contracts.request import Request
 from darkroom.generate import picture, run
 from darkroom.importing import import_model
 from darkroom.model import load
-from tests.public import as_trained, in_one_file, needs_public, saved
+from tests.public import needs_public, saved
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sdxl-refiner"])
 def test_a_single_file_draws_what_its_folder_draws(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,7 +38,7 @@ def test_a_single_file_draws_what_its_folder_draws(
     assert (pictures[0] == pictures[1]).all()
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sdxl-refiner"])
 def test_the_file_is_what_diffusers_reads(family: str, tmp_path: Path) -> None:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
@@ -52,9 +53,9 @@ def test_the_file_is_what_diffusers_reads(family: str, tmp_path: Path) -> None:
         assert theirs.state_dict().keys() == own.keys()
         assert all(torch.equal(tensor, own[name]) for name, tensor in theirs.state_dict().items())
     tensors = load_file(file)
-    for part in [name for name in pipeline.components if name.startswith("text_encoder")]:
-        text = getattr(pipeline, part)
-        if part == "text_encoder_2":  # told from the first by its width, which is the same here
+    texts = {name: part for name, part in pipeline.components.items() if name.startswith("text_encoder") and part}
+    for part, text in texts.items():
+        if len(texts) > 1 and part == "text_encoder_2":  # told from the first by its width, which is the same here
             tensors = {name: tensor for name, tensor in tensors.items() if "embedders.0" not in name}
         made = create_diffusers_clip_model_from_ldm(type(text), dict(tensors), subfolder=part, config=str(folder))
         assert all(torch.equal(tensor, text.state_dict()[name]) for name, tensor in made.state_dict().items())

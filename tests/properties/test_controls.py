@@ -24,7 +24,6 @@ from darkroom.nn.public.features import cells_of, pixels_of, ridden, unridden
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from tests.public import (
-    as_trained,
     control_net,
     flux,
     needs_public,
@@ -33,6 +32,7 @@ from tests.public import (
     stable_diffusion_3,
     stable_diffusion_xl,
 )
+from tests.single_files import as_trained
 from tests.tiny import tiny_model
 
 pytestmark = needs_public

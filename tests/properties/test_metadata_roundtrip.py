@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.recipe import AdapterUse, Answered, Environment, GuideUse, PictureFile, Recipe, Verdict
+from darkroom.contracts.recipe import (
+    AdapterUse,
+    Answered,
+    Environment,
+    GuideUse,
+    PictureFile,
+    Recipe,
+    RefinerUse,
+    Verdict,
+)
 from darkroom.contracts.refinement import chain_text, parse_chain
 from darkroom.contracts.request import MAX_SEED, MAX_SIDE, Margins, Request
 from darkroom.contracts.steering import Region, Swap, Toward
@@ -114,6 +123,11 @@ def led(recipe: Recipe, guide: GuideUse) -> Recipe:
     return recipe.model_copy(update={"prompt": plain, "guide": guide})
 
 
+def finished(recipe: Recipe, refiner: RefinerUse) -> Recipe:
+    """The recipe finished by another model."""
+    return recipe.model_copy(update={"refiner": refiner})
+
+
 def begun(recipe: Recipe, start: PictureFile, mask: PictureFile | None, strength: float, margins: Margins) -> Recipe:
     """The recipe of a picture that began with another."""
     fitting = None if mask is None else mask.model_copy(update={"width": start.width, "height": start.height})
@@ -126,9 +140,11 @@ FILES = st.builds(PictureFile, name=FILE_NAMES, sha256=HASHES, width=st.integers
 MARGINS = st.builds(Margins, left=st.integers(1, 2048), bottom=st.integers(0, 2048))
 PLAIN = st.builds(enlarged, DRAWN, st.sampled_from([1, 2, 4]), st.none() | st.floats(0, 1))
 GUIDES = st.builds(GuideUse, name=NAMES, model_hash=HASHES)
-ALONE = PLAIN | st.builds(led, PLAIN, GUIDES) | st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
+REFINERS = st.builds(RefinerUse, name=NAMES, model_hash=HASHES, at=st.floats(0, 1))
+ALONE = PLAIN | st.builds(led, PLAIN, GUIDES) | st.builds(finished, PLAIN, REFINERS)
+ALONE |= st.builds(varied, PLAIN, st.floats(0, 1), st.integers(0, MAX_SEED))
 RECIPES = ALONE | st.builds(begun, ALONE, FILES, st.none() | FILES, st.floats(0, 1), st.none() | MARGINS)
-BROUGHT = ("init_image", "mask", "guide", "refine")
+BROUGHT = ("init_image", "mask", "guide", "refiner", "refine")
 
 
 @pytest.mark.timeout(60 + EXAMPLES // 4)  # 50 ms a recipe, on a machine that does other things five times as long
@@ -151,6 +167,7 @@ def comes_back_out_of_json_and_of_its_request(recipe: Recipe) -> None:
     assert {name: getattr(recipe, name) for name in again} == again
     for name in ("init_image", "mask", "guide"):
         assert getattr(request, name) == getattr(getattr(recipe, name), "name", None)
+    assert request.refiner == (None if recipe.refiner is None else recipe.refiner.asked())
     assert parse_chain(chain_text(recipe.refine)) == request.refine
     assert not recipe.request().judged  # the picture is drawn again, not judged again
 
@@ -168,7 +185,19 @@ def comes_back_out_of_an_infotext(recipe: Recipe) -> None:
     assert read.settings["Sampler"] == recipe.sampler and read.settings["Model"] == recipe.model
     assert read.settings["Version"] == f"darkroom {recipe.darkroom}"
     assert read.settings.get("Style") == recipe.style
-    begun = ("init_image", "mask", "guide", "strength", "outpaint", "mask_blur", "refine", "lora")  # no such file
+    assert ("Refiner" in read.settings) == (recipe.refiner is not None)
+    begun = (
+        "init_image",
+        "mask",
+        "guide",
+        "refiner",
+        "strength",
+        "outpaint",
+        "mask_blur",
+        "refine",
+        "lora",
+    )  # no such file
+    # no such file is in the text
     left_out = {name: Request.model_fields[name].default for name in begun}
     assert read.request() == recipe.request().model_copy(update={"model": "default", **left_out})
 

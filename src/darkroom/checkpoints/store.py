@@ -45,7 +45,17 @@ def staged(name: str) -> Iterator[Path]:
 
     Raises CannotWrite where it cannot be made, filled or named.
     """
-    root = store()
+    fix = "choose another store (DARKROOM_MODELS), and import it again"
+    with appearing(store() / name, fix) as part:
+        yield part
+        check_name(name)  # nobody was quicker
+
+
+@contextmanager
+def appearing(folder: Path, fix: str) -> Iterator[Path]:
+    """A folder that becomes ``folder``, which may be there if it is empty, when the block ends well, and goes when it
+    does not. Raises CannotWrite where it cannot be made, filled or named; ``fix`` says what to do about it."""
+    root = folder.parent
     part = root / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
     try:
         for left in root.glob(f"{PART_PREFIX}*{PART_SUFFIX}"):  # by a process that was killed
@@ -53,15 +63,15 @@ def staged(name: str) -> Iterator[Path]:
                 shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
-        check_name(name)  # nobody was quicker
-        os.rename(part, root / name)
+        if folder.is_dir():
+            folder.rmdir()  # fails where it is not empty
+        os.rename(part, folder)
         sync_folder(root)
     except OSError as error:
         if error.errno in FULL:
-            rule, fix = "could not be written because the disk is full", "free some space and import it again"
-            raise NoSpace(f"{root}", rule, fix) from error
-        fix = "choose another store (DARKROOM_MODELS), and import it again"
-        raise CannotWrite(f"{root}", f"could not be written ({reason(error)})", fix) from error
+            rule = "could not be written because the disk is full"
+            raise NoSpace(f"{folder}", rule, "free some space and try again") from error
+        raise CannotWrite(f"{folder}", f"could not be written ({reason(error)})", fix) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

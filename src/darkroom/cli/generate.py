@@ -100,8 +100,8 @@ def generate(
         Folder of the files that the prompt names: __colours__ is a line of its colours.txt.
     recipe
         A picture made by darkroom: draw it again, bit for bit. What it began with is looked for beside it, or given
-        with --init-image and --mask; a guide with --guide, adapters with --lora, and so with --control, --embedding
-        and --vae.
+        with --init-image and --mask; a guide with --guide, a refiner with --refiner, adapters with --lora, and so with
+        --control, --embedding and --vae.
     batch
         A CSV or JSONL file with a request a row, or "-" for JSONL on stdin: docs/many-pictures.md. Flags hold for what
         a row does not say. The same command again draws what is missing.
@@ -131,7 +131,7 @@ def generate(
     axes = {letter: text for letter, text in (("x", x), ("y", y), ("z", z)) if text is not None}
     told: dict[str, Any] = {"size": size, "outpaint": outpaint, "seed": seed}
     if recipe is not None:
-        named = ("init_image", "mask", "guide", "lora", "control", "embedding", "vae")
+        named = ("init_image", "mask", "guide", "refiner", "lora", "control", "embedding", "vae")
         brought = {name: asked[name] for name in named if name in asked}
         others = {"prompt": prompt, "negative": negative or None, **told, **given(parts), "template": template}
         others |= {"fill": fill, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}

@@ -104,6 +104,57 @@ def models_import(
     print(done.folder)
 
 
+@models_app.command(name="export")
+def models_export(
+    name: str,
+    *,
+    out: Folder,
+    dtype: str | None = None,
+    lora: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Write a model as a folder that other programs read: a folder for each part, its settings, its weights.
+
+    A public checkpoint becomes a folder that diffusers opens, also where it came as one file. One of ours is read by
+    any program that knows safetensors, and by `darkroom models import`.
+
+    Examples:
+
+        darkroom models export default --out mine
+        darkroom models export my-checkpoint --out bold-checkpoint --lora bold.safetensors:0.8 --dtype fp16
+
+    Parameters
+    ----------
+    name
+        The model, by its name or its folder.
+    out
+        The folder to write, which is not there yet, or is empty.
+    dtype
+        Number format of the weights: bf16, fp16 or fp32. Without it as they are; of our own models, which lie packed,
+        bf16.
+    lora
+        An adapter that is to be within the weights, and how strongly: style.safetensors:0.8. May be given several
+        times.
+    json_
+        Print one JSON object.
+    """
+    from darkroom.contracts.steering import Lora
+    from darkroom.contracts.steering import lora as spelt
+    from darkroom.exporting import export_model  # imports torch
+
+    def say(line: str) -> None:
+        print(f"{'export':<12}{line}", file=sys.stderr)
+
+    loras = [Lora.checked(spelt(text)) for text in lora or ()]
+    done = export_model(name, out, dtype=dtype, loras=loras, say=say)
+    if json_:
+        told = {"name": done.card.name, "folder": str(done.folder), "family": done.card.family, "bytes": done.bytes}
+        print(json.dumps(told))
+        return
+    print(f"{'exported':<12}{done.card.name}, {done.card.family}, {done.bytes / 1e6:.1f} MB", file=sys.stderr)
+    print(done.folder)
+
+
 @models_app.command(name="remove")
 def models_remove(name: str) -> None:
     """Take a model out of the store. The files it was imported from stay where they are.

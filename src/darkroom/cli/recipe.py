@@ -78,6 +78,7 @@ def run(
     init_image: str | None = None,
     mask: str | None = None,
     guide: str | None = None,
+    refiner: str | None = None,
     lora: list[str] | None = None,
     control: list[str] | None = None,
     embedding: list[str] | None = None,
@@ -102,6 +103,8 @@ def run(
         The mask it was drawn within; without it, looked for beside it.
     guide
         The weaker model it was led away from, by name or folder.
+    refiner
+        The second model that finished it, by name or folder; without it, looked for in the store.
     lora
         An adapter's file that took part; without it, looked for beside it.
     control
@@ -120,7 +123,7 @@ def run(
     from darkroom.drawing import draw
     from darkroom.picture.metadata import read_recipe, read_refinement
 
-    given = {"init_image": init_image, "mask": mask, "guide": guide, "lora": lora}
+    given = {"init_image": init_image, "mask": mask, "guide": guide, "refiner": refiner, "lora": lora}
     given |= {"control": control, "embedding": embedding, "vae": vae}
     brought = {name: value for name, value in given.items() if value is not None}
     try:

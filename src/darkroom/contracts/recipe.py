@@ -38,9 +38,11 @@ from darkroom.contracts.request import (
 from darkroom.contracts.steering import (
     MAX_ADAPTERS,
     MAX_CONTROLS,
+    TAKES_OVER,
     Control,
     ControlScale,
     Lora,
+    RefinerModel,
     Regions,
     Scale,
     Swap,
@@ -145,6 +147,21 @@ class GuideUse(Contract):
     model_hash: Sha256 = Field(description="SHA-256 over its files, as its card computes it.")
 
 
+class RefinerUse(GuideUse):
+    """A second model that took over where little noise was left."""
+
+    at: Share = Field(TAKES_OVER, description="From when on it drew, of the way from noise to picture.")
+
+    @property
+    def since(self) -> float:
+        """The time, from 1 (noise) to 0 (clean), from which on it was asked."""
+        return round(1.0 - self.at, 9)  # so that an entry of the table is the one it is meant to be
+
+    def asked(self) -> RefinerModel:
+        """What was asked for, by its name."""
+        return RefinerModel(model=self.name, at=self.at)
+
+
 class Subject(Contract):
     """What was drawn; comes first in a recipe."""
 
@@ -187,6 +204,7 @@ class Recipe(Settings, Subject):
     model: Name = Field(description="The model, by its own name.")
     model_hash: Sha256 = Field(description="SHA-256 over the model's files, as its card computes it.")
     guide: GuideUse | None = Field(None, description="The weaker model it was led away from. None: there was none.")
+    refiner: RefinerUse | None = Field(None, description="The second model that finished it. None: there was none.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
     controls: tuple[ControlUse, ...] = Field((), max_length=MAX_CONTROLS, description="Control networks, in order.")
     embeddings: tuple[FileUse, ...] = Field((), max_length=MAX_ADAPTERS, description="Words that were learnt.")
@@ -237,6 +255,7 @@ class Recipe(Settings, Subject):
         init_image: PictureFile | None = None,
         mask: PictureFile | None = None,
         guide: GuideUse | None = None,
+        refiner: RefinerUse | None = None,
         adapters: tuple[AdapterUse, ...] = (),
         controls: tuple[ControlUse, ...] = (),
         embeddings: tuple[FileUse, ...] = (),
@@ -245,13 +264,13 @@ class Recipe(Settings, Subject):
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image``, ``mask``, ``guide``, ``adapters``, ``controls``, ``embeddings`` and ``vae`` are what was found
-        under the names that the request has for them, ``refine`` its steps with the files that were found; None: its
-        own, which name none.
+        ``init_image``, ``mask``, ``guide``, ``refiner``, ``adapters``, ``controls``, ``embeddings`` and ``vae`` are
+        what was found under the names that the request has for them, ``refine`` its steps with the files that were
+        found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
-        asked |= {"init_image": init_image, "mask": mask, "guide": guide, "adapters": adapters}
-        asked |= {"controls": controls, "embeddings": embeddings, "vae": vae}
+        asked |= {"init_image": init_image, "mask": mask, "guide": guide, "refiner": refiner}
+        asked |= {"adapters": adapters, "controls": controls, "embeddings": embeddings, "vae": vae}
         asked |= _sizes(request, card, init_image, next((use.map for use in controls), None))
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
@@ -273,6 +292,7 @@ class Recipe(Settings, Subject):
         told["lora"] = tuple(Lora(file=use.name, scale=use.scale) for use in self.adapters) or None
         told["control"] = tuple(use.asked() for use in self.controls) or None
         told["embedding"] = tuple(use.name for use in self.embeddings) or None
+        told["refiner"] = None if self.refiner is None else self.refiner.asked()
         named = ("init_image", "mask", "guide", "vae")
         return Request(**told | {name: told[name].name for name in named if told[name] is not None})
 

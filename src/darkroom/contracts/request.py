@@ -12,7 +12,7 @@ from darkroom.contracts.contract import Contract, Name, Number, Share, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
-from darkroom.contracts.steering import AnySwap, AnyToward, Controls, Embeddings, Loras, Regions
+from darkroom.contracts.steering import AnyRefiner, AnySwap, AnyToward, Controls, Embeddings, Loras, Regions
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -191,6 +191,11 @@ class Request(Contract):
         None,
         description="A weaker model to lead away from, in place of a negative prompt: an earlier or a smaller one with "
         "the same autoencoder, by name or folder. None: none.",
+    )
+    refiner: AnyRefiner | None = Field(
+        None,
+        description="A second model that takes over where little noise is left, and from when on: 'refiner:0.8'. One "
+        "with the same latents and noise, by name or folder. None: none.",
     )
     lora: Loras | None = Field(
         None,

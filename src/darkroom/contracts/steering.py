@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from darkroom.contracts.contract import Contract, Number, Share, Text
+from darkroom.contracts.contract import Contract, Name, Number, Share, Text
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT
 from darkroom.contracts.refinement import FileName
@@ -22,6 +22,7 @@ MAX_REGIONS = 16
 MAX_ADAPTERS = 64
 MAX_CONTROLS = 8
 MOST_CONTROL = 2.0  # how strongly one may act: beyond, there is little but its map
+TAKES_OVER = 0.8  # of the way from noise to picture: where Stable Diffusion XL's was trained (arXiv:2307.01952, 2.5)
 SWAPPED = 0.9  # how far back a swap goes where nobody says: its thing is drawn anew, on the ground it stood on
 
 
@@ -96,6 +97,13 @@ class Control(Contract):
         return self
 
 
+class RefinerModel(Contract):
+    """A second model that takes over where little noise is left, and from when on."""
+
+    model: Name = Field(description="The model, by name or folder.")
+    at: Share = Field(TAKES_OVER, description="From when on it draws: 0 is all of it, 1 nothing.")
+
+
 def check_acting(asked: Any) -> None:
     """Raises BadInput for a control that ends before it begins."""
     if asked.start >= asked.end:
@@ -163,6 +171,12 @@ def toward(text: str) -> dict[str, Any]:
     """The other prompt of "a dog" or "a dog:0.3"."""
     prompt, share = _with_share(text)
     return {"prompt": prompt, **({} if share is None else {"share": share})}
+
+
+def refiner(text: str) -> dict[str, Any]:
+    """The second model of "refiner" or "refiner:0.8"."""
+    model, share = _with_share(text)
+    return {"model": model, **({} if share is None else {"at": share})}
 
 
 def _with_share(text: str) -> tuple[str, float | None]:
@@ -245,5 +259,12 @@ AnyToward = Annotated[
     Toward,
     BeforeValidator(
         lambda value: toward(value) if isinstance(value, str) else value, json_schema_input_type=Toward | str
+    ),
+]
+AnyRefiner = Annotated[
+    RefinerModel,
+    BeforeValidator(
+        lambda value: refiner(value) if isinstance(value, str) else value,
+        json_schema_input_type=RefinerModel | str,
     ),
 ]

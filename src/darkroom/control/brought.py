@@ -15,6 +15,7 @@ from typing import NoReturn
 import torch
 from torch import nn
 
+from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import FileUse, Recipe
 from darkroom.control.adapters import Adapter, bound, check_opened, layers_of
@@ -60,6 +61,10 @@ class Brought:
     def vae(self, path: Path) -> NoReturn:
         """Raises BadInput: our denoisers know the latents of one autoencoder."""
         self._refuse("vae")
+
+    def refiner(self, folder: Path, card: Card) -> NoReturn:
+        """Raises BadInput: none of ours was trained where little noise is left alone."""
+        self._refuse("refiner")
 
     def word(self, use: FileUse) -> NoReturn:
         """Raises BadInput, likewise."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darkroom.cards import folder_of, read_card
+from darkroom.cards import folder_of, known_models, read_card
 from darkroom.contracts.errors import BadInput, DarkroomError, shown
 from darkroom.contracts.files import file_sha256
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.contracts.steering import Control, Lora, control, lora
+from darkroom.contracts.steering import Control, Lora, RefinerModel, control, lora, refiner
 from darkroom.control.public.beside import hash_of
 from darkroom.model import Model, check_names
 from darkroom.picture.metadata import read_recipe
@@ -20,7 +20,7 @@ from darkroom.synthesis.samplers import SAMPLERS
 def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path) -> Recipe:
     """The recipe inside a picture; refuses one that this model, with what is ``given``, cannot reproduce.
 
-    What is not given (guide, lora, control, embedding, vae) is looked for in ``files``, and by its name.
+    What is not given (guide, refiner, lora, control, embedding, vae) is looked for in ``files``, and by its name.
     """
     recipe = read_recipe(path)
     if recipe.model_hash != model.card.model_hash:
@@ -30,17 +30,8 @@ def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path
             f"{model.card.model_hash[:12]}",
             "name that model's folder with --model",
         )
-    guide = given.get("guide")
-    if guide is not None and recipe.guide is None:
-        raise BadInput(f"--guide {shown(guide)}", "is no part of this recipe", "leave it out")
-    if guide is not None and recipe.guide is not None:
-        card = read_card(folder_of(guide))
-        if card.model_hash != recipe.guide.model_hash:
-            rule = f"was led away from {recipe.guide.name} {recipe.guide.model_hash[:12]}, and this is {card.name} "
-            raise BadInput(f"{path}", f"{rule}{card.model_hash[:12]}", "name that model's folder with --guide")
-        model.open_guide(guide)
-    if recipe.guide is not None:
-        model.guide(recipe.guide)
+    _open_guide(model, recipe, path, given.get("guide"))
+    _open_refiner(model, recipe, path, given.get("refiner"))
     _open_adapters(model, recipe, path, given.get("lora", []), files)
     vae = [given["vae"]] if "vae" in given else []
     used = [] if recipe.vae is None else [recipe.vae]
@@ -54,6 +45,42 @@ def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path
         raise BadInput(f"{path}", f"was sampled by {recipe.sampler}, which is not here", "draw it in Python")
     check_names(recipe)
     return recipe
+
+
+def _open_guide(model: Model, recipe: Recipe, path: Path, guide: str | None) -> None:
+    """Opens the weaker model of a recipe, where it is given. Raises BadInput for another one, and where it is not."""
+    if guide is not None and recipe.guide is None:
+        raise BadInput(f"--guide {shown(guide)}", "is no part of this recipe", "leave it out")
+    if guide is not None and recipe.guide is not None:
+        card = read_card(folder_of(guide))
+        if card.model_hash != recipe.guide.model_hash:
+            rule = f"was led away from {recipe.guide.name} {recipe.guide.model_hash[:12]}, and this is {card.name} "
+            raise BadInput(f"{path}", f"{rule}{card.model_hash[:12]}", "name that model's folder with --guide")
+        model.open_guide(guide)
+    if recipe.guide is not None:
+        model.guide(recipe.guide)
+
+
+def _open_refiner(model: Model, recipe: Recipe, path: Path, given: str | None) -> None:
+    """Opens the second model of a recipe, given or in the store. Raises BadInput for another one, and where it is not
+    there."""
+    if recipe.refiner is None:
+        if given is not None:
+            raise BadInput(f"--refiner {shown(given)}", "is no part of this recipe", "leave it out")
+        return
+    asked = recipe.refiner.asked() if given is None else RefinerModel.checked(refiner(given))
+    if given is not None:
+        card = read_card(folder_of(asked.model))
+        if card.model_hash != recipe.refiner.model_hash:
+            rule = f"was finished by {recipe.refiner.name} {recipe.refiner.model_hash[:12]}, and this is {card.name} "
+            raise BadInput(f"{path}", f"{rule}{card.model_hash[:12]}", "name that model's folder with --refiner")
+        if "at" in asked.model_fields_set and asked.at != recipe.refiner.at:
+            rule = f"took over at {recipe.refiner.at:g} in {path}"
+            raise BadInput(f"--refiner {shown(given)}", rule, "leave the number out")
+    known = known_models().get(asked.model)
+    if given is not None or (known is not None and read_card(known).model_hash == recipe.refiner.model_hash):
+        model.open_refiner(asked)
+    model.refiner(recipe.refiner)
 
 
 def _open_files(

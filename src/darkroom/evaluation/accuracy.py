@@ -144,6 +144,8 @@ def _kept(path: Path, model: Model, judge: Judge, settings: Mapping[str, Any]) -
         "rules": RULES,
         "guide": model.open_guide(settings["guide"]).model_hash if "guide" in settings else None,
     }
+    if (refiner := Request.checked({"prompt": "anything", **settings}).refiner) is not None:
+        whose["refiner"] = model.open_refiner(refiner).model_hash
     if not path.exists():
         publish((json.dumps(whose) + "\n").encode(), path)
         return

@@ -92,10 +92,11 @@ def evaluate(
 
 
 def _told(model: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are told of: a guide, adapters and what else is brought by their hashes. What cannot be drawn
-    with is refused before anything is."""
+    """Settings as they are told of: a guide, a refiner, adapters and what else is brought by their
+    hashes. What cannot be drawn with is refused before anything is."""
     used = model.resolve(Request.checked({"prompt": "anything", "seed": 0, **settings}, flags=True))
     guide = {} if used.guide is None else {"guide": dict(used.guide)}
+    guide |= {} if used.refiner is None else {"refiner": dict(used.refiner)}
     brought = {"lora": used.adapters, "embedding": used.embeddings, "vae": used.vae and (used.vae,)}
     return {**settings, **guide, **{name: [dict(use) for use in uses] for name, uses in brought.items() if uses}}
 

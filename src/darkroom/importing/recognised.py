@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.cards import known_models, read_card
-from darkroom.checkpoints.folder import WORDS, Folder, read_folder
+from darkroom.checkpoints.folder import Folder, read_folder
 from darkroom.checkpoints.header import Header, read_header
-from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, brief, shown
+from darkroom.contracts.errors import BadFile, brief, shown
+from darkroom.importing.lending import lent_at_hand, lent_by
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Family
 from darkroom.synthesis.external.networks import TOKENIZERS
-from darkroom.synthesis.external.single import Shapes, settings_of
+from darkroom.synthesis.external.single import Shapes
 
 KNOWN = "take one of " + ", ".join(family.title for family in FAMILIES.values())
+SCALED = (".scale_weight", ".scale_input", ".weight_scale", "scaled_fp8")  # ends of names
 LICENCES = ("modelspec.license", "license")  # in a file's metadata
 
 
@@ -92,64 +93,36 @@ def check_parts(folder: Folder, family: Family) -> None:
 def of_file(path: Path, words: Path | None, prediction: str | None) -> Checkpoint:
     """The checkpoint in one safetensors file.
 
-    ``words`` is a folder with the tokenizers, which such a file has not; None: those of a model of the same family in
-    the store. ``prediction`` is what it predicts; None: as it is marked, or as its family does. Raises BadFile.
+    ``words`` is a folder of the same family, which lends what such a file has not: tokenizers, and where it holds a
+    transformer alone, text encoders and autoencoder; None: a model in the store does. ``prediction`` is what it
+    predicts; None: as it is marked, or as its family does. Raises BadFile, or BadInput where nothing is lent.
     """
     header = read_header(path)
     shapes = {name: entry.shape for name, entry in header.entries.items()}
     family = family_of_names(path, shapes)
     assert family.single is not None
-    configs = settings_of(family.single, shapes, prediction)
+    if scaled := next((name for name in shapes if name.endswith(SCALED)), None):
+        rule = f"holds weights in 8 bits with scales of their own ({shown(scaled)}), which are not read here"
+        raise BadFile(f"{path}", rule, "take the file in 16 bits, or one in 8 bits without scales")
+    found = family.single.settings(shapes, prediction)
+    lent = lent_by(words, family) if words is not None else lent_at_hand(path, family)
+    configs = {**lent.configs, **found, PIPELINE: {"layout": "single", **found[PIPELINE]}}
     if not family.suits(configs):
         raise BadFile(f"{path}", f"is made otherwise than a {family.title} that is known here", KNOWN)
-    tokenizers = _words_in(words, family) if words is not None else _words_at_hand(path, family)
-    told = {part: {"tokenizer_class": "CLIPTokenizer"} for part in tokenizers}
-    return Checkpoint(
-        path,
-        family,
-        {**configs, **told, PIPELINE: {"layout": "single"}},
-        {"": (path,)},
-        tokenizers,
-        _licence(header),
-    )
+    return Checkpoint(path, family, configs, {"": (path,), **lent.weights}, lent.words, _licence(header))
 
 
 def family_of_names(path: Path, shapes: Shapes) -> Family:
     """The family whose files have such names. Raises BadFile."""
     if any(".lora_" in name or name.startswith("lora_") for name in shapes):
         raise BadFile(f"{path}", "is a LoRA, which changes a checkpoint and is none", KNOWN)
+    for family in FAMILIES.values():
+        if family.single is not None and family.single.is_of(shapes):
+            return family
     if not any(name.startswith("model.diffusion_model.") for name in shapes):
         rule = f"holds no whole checkpoint: its first tensor is {shown(next(iter(shapes), ''))}"
         raise BadFile(f"{path}", rule, "give the folder of the checkpoint, or a file that holds all of it")
-    for family in FAMILIES.values():
-        if family.single is not None and any(name.startswith(family.single.mark) for name in shapes):
-            return family
     raise BadFile(f"{path}", "is of no family that is known as one file", KNOWN)
-
-
-def _words_in(folder: Path, family: Family) -> dict[str, tuple[Path, ...]]:
-    """The tokenizers in a checkpoint's folder."""
-    found = {
-        part: tuple(folder / part / name for name in WORDS if (folder / part / name).is_file())
-        for part in family.tokenizers
-    }
-    missing = [part for part, files in found.items() if not files]
-    if missing:
-        rule = f"holds no {brief(missing)}"
-        raise BadInput(f"--words {folder}", rule, f"give the folder of a {family.title} as diffusers saves it")
-    return found
-
-
-def _words_at_hand(path: Path, family: Family) -> dict[str, tuple[Path, ...]]:
-    """The tokenizers of a model of the same family in the store."""
-    for folder in known_models().values():
-        try:
-            if read_card(folder).family == family.name:
-                return _words_in(folder, family)
-        except DarkroomError:
-            continue  # another one may be whole
-    fix = f"give a folder of any {family.title} as diffusers saves it: --words FOLDER"
-    raise BadInput(f"{path}", "is one file, in which a checkpoint has no tokenizer", fix)
 
 
 def _licence(header: Header) -> str | None:

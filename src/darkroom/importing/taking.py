@@ -14,6 +14,7 @@ from darkroom.checkpoints.store import check_name, digest, name_of, place, stage
 from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadInput, brief, shown
 from darkroom.contracts.files import publish
+from darkroom.importing.own import is_ours, read_own, take_own
 from darkroom.importing.pickles import PICKLES, converted
 from darkroom.importing.recognised import Checkpoint, of_file, of_folder
 from darkroom.synthesis.external.naming import by_own_names
@@ -61,6 +62,8 @@ def import_model(
             if words is not None or prediction is not None:
                 given = "--words" if words is not None else "--prediction"
                 raise BadInput(given, "is for a checkpoint in one file, and a folder has its own", "leave it out")
+            if is_ours(path):
+                return _taken_back(path, name, copy, say)
             found = of_folder(path)
         else:
             file = path
@@ -95,6 +98,15 @@ def _taken(found: Checkpoint, path: Path, name: str, copy: bool, say: Say) -> Im
     return Imported(store() / name, card, copied)
 
 
+def _taken_back(path: Path, name: str, copy: bool, say: Say) -> Imported:
+    """A model of ours that was exported."""
+    say(f"a model of ours, from {path.name}")
+    card, copied, changed = take_own(read_own(path), name, copy)
+    if changed:
+        say(f"not as exported, and taken as it is: {brief(changed)}")
+    return Imported(store() / name, card, copied)
+
+
 def _check(found: Checkpoint, part: str, files: list[Path], say: Say) -> None:
     """Raises BadFile for weights that are damaged, not finite, or not those that a part's settings ask for."""
     headers = [read_header(path) for path in files]
@@ -108,7 +120,10 @@ def _check(found: Checkpoint, part: str, files: list[Path], say: Say) -> None:
         check_used(shapes, sources, where)
     else:
         used: set[str] = set()
+        assert found.family.single is not None  # of a file
         for each, of in found.family.parts.items():
+            if not found.family.single.holds(each):
+                continue
             network = empty_network(of, found.configs[each])
             sources = file_sources(found.family, found.configs, each, network)
             check_shapes(network, sources, shapes, f"{found.where.name}")

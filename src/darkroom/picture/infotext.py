@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from darkroom.contracts.errors import BadInput, explain, shown
-from darkroom.contracts.recipe import Recipe
+from darkroom.contracts.recipe import Recipe, RefinerUse
 from darkroom.contracts.request import MAX_SIDE, UPSCALES, Request, parse_size
 
 NEGATIVE = "Negative prompt:"
@@ -154,6 +154,7 @@ def infotext(recipe: Recipe) -> str:
         # told and not read: the pictures are not in the text
         **({"Denoising strength": _told(recipe.strength)} if recipe.init_image is not None else {}),
         **({"Guide": recipe.guide.name} if recipe.guide is not None else {}),
+        **(_refiner(recipe.refiner) if recipe.refiner is not None else {}),
         **(_adapters(recipe) if recipe.adapters else {}),
         **({"Mask blur": _told(recipe.mask_blur)} if recipe.mask is not None else {}),
         "Version": f"{OURS}{recipe.darkroom}",
@@ -163,6 +164,12 @@ def infotext(recipe: Recipe) -> str:
     if (read.prompt, read.negative) != (prompt, negative):
         text = _written(prompt, negative, {**settings, EXACT_PROMPT: prompt, EXACT_NEGATIVE: negative})
     return text
+
+
+def _refiner(use: RefinerUse) -> dict[str, str]:
+    """A second model as A1111 tells of it."""
+    told = f"{use.name} [{use.model_hash[:MODEL_HASH_CHARACTERS]}]"
+    return {"Refiner": told, "Refiner switch at": _told(use.at)}
 
 
 def _adapters(recipe: Recipe) -> dict[str, str]:

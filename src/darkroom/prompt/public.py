@@ -283,6 +283,13 @@ class PublicEncoder:
         readers = [reader.knowing(words) for reader in self.readers if isinstance(reader, ClipReader)]
         return PublicEncoder(readers, self._join, self._leading, chunked=self.chunked, words=words)
 
+    def called(self, role: str) -> PublicEncoder:
+        """The same readers, whose calls are set apart from those of another checkpoint."""
+        readers = [copy(reader) for reader in self.readers]
+        for reader in readers:
+            reader.NETWORK = f"{role}{reader.NETWORK}"
+        return PublicEncoder(readers, self._join, self._leading, chunked=self.chunked)
+
     @property
     def limit(self) -> int:
         """Tokens that are read at once, start and end included."""

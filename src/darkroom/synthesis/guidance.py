@@ -173,6 +173,15 @@ def switched(parts: Sequence[tuple[float, Denoise]]) -> Denoise:
     return denoise
 
 
+def without_riders(denoise: Denoise, channels: int) -> Denoise:
+    """The estimate of a network that knows nothing of what rides on x, whose own channels are the first so many."""
+
+    def denoise_(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
+        return (yield from denoise(x[:channels], level, toward))
+
+    return denoise_
+
+
 def kept(denoise: Denoise, known: Latent, drawn: Bool[Tensor, "1 height width"]) -> Denoise:
     """The estimate where something is drawn, and what is ``known`` elsewhere, bit for bit.
 

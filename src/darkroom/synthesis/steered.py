@@ -35,7 +35,7 @@ from darkroom.protocols import (
     Wanted,
 )
 from darkroom.synthesis.combine import combining, standing
-from darkroom.synthesis.guidance import guided, kept, led_away, switched, together, watched
+from darkroom.synthesis.guidance import guided, kept, led_away, switched, together, watched, without_riders
 from darkroom.synthesis.mixing import regional, seamless, turned
 from darkroom.synthesis.noise import Between, SeededNoise, initial_noise
 from darkroom.synthesis.prediction import PredictionKind
@@ -83,8 +83,11 @@ class SteeredSynthesizer(ABC):
         still = standing(spec.guidance, spec.steps)
         levels = spaced(self.schedule, spec.steps + still, shift, spec.spacing)
         x, path = started(spec, seed, levels, still)
-        ask = self._led if self.guides_itself else self._guided
-        denoise = yield from ask(wanted, negative, spec, levels[still:])
+        denoise = yield from self._steered(wanted, negative, spec, levels[still:])
+        if wanted.finisher is not None:
+            since, finishing = wanted.finisher
+            other = yield from finishing(spec, levels[still:])
+            denoise = switched([(1.0, denoise), (since, without_riders(other, spec.shape[0]))])
         if any(spec.seamless):
             denoise = seamless(denoise, *spec.seamless)
         if spec.start is not None and spec.start.drawn is not None:
@@ -94,6 +97,14 @@ class SteeredSynthesizer(ABC):
         if spec.around is not None:
             denoise = spec.around(denoise, path)
         return (yield from spec.sampler(denoise, x, path, SeededNoise(seed, f"steps{spec.stream}")))
+
+    def steered(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+        """The estimate of what is wanted, with the spec's guidance: for another model's picture to be finished by."""
+        return (yield from self._steered(wanted, negative, spec, levels))
+
+    def _steered(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+        ask = self._led if self.guides_itself else self._guided
+        return (yield from ask(wanted, negative, spec, levels))
 
     def _guided(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
         """A plain denoiser's estimate with guidance around it: away from the negative prompt, or from what a weaker

@@ -14,15 +14,18 @@ from typing import Any
 
 import torch
 
+from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.contracts.recipe import FileUse, Recipe
 from darkroom.control.adapters import check_opened
 from darkroom.control.public.beside import hash_of, read_control, read_vae
 from darkroom.control.public.embeddings import read_embedding, word
 from darkroom.control.public.lora import read_lora
+from darkroom.control.public.refiner import read_refiner
 from darkroom.latent.kl import KlCodec
 from darkroom.prompt.public import ClipReader, Learnt, PublicEncoder
 from darkroom.protocols import Call
+from darkroom.synthesis.external.family import Assembled
 from darkroom.synthesis.external.opening import Public
 
 Stamp = tuple[tuple[str, int, int], ...]  # of files: path, bytes, time of the last change
@@ -35,6 +38,7 @@ class Brought:
     public: Public
     dtype: torch.dtype
     vaes: dict[str, KlCodec] = field(default_factory=dict)
+    refiners: dict[str, Assembled] = field(default_factory=dict)
     words: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # what tensors are called, and tokens
     _hashes: dict[Stamp, str] = field(default_factory=dict)  # of files that are large, and named by every request
 
@@ -51,6 +55,12 @@ class Brought:
         """The hash of a ControlNet, which the denoiser has at hand from now on."""
         at_hand = self.public.parts.synthesizer.controls
         return self._once(path, at_hand, lambda _: read_control(path, self.public, self.dtype))
+
+    def refiner(self, folder: Path, card: Card) -> Assembled:
+        """Another checkpoint, which can finish the pictures of this one from now on."""
+        if card.model_hash not in self.refiners:
+            self.refiners[card.model_hash] = read_refiner(folder, card, self.public.parts, self.dtype)
+        return self.refiners[card.model_hash]
 
     def embedding(self, path: Path) -> str:
         """The hash of a file of learnt words, which the text encoders have at hand from now on."""

@@ -14,9 +14,9 @@ from darkroom.contracts.errors import BadFile
 from darkroom.latent.kl import KlCodec
 from darkroom.nn.public.branches import Branches
 from darkroom.prompt.public import PublicEncoder, Reader
-from darkroom.protocols import Level
+from darkroom.protocols import Level, Network
 from darkroom.synthesis.external.public import PublicSynthesizer
-from darkroom.synthesis.external.single import Shapes, Single
+from darkroom.synthesis.external.single import Shapes, SingleFile
 from darkroom.synthesis.noise import LinearBetaVP, WithoutSignal
 from darkroom.synthesis.prediction import PredictionKind
 
@@ -69,6 +69,16 @@ class Assembled:
     codec: KlCodec
     synthesizer: PublicSynthesizer
 
+    @property
+    def evaluators(self) -> dict[str, Network]:
+        """Who answers the calls of its text encoders and its denoiser, by the calls' names of them."""
+        readers: dict[str, Network] = {reader.NETWORK: self.encoder for reader in self.encoder.readers}
+        return {**readers, self.synthesizer.NETWORK: self.synthesizer}
+
+    def called(self, role: str) -> Assembled:
+        """The same parts, whose calls are set apart from those of another checkpoint."""
+        return Assembled(self.encoder.called(role), self.codec, self.synthesizer.called(role))
+
     def at_hand(self, network: Any) -> dict[str, Branches]:
         """Where the branches of a network's adapters are kept, by the adapters' hashes."""
         [found] = (one.wearing.at_hand for one in self._asked if one.network is network)
@@ -105,7 +115,7 @@ class Family:
     assembled: Callable[[Opened], Assembled]
     optional: tuple[str, ...] = ("safety_checker", "feature_extractor", "image_encoder")
     spare: tuple[str, ...] = ()
-    single: Single | None = None
+    single: SingleFile | None = None
     control: ControlKind | None = None
 
 

@@ -28,7 +28,7 @@ from darkroom.synthesis.external.family import (
     codec_of,
 )
 from darkroom.synthesis.external.public import Asking, Controlling, PublicSynthesizer
-from darkroom.synthesis.external.single import Shapes
+from darkroom.synthesis.external.single import FLUX_FILE, Shapes
 from darkroom.synthesis.noise import RectifiedFlow
 
 PATCH = 2  # cells a side of what the transformer takes for one token
@@ -151,6 +151,12 @@ def _is_dev(configs: Configs) -> bool:
     return bool(configs["transformer"].get("guidance_embeds"))
 
 
+def _is_plain(configs: Configs) -> bool:
+    """Whether it is shown the latent alone: those that fill, or follow a picture, are shown more."""
+    cells = configs["vae"].get("latent_channels", 16) * PATCH**2
+    return bool(configs["transformer"].get("in_channels", 64) == cells)
+
+
 def assembled(opened: Opened) -> Assembled:
     """The model of a checkpoint."""
     words, networks, configs = opened.tokenizers, opened.networks, opened.configs
@@ -192,9 +198,10 @@ FLUX = Family(
         "text_encoder_2": T5,
     },
     tokenizers=("tokenizer", "tokenizer_2"),
-    suits=lambda configs: configs["transformer"].get("patch_size", 1) == 1,
+    suits=lambda configs: configs["transformer"].get("patch_size", 1) == 1 and _is_plain(configs),
     template=template,
     assembled=assembled,
+    single=FLUX_FILE,
     control=ControlKind(
         part=Part("diffusers", ("FluxControlNetModel",)),
         settings=control_settings,

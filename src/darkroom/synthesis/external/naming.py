@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 # What old files call the autoencoder's attention, and what it is called now.
@@ -16,24 +17,33 @@ _RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_
 class Source:
     """A tensor of a file, or a part of one.
 
-    ``third``: which third of its rows it is, of three that stand in one; None: all of it. ``transposed``: it stands on
-    its side.
+    ``third``: which third of its rows it is, of three that stand in one; ``rows``: the first of its rows, and the one
+    after the last; None: all of it. ``transposed``: it stands on its side. ``swapped``: its halves are the other way
+    round.
     """
 
     name: str
     third: int | None = None
     transposed: bool = False
+    rows: tuple[int, int] | None = None
+    swapped: bool = False
 
     def shape(self, of_file: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of what is taken of a tensor of this shape."""
         if self.transposed:
             return of_file[::-1]
+        if self.rows is not None:
+            return (max(0, min(self.rows[1], of_file[0]) - self.rows[0]), *of_file[1:])
         return of_file if self.third is None else (of_file[0] // 3, *of_file[1:])
 
     def taken(self, tensor: Tensor) -> Tensor:
         """What is taken of the file's tensor."""
         if self.transposed:
             return tensor.T.contiguous()
+        if self.rows is not None:
+            return tensor[self.rows[0] : self.rows[1]]
+        if self.swapped:
+            return torch.cat(tensor.chunk(2)[::-1])
         return tensor if self.third is None else tensor.chunk(3)[self.third]
 
 

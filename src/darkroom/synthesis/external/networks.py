@@ -44,10 +44,10 @@ def empty_network(part: Part, config: Mapping[str, Any]) -> Any:
 
     The class is one that the part lists, never one that the settings name beside it.
     """
-    said = config.get("_class_name") or next(iter(config.get("architectures") or part.classes))
+    said = class_named(part, config)
     if said not in part.classes:
         rule = f"is not one of {', '.join(part.classes)}"
-        raise BadFile(f"the network class {shown(str(said))}", rule, "take a checkpoint of a known family")
+        raise BadFile(f"the network class {shown(said)}", rule, "take a checkpoint of a known family")
     source = library(part.library)
     cls = getattr(source, said)
     try:
@@ -58,6 +58,11 @@ def empty_network(part: Part, config: Mapping[str, Any]) -> Any:
             return cls.from_config({key: value for key, value in config.items() if key != "auto_map"}).eval()
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
         raise BadFile(f"the settings of {said}", f"make no network ({_brief(error)})", FETCH) from error
+
+
+def class_named(part: Part, config: Mapping[str, Any]) -> str:
+    """The class that settings name; where they name none, the first that may stand there."""
+    return str(config.get("_class_name") or next(iter(config.get("architectures") or part.classes)))
 
 
 def check_size(config: Mapping[str, Any], tensors: int, where: str) -> None:

@@ -15,7 +15,6 @@ from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Assembled, Configs, Family, Opened
 from darkroom.synthesis.external.naming import Source
 from darkroom.synthesis.external.networks import empty_network, fill, tokenizer
-from darkroom.synthesis.external.single import sources_of
 
 CHECKPOINT = "checkpoint.safetensors"  # of one that is in one file
 AGAIN = "remove the model and import it again"
@@ -38,14 +37,7 @@ class Public:
 def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
     """A checkpoint that was imported. Raises BadFile for one that is no longer what was imported."""
     family = FAMILIES[card.family]
-    for entry in card.files.values():
-        try:
-            sound = digest(folder / entry.path) == entry.sha256
-        except OSError as error:
-            raise BadFile(f"{folder / entry.path}", f"cannot be read ({reason(error)})", AGAIN) from error
-        if not sound:
-            raise BadFile(f"{folder / entry.path}", "is damaged: its sha256 is not the card's", AGAIN)
-    whole = [folder / CHECKPOINT] if _in_one_file(card.configs) else None
+    check_sound(folder, card)
     networks = {}
     for name, part in family.parts.items():
         if name not in card.configs and name in family.spare:
@@ -53,9 +45,7 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         if name not in card.configs:
             raise BadFile(f"{folder}", f"has a card without the settings of {name}", AGAIN)
         network = empty_network(part, card.configs[name])
-        files = whole or [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, name)]
-        sources = None if whole is None else file_sources(family, card.configs, name, network)
-        networks[name] = fill(network, files, dtype, sources)
+        networks[name] = filled(folder, card, name, network, dtype)
     words = {}
     for name in family.tokenizers:
         if name not in card.configs and name in family.spare:
@@ -71,10 +61,34 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         raise BadFile(f"{folder}", f"cannot be put together ({error})", AGAIN) from error
 
 
+def check_sound(folder: Path, card: Card) -> None:
+    """Raises BadFile for files that are not those of a card."""
+    for entry in card.files.values():
+        try:
+            sound = digest(folder / entry.path) == entry.sha256
+        except OSError as error:
+            raise BadFile(f"{folder / entry.path}", f"cannot be read ({reason(error)})", AGAIN) from error
+        if not sound:
+            raise BadFile(f"{folder / entry.path}", "is damaged: its sha256 is not the card's", AGAIN)
+
+
+def files_of(folder: Path, card: Card, part: str) -> list[Path]:
+    """The files of a part's weights that are its alone; none: they are in the checkpoint's one file."""
+    return [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, part)]
+
+
+def filled(folder: Path, card: Card, part: str, network: Any, dtype: torch.dtype) -> Any:
+    """A part's network, empty before, with its weights in a number format. Raises BadFile."""
+    own = files_of(folder, card, part)
+    if own or not _in_one_file(card.configs):
+        return fill(network, own, dtype)
+    return fill(network, [folder / CHECKPOINT], dtype, file_sources(FAMILIES[card.family], card.configs, part, network))
+
+
 def file_sources(family: Family, configs: Configs, part: str, network: Any) -> dict[str, Source]:
     """Where in a checkpoint's one file each tensor of a part's network stands."""
     assert family.single is not None
-    place = sources_of(family.single, configs, part)
+    place = family.single.sources(configs, part)
     return {name: place(name) for name in network.state_dict()}
 
 

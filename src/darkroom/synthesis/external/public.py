@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,7 +63,8 @@ class Asking:
 
     ``time`` gives a level's time as the network counts it. ``guides_itself``: it is told how strong guidance is to be,
     and evaluates once a step; ``guidable`` False: guidance has no meaning to it. ``shift`` is where a latent's steps
-    lie, where nobody says. ``control`` is how the family's ControlNets are asked; None: it has none here.
+    lie, where nobody says. ``control`` is how the family's ControlNets are asked; None: it has none here. ``unwanted``
+    is how a negative prompt is told from one that is wanted.
     """
 
     ask: Ask
@@ -73,6 +75,7 @@ class Asking:
     guides_itself: bool = False
     guidable: bool = True
     control: Controlling | None = None
+    unwanted: Callable[[Conditioning], Conditioning] = lambda said: said
 
 
 class PublicSynthesizer(SteeredSynthesizer):
@@ -83,6 +86,12 @@ class PublicSynthesizer(SteeredSynthesizer):
         self.asking, self.wearing = asking, Wearing()
         self.controls: dict[str, Any] = {}  # ControlNets at hand, by their hashes
         self.schedule, self.kind, self.guides_itself = asking.schedule, asking.kind, asking.guides_itself
+
+    def called(self, role: str) -> PublicSynthesizer:
+        """The same, whose calls are set apart from those of another model."""
+        other = copy(self)
+        other.NETWORK = f"{role}{self.NETWORK}"
+        return other
 
     def check(self, sampler: str, guidance: Guidance) -> None:
         """Raises BadInput for what a network of this kind cannot be drawn with."""
@@ -105,6 +114,15 @@ class PublicSynthesizer(SteeredSynthesizer):
             rule = "has no meaning to this model, which cannot be led away from anything"
             raise BadInput("a negative prompt", rule, "leave it out")
         return (yield from paired(super().task(wanted, negative, spec, seed), self.NETWORK))
+
+    def steered(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+        """The estimate of what is wanted, each evaluation of it in passes of its own."""
+        denoise = yield from paired(self._steered(wanted, negative, spec, levels), self.NETWORK)
+        return lambda x, level, toward=None, /: paired(denoise(x, level, toward), self.NETWORK)
+
+    def _steered(self, wanted: Wanted, negative: Said, spec: SynthesisSpec, levels: Sequence[Level]) -> Task[Denoise]:
+        unwanted = [(since, self.asking.unwanted(conditioning)) for since, conditioning in negative]
+        return (yield from super()._steered(wanted, unwanted, spec, levels))
 
     def changes(self, latent: Latent, change: Change, seed: int) -> Task[Bool[Tensor, "1 height width"]]:
         """Which cells of a picture would be others if another thing were said of it."""

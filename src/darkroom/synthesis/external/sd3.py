@@ -16,6 +16,7 @@ from torch import Tensor
 from darkroom.prompt.public import ClipReader, PublicEncoder, Read, Reader, T5Reader
 from darkroom.synthesis.external.family import CLIP, KL, T5, Assembled, Configs, Family, Opened, Part, codec_of, side
 from darkroom.synthesis.external.public import Asking, PublicSynthesizer
+from darkroom.synthesis.external.single import SD3_FILE
 from darkroom.synthesis.noise import RectifiedFlow
 
 T5_TOKENS = 256  # what its pipeline reads
@@ -78,4 +79,5 @@ SD3 = Family(
     suits=lambda configs: not configs["scheduler"].get("use_dynamic_shifting"),
     template=template,
     assembled=assembled,
+    single=SD3_FILE,
 )

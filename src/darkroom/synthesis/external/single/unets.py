@@ -1,21 +1,21 @@
-"""A checkpoint in one file, as it was trained: what its parts' settings are, and which of its tensors each part is.
+"""Checkpoints whose denoiser is a UNet, in one file: Stable Diffusion 1.x, 2.x, XL and its refiner.
 
 One file holds the denoiser under ``model.diffusion_model.``, the autoencoder under ``first_stage_model.`` and the text
-encoders under prefixes of their own. It says nothing of its settings; they follow from which tensors there are and from
-their shapes. Nothing is converted: a part's network is filled from the file by other names.
+encoders under prefixes of their own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from darkroom.contracts.errors import BadFile
 from darkroom.synthesis.external.naming import Source
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
+PREFIX = "prefix"  # where an index says what the names of a denoiser begin with
 # What besides weights stands in such files: tables that follow from the schedule, averages of the weights, marks.
 ASIDE = ("model_ema.", "alphas_cumprod", "betas", "log_one_minus", "sqrt_", "posterior_", "denoiser.", "logvar")
 MARKS = ("v_pred", "ztsnr", "global_step", "lr_")
@@ -42,7 +42,8 @@ class Single:
 
     ``mark`` begins names that only this family's files have. ``heads`` of the denoiser's attention; None: as many as
     are 64 wide. ``scale`` of the latents, ``side`` in cells of the pictures it was trained on, ``prediction`` where the
-    file does not say.
+    file does not say. ``told`` is how many numbers a UNet is told that is told sizes, ``pipeline``
+    what an index of a folder would say besides its parts.
     """
 
     mark: str
@@ -51,6 +52,24 @@ class Single:
     scale: float
     side: int
     prediction: str
+    told: int = 6
+    pipeline: Mapping[str, bool] = field(default_factory=dict)
+
+    def is_of(self, names: Iterable[str]) -> bool:
+        """Whether a file with such names is one of the family's."""
+        return any(name.startswith(self.mark) for name in names)
+
+    def holds(self, part: str) -> bool:
+        """Whether such a file holds a part: all of them."""
+        return True
+
+    def settings(self, shapes: Shapes, prediction: str | None) -> dict[str, dict[str, Any]]:
+        """The settings of every part, and what an index would say; see :func:`settings_of`."""
+        return {**settings_of(self, shapes, prediction), "pipeline": dict(self.pipeline)}
+
+    def sources(self, configs: Mapping[str, Mapping[str, Any]], part: str) -> Callable[[str], Source]:
+        """Where in the file each tensor of a part's network stands, by its name in the network."""
+        return sources_of(self, configs, part)
 
 
 def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[str, dict[str, Any]]:
@@ -61,7 +80,8 @@ def settings_of(single: Single, shapes: Shapes, prediction: str | None) -> dict[
     """
     kind = prediction or ("v_prediction" if "v_pred" in shapes else single.prediction)
     to_the_end = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}
-    scheduler = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": kind}
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    scheduler = {**betas, "prediction_type": kind}
     try:
         texts = {name: _text(text, shapes) for name, text in single.texts.items()}
         return {
@@ -101,7 +121,7 @@ def unused(names: Iterable[str], used: set[str]) -> list[str]:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def _count(shapes: Shapes, pattern: str) -> int:
+def count(shapes: Shapes, pattern: str) -> int:
     """How many numbers stand in the place of a pattern's group, from 0 on."""
     found = {int(match[1]) for name in shapes if (match := re.match(pattern, name))}
     if found != set(range(len(found))) or not found:
@@ -112,17 +132,18 @@ def _count(shapes: Shapes, pattern: str) -> int:
 def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     blocks = re.escape(UNET) + r"input_blocks\.(\d+)\."
     levels: list[list[tuple[int, int]]] = [[]]  # of each level, the channels and the transformers of its layers
-    for n in range(1, _count(shapes, blocks)):
+    for n in range(1, count(shapes, blocks)):
         at = f"{UNET}input_blocks.{n}."
         if f"{at}0.op.weight" in shapes:
             levels.append([])
         else:
             depth = f"{re.escape(at)}1\\.transformer_blocks\\.(\\d+)\\."
             there = any(re.match(depth, name) for name in shapes)
-            levels[-1].append((shapes[f"{at}0.out_layers.3.weight"][0], _count(shapes, depth) if there else 0))
+            levels[-1].append((shapes[f"{at}0.out_layers.3.weight"][0], count(shapes, depth) if there else 0))
     channels, depths = ([level[0][n] for level in levels] for n in (0, 1))
     looks = next(name for name in shapes if name.startswith(UNET) and name.endswith("attn2.to_k.weight"))
     linear = len(shapes[looks.split("transformer_blocks")[0] + "proj_in.weight"]) == 2
+    middle = count(shapes, rf"{re.escape(UNET)}middle_block\.1\.transformer_blocks\.(\d+)\.")
     heads: Any = single.heads if single.heads is not None else [max(1, wide // HEAD) for wide in channels]
     made: dict[str, Any] = {
         "sample_size": single.side,
@@ -132,7 +153,7 @@ def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]
         "layers_per_block": len(levels[0]),
         "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
         "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
-        "transformer_layers_per_block": [max(1, depth) for depth in depths],
+        "transformer_layers_per_block": [*(max(1, depth) for depth in depths[:-1]), middle],  # its last is the middle's
         "cross_attention_dim": shapes[looks][1],
         "attention_head_dim": heads,
         "use_linear_projection": linear,
@@ -140,19 +161,19 @@ def _unet(single: Single, shapes: Shapes, texts: Mapping[str, Mapping[str, Any]]
     }
     if (sizes := shapes.get(f"{UNET}label_emb.0.0.weight")) is not None:
         pooled = int(list(texts.values())[-1]["projection_dim"])
-        made |= {"addition_embed_type": "text_time", "addition_time_embed_dim": (sizes[1] - pooled) // 6}
+        made |= {"addition_embed_type": "text_time", "addition_time_embed_dim": (sizes[1] - pooled) // single.told}
         made["projection_class_embeddings_input_dim"] = sizes[1]
     return made
 
 
 def _vae(single: Single, shapes: Shapes) -> dict[str, Any]:
-    levels = _count(shapes, re.escape(VAE) + r"encoder\.down\.(\d+)\.")
+    levels = count(shapes, re.escape(VAE) + r"encoder\.down\.(\d+)\.")
     channels = [shapes[f"{VAE}encoder.down.{n}.block.0.conv1.weight"][0] for n in range(levels)]
     return {
         "block_out_channels": channels,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": _count(shapes, re.escape(VAE) + r"encoder\.down\.0\.block\.(\d+)\."),
+        "layers_per_block": count(shapes, re.escape(VAE) + r"encoder\.down\.0\.block\.(\d+)\."),
         "latent_channels": shapes[f"{VAE}decoder.conv_in.weight"][1],
         "norm_num_groups": GROUPS,
         "sample_size": 8 * single.side,
@@ -172,7 +193,7 @@ def _text(text: Text, shapes: Shapes) -> dict[str, Any]:
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": shapes[f"{text.prefix}{name}.0.{inner}.weight"][0],
-        "num_hidden_layers": _count(shapes, re.escape(text.prefix + name) + r"\.(\d+)\.") - text.left_out,
+        "num_hidden_layers": count(shapes, re.escape(text.prefix + name) + r"\.(\d+)\.") - text.left_out,
         "num_attention_heads": max(1, width // HEAD),
         "max_position_embeddings": 77,
         "projection_dim": width if projection is None else projection[1],
