@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import AdapterUse, FileUse
 from darkroom.nn.attention import product
@@ -145,3 +146,10 @@ def check_opened(use: FileUse | AdapterUse, opened: bool, flag: str) -> None:
         rule = "is part of this recipe and was not opened"
         fix = f"give its file ({flag}), or the folder it lies in (files)"
         raise BadInput(f"the {flag} {use.name} {use.sha256[:12]}", rule, fix)
+
+
+def check_kept(asked: Dtypes | None, kept: Dtypes) -> None:
+    """Raises BadInput where weights are asked for in other number formats than a model was opened in."""
+    if asked is not None and asked != kept:
+        rule = f"is not how this model was opened, which is {kept}"
+        raise BadInput(f"dtype {asked}", rule, f'leave it out, or open it so: load(..., dtype="{asked}")')

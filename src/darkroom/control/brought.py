@@ -15,15 +15,17 @@ from typing import NoReturn
 import torch
 from torch import nn
 
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.control.adapters import Adapter, bound, check_opened, layers_of
+from darkroom.control.adapters import Adapter, bound, check_kept, check_opened, layers_of
 from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.public.features import use_of
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.synthesis.external.networks import dtypes_of
 
 READ_ONCE = ".text_kv"  # layers that see words: they are asked before the steps, and a control acts in some of those
 
@@ -38,6 +40,7 @@ class Brought:
     synthesizer: DiffusionSynthesizer
     dtype: torch.dtype
     adapters: dict[str, Adapter] = field(default_factory=dict)  # by the hashes of their files
+    offload: bool = False  # all of it is in memory, always
 
     def lora(self, path: Path) -> str:
         """The hash of a LoRA, whose branches are at hand from now on."""
@@ -56,6 +59,10 @@ class Brought:
     def embedding(self, path: Path) -> NoReturn:
         """Raises BadInput: a model of ours reads words by their letters, and learns no others from a file."""
         self._refuse("embedding")
+
+    def kept(self, asked: Dtypes | None) -> None:
+        """How the weights are kept: in a recipe, what they computed in. Raises BadInput where that is not ``asked``."""
+        check_kept(asked, dtypes_of(self.dtype))
 
     def vae(self, path: Path) -> NoReturn:
         """Raises BadInput: our denoisers know the latents of one autoencoder."""

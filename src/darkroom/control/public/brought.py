@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.control.adapters import check_opened
+from darkroom.control.adapters import check_kept, check_opened
 from darkroom.control.public.beside import hash_of, read_control, read_vae
 from darkroom.control.public.embeddings import read_embedding, word
 from darkroom.control.public.lora import read_lora
@@ -33,10 +32,20 @@ class Brought:
     """What was brought to a checkpoint so far."""
 
     public: Public
-    dtype: torch.dtype
     vaes: dict[str, KlCodec] = field(default_factory=dict)
     words: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # what tensors are called, and tokens
     _hashes: dict[Stamp, str] = field(default_factory=dict)  # of files that are large, and named by every request
+
+    @property
+    def offload(self) -> bool:
+        """Whether only the network at work is in memory."""
+        return self.public.shelf.offload
+
+    def kept(self, asked: Dtypes | None) -> Dtypes | None:
+        """How the weights are kept; None: in bf16. Raises BadInput where that is not as ``asked``."""
+        mine = self.public.dtypes
+        check_kept(asked, mine)
+        return None if mine == Dtypes() else mine
 
     def lora(self, path: Path) -> str:
         """The hash of a LoRA, whose branches the checkpoint's networks have at hand from now on."""
@@ -50,7 +59,7 @@ class Brought:
     def control(self, path: Path) -> str:
         """The hash of a ControlNet, which the denoiser has at hand from now on."""
         at_hand = self.public.parts.synthesizer.controls
-        return self._once(path, at_hand, lambda _: read_control(path, self.public, self.dtype))
+        return self._once(path, at_hand, lambda _: read_control(path, self.public))
 
     def embedding(self, path: Path) -> str:
         """The hash of a file of learnt words, which the text encoders have at hand from now on."""
@@ -58,7 +67,7 @@ class Brought:
 
     def vae(self, path: Path) -> str:
         """The hash of an autoencoder, which can take the place of the checkpoint's from now on."""
-        return self._once(path, self.vaes, lambda sha256: read_vae(path, self.public, self.dtype, f"{sha256}/"))
+        return self._once(path, self.vaes, lambda sha256: read_vae(path, self.public, f"{sha256}/"))
 
     def _once(self, path: Path, at_hand: dict[str, Any], read: Callable[[str], Any]) -> str:
         """The hash of what lies at a path, which is read where it is not yet at hand."""
@@ -85,8 +94,19 @@ class Brought:
         return self.public.parts.having(adapter)
 
     def bound(self, calls: Sequence[Call]) -> AbstractContextManager[None]:
-        """Nothing: networks that are not ours bind what their calls carry, each by itself."""
+        """The networks that calls go through have their weights; each binds by itself what its calls carry."""
+        self.public.shelf.take(self._asked(calls))
         return nullcontext()
+
+    def _asked(self, calls: Sequence[Call]) -> list[Any]:
+        """The networks that have to work for calls of one batch key; none where all answers are remembered."""
+        parts, name = self.public.parts, calls[0].network
+        if name == parts.synthesizer.NETWORK:
+            return parts.synthesizer.asked(calls)
+        for codec in (parts.codec, *self.vaes.values()):
+            if name in (codec.ENCODER, codec.DECODER):
+                return [codec.network]
+        return parts.encoder.asked(calls)
 
     def fitted(self, recipe: Recipe) -> tuple[PublicEncoder, KlCodec]:
         """Text encoders and autoencoder of a recipe, which knows words and may have another one.

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from darkroom.checkpoints.store import digest
 from darkroom.contracts.card import Card
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadFile, BadInput, reason
+from darkroom.nn.public.shelf import Shelf
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Assembled, Configs, Family, Opened
 from darkroom.synthesis.external.naming import Source
-from darkroom.synthesis.external.networks import empty_network, fill, tokenizer
+from darkroom.synthesis.external.networks import empty_network, kept, tokenizer
 from darkroom.synthesis.external.single import sources_of
 
 CHECKPOINT = "checkpoint.safetensors"  # of one that is in one file
@@ -23,11 +23,13 @@ AGAIN = "remove the model and import it again"
 
 @dataclass(frozen=True)
 class Public:
-    """A checkpoint that is open: its networks by part, and the model they are together."""
+    """A checkpoint that is open: its networks by part, the model they are together, and how their weights are kept."""
 
     family: Family
     opened: Opened
     parts: Assembled
+    dtypes: Dtypes
+    shelf: Shelf
 
     @property
     def title(self) -> str:
@@ -35,9 +37,12 @@ class Public:
         return self.family.title
 
 
-def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
-    """A checkpoint that was imported. Raises BadFile for one that is no longer what was imported."""
-    family = FAMILIES[card.family]
+def opened(folder: Path, card: Card, dtypes: Dtypes, *, offload: bool = False) -> Public:
+    """A checkpoint that was imported. Raises BadFile for one that is no longer what was imported.
+
+    ``offload``: weights are in memory while their network is at work.
+    """
+    family, shelf = FAMILIES[card.family], Shelf(offload)
     for entry in card.files.values():
         try:
             sound = digest(folder / entry.path) == entry.sha256
@@ -55,7 +60,7 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         network = empty_network(part, card.configs[name])
         files = whole or [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, name)]
         sources = None if whole is None else file_sources(family, card.configs, name, network)
-        networks[name] = fill(network, files, dtype, sources)
+        networks[name] = kept(network, files, dtypes.of(name), shelf, sources)
     words = {}
     for name in family.tokenizers:
         if name not in card.configs and name in family.spare:
@@ -64,7 +69,7 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         words[name] = tokenizer(folder / name, kind)
     try:
         parts = Opened(networks, words, card.configs)
-        return Public(family, parts, family.assembled(parts))
+        return Public(family, parts, family.assembled(parts), dtypes, shelf)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BadInput):
             raise
