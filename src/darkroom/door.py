@@ -93,7 +93,7 @@ class DrawingModel:
         requests = [request for request in requests if not request.judged]
         places = [i for i in range(len(requests) + len(judged)) if i not in set(judged)]
         tasks = (asked(request, self.model, inputs) for request in requests)
-        for outcome in Engine[Image](self.model.evaluate).run(tasks):
+        for outcome in Engine[Image](self.model.evaluate, stays=self.model.offload).run(tasks):
             yield places[outcome.index], outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 
     def _selected(self, request: Request, recipe: Recipe, inputs: Inputs) -> Image:
@@ -104,6 +104,11 @@ class DrawingModel:
         return selected(self.model, embedded_judge(), recipe, best_of=best_of, retry=retry, inputs=inputs)
 
 
-def open_model(name: str = "default") -> DrawingModel:
-    """Opens a model by name or folder, ready to draw."""
-    return DrawingModel(load(name))
+def open_model(name: str = "default", *, dtype: str | None = None, offload: bool = False) -> DrawingModel:
+    """Opens a model by name or folder, ready to draw.
+
+    Of a public checkpoint, ``dtype`` says how its weights are kept, such as "int8" or "bf16,vae=fp32" (text, denoiser,
+    vae), None: bf16; and with ``offload`` only the network at work is in memory. Raises DarkroomError for one that is
+    damaged, or does not fit into memory.
+    """
+    return DrawingModel(load(name, dtype, offload=offload))

@@ -44,10 +44,15 @@ _Entry = tuple[_Running[T], int]  # one waiting call: whose, and which of its ca
 
 
 class Engine(Generic[T]):
-    """Drives tasks together; at most ``width`` of them run at once, the others wait their turn."""
+    """Drives tasks together; at most ``width`` of them run at once, the others wait their turn.
 
-    def __init__(self, evaluate: Evaluate, width: int = 32) -> None:
-        self._evaluate, self._width = evaluate, width
+    ``stays``: a network that was asked is asked on while any task waits for it, and not the oldest call first; for
+    networks that have to be read anew when another one was at work.
+    """
+
+    def __init__(self, evaluate: Evaluate, width: int = 32, *, stays: bool = False) -> None:
+        self._evaluate, self._width, self._stays = evaluate, width, stays
+        self._at_work: str | None = None
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[Outcome[T]]:
         """Yields the outcome of each task as it ends; an error ends only the task that caused it."""
@@ -76,7 +81,9 @@ class Engine(Generic[T]):
     def _pass(self, running: list[_Running[T]]) -> Iterator[Outcome[T]]:
         """One evaluation for the oldest waiting call and its like."""
         pending = [(one, i) for one in running for i, answer in enumerate(one.answers) if answer is None]
-        key = _call(pending[0]).batch_key
+        again = (entry for entry in pending if self._stays and _call(entry).network == self._at_work)
+        key = _call(first := next(again, pending[0])).batch_key
+        self._at_work = _call(first).network
         members = [entry for entry in pending if _call(entry).batch_key == key][: SLOTS[-1]]
         failed: set[int] = set()
         for entry, answer in self._answers(members):

@@ -100,6 +100,11 @@ class Model:
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
 
+    @property
+    def offload(self) -> bool:
+        """Whether only the network at work is in memory."""
+        return self.brought.offload
+
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls in their order; equal batch keys share passes of at most a slot."""
         groups: dict[object, list[int]] = defaultdict(list)

@@ -66,7 +66,7 @@ def selected(
         seeds = [candidate_seed(recipe.seed, number) for number in range(tried, tried + lot)]
         tried += lot
         tasks = (picture(recipe.model_copy(update={"seed": seed}), model, inputs=inputs) for seed in seeds)
-        for image in Engine[Image](model.evaluate).ended(tasks):
+        for image in Engine[Image](model.evaluate, stays=model.offload).ended(tasks):
             if isinstance(image, Exception):
                 failure = image
                 continue

@@ -21,15 +21,24 @@ from darkroom.contracts.recipe import tile_for
 from darkroom.memory import free_memory
 
 BYTES = {"fp64": 8, "fp32": 4, "fp16": 2, "bf16": 2, "int8": 2}  # of a number that is not packed
-SMALLEST = 4096  # numbers below which a matrix stays as it is in int8, as nn/storage.py has it
-SINGLE = {"model.diffusion_model.": DENOISER, "first_stage_model.": VAE, "cond_stage_model.": TEXT, "conditioner.": TEXT}
+FEWEST = 16  # weights of an output channel that are packed in int8, as nn/public/int8.py has it
+SINGLE = {
+    "model.diffusion_model.": DENOISER,
+    "first_stage_model.": VAE,
+    "cond_stage_model.": TEXT,
+    "conditioner.": TEXT,
+}
+SMALL_TILE = 256  # pixels a side of the autoencoder's tiles, where memory is short
 ROWS = 2  # of a pass: what is wanted, and what is not
 TOKENS = 512  # the most that a text encoder reads at once
 
 # Numbers that are in memory at once, for each channel of the first layer: of a pixel as the autoencoder decodes it, of
 # a cell as a UNet sees it, of a patch as a transformer does; and for each channel of a token, beside every layer's.
-OF_PIXEL, OF_CELL, OF_PATCH, OF_TOKEN = 8.0, 24.0, 24.0, 16.0
-BASE = 400_000_000  # bytes of the libraries that networks come from
+OF_PIXEL, OF_CELL, OF_PATCH, OF_TOKEN = 9.0, 48.0, 25.0, 16.0
+# Besides, the largest layer's weights once more as kernels want them, for each of its numbers as many times; those that
+# are packed are there in fp32 and in bf16, too.
+ARRANGED, UNPACKED = 2.5, 1 / 2 + 3.0
+BASE = 200_000_000  # bytes of the libraries that networks come from
 
 
 class NoRoom(DarkroomError):
@@ -62,23 +71,24 @@ class Need:
 
 def estimated(folder: Path, card: Card, keeping: Keeping) -> dict[str, Need]:
     """What text encoders, denoiser and autoencoder of a checkpoint need. Raises BadFile for damaged files."""
-    weights, largest = dict.fromkeys((TEXT, DENOISER, VAE), 0), dict.fromkeys((TEXT, DENOISER, VAE), 0)
+    weights, largest = dict.fromkeys((TEXT, DENOISER, VAE), 0), dict.fromkeys((TEXT, DENOISER, VAE), 0.0)
     for role, name, shape in _tensors(folder, card):
-        dtype, count = getattr(keeping.dtypes, role), math.prod(shape)
-        if dtype == "int8" and _packed(role, name, shape):
-            weights[role] += count + 4 * shape[0]
-            largest[role] = max(largest[role], count)
-        else:
-            weights[role] += BYTES[dtype] * count
+        dtype, count, multiplies = getattr(keeping.dtypes, role), math.prod(shape), _multiplies(role, name, shape)
+        packed = dtype == "int8" and multiplies
+        weights[role] += count + 4 * shape[0] if packed else BYTES[dtype] * count
+        if multiplies:
+            largest[role] = max(largest[role], (ARRANGED + (UNPACKED if packed else 0)) * count)
     working = {
         TEXT: max((_text(config) for part, config in card.configs.items() if part.startswith("text_")), default=0),
-        DENOISER: next(_denoiser(card.configs[part], keeping) for part in ("unet", "transformer") if part in card.configs),
+        DENOISER: next(
+            _denoiser(card.configs[part], keeping) for part in ("unet", "transformer") if part in card.configs
+        ),
         VAE: _vae(card.configs["vae"], keeping),
     }
     return {
-        role: Need(weights[role], int(working[role] * BYTES[getattr(keeping.dtypes, role)]) + 6 * largest[role])
+        role: Need(weights[role], int(BYTES[getattr(keeping.dtypes, role)] * (working[role] + largest[role])))
         for role in weights
-    }  # a packed layer's weights are there in fp32 and in bf16 while it multiplies
+    }
 
 
 def needed(needs: Mapping[str, Need], *, offload: bool) -> int:
@@ -107,8 +117,25 @@ def check_fits(folder: Path, card: Card, keeping: Keeping, free: int | None = No
         if asks <= free:
             raise NoRoom(card.name, rule, f"try {flags}, which needs {gigabytes(asks)}")
         least = min(least, asks)
-    fix = f"take a smaller model: with all that saves memory, this one needs {gigabytes(least)}"
+    fix = f"draw smaller (--size), or with a smaller model: with all that saves memory it needs {gigabytes(least)}"
     raise NoRoom(card.name, rule, fix)
+
+
+def needs_in_words(folder: Path, card: Card, keeping: Keeping, free: int | None = None) -> list[str]:
+    """What a checkpoint needs, a line for each kind of network, and one for all of it.
+
+    ``free`` is how many bytes are; None: nothing is said of it.
+    """
+    needs = estimated(folder, card, keeping)
+    size = f"{keeping.width}x{keeping.height}"
+    lines = [
+        f"{role}: {gigabytes(need.weights)} in {getattr(keeping.dtypes, role)}, {gigabytes(need.working)} at work"
+        for role, need in needs.items()
+    ]
+    at_once = gigabytes(needed(needs, offload=keeping.offload))
+    there = "" if free is None else f"; {gigabytes(free)} are free"
+    more = "" if keeping.offload else f", {gigabytes(needed(needs, offload=True))} with --offload"
+    return [*lines, f"all: about {at_once} at {size}{more}{there}"]
 
 
 def gigabytes(count: int) -> str:
@@ -118,19 +145,15 @@ def gigabytes(count: int) -> str:
 
 def _others(keeping: Keeping) -> Iterator[tuple[str, Keeping]]:
     """Other ways to open and draw, with the flags that ask for them; those that change least of a picture first."""
-    tile = {} if keeping.vae_tile is not None and keeping.vae_tile <= 256 else {"vae_tile": 256}
-    loose = {} if keeping.offload else {"offload": True}
-    packed: dict[str, Any] = {"dtypes": replace_dtypes(keeping.dtypes)}
-    told = {"offload": "--offload", "vae_tile": "--vae-tile 256", "dtypes": f"--dtype {packed['dtypes']}"}
-    for change in (loose, {**loose, **tile}, packed, {**packed, **loose}, {**packed, **loose, **tile}):
-        flags = " ".join(told[name] for name in change)
-        if flags:
-            yield flags, replace(keeping, **change)
-
-
-def replace_dtypes(dtypes: Dtypes) -> Dtypes:
-    """The same, with text encoders and denoiser in int8; the autoencoder is small and shows what is lost."""
-    return dtypes.model_copy(update={TEXT: "int8", DENOISER: "int8"})
+    packed = keeping.dtypes.model_copy(update={TEXT: "int8", DENOISER: "int8"})  # the autoencoder is small
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("--offload", {"offload": True}),
+        (f"--vae-tile {SMALL_TILE}", {"vae_tile": SMALL_TILE}),
+        (f"--dtype {packed}", {"dtypes": packed}),
+    ]
+    offload, tile, dtype = ways
+    for some in ([offload], [tile], [offload, tile], [dtype], [dtype, tile], [dtype, offload], [dtype, offload, tile]):
+        yield " ".join(flag for flag, _ in some), replace(keeping, **{k: v for _, way in some for k, v in way.items()})
 
 
 def _tensors(folder: Path, card: Card) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -145,10 +168,10 @@ def _tensors(folder: Path, card: Card) -> Iterator[tuple[str, str, tuple[int, ..
                 yield role, name, tensor.shape
 
 
-def _packed(role: str, name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor is packed in int8: the weights of linear layers and convolutions."""
+def _multiplies(role: str, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is the weights of a linear layer or a convolution, which are packed in int8."""
     table = role == TEXT and ("embed" in name or "shared" in name)  # of tokens, or of their places
-    return len(shape) in (2, 4) and math.prod(shape) >= SMALLEST and not table
+    return name.endswith("weight") and len(shape) in (2, 4) and math.prod(shape[1:]) >= FEWEST and not table
 
 
 # --- what a network needs besides its weights -------------------------------------------------------------------------

@@ -118,16 +118,15 @@ def role_of(part: str) -> str:
 
 def dtypes(text: str) -> dict[str, str]:
     """The formats of "int8", or of "bf16,vae=fp32"."""
-    found: dict[str, str] = {}
-    for one in text.split(","):
-        name, equals, kept = (part.strip() for part in one.rpartition("="))
-        names = list(Dtypes.model_fields) if not equals else [name]
-        known = kept in FORMATS and names[0] in Dtypes.model_fields
-        if not known or (name in found if equals else bool(found)):
-            rule = f"is no number format ({', '.join(FORMATS)}) for all, or for each of {', '.join(Dtypes.model_fields)}"
-            raise BadInput(f"dtype {shown(text)}", rule, 'write "int8", or "bf16,vae=fp32"')
-        found |= dict.fromkeys(names, kept)
-    return found
+    networks = list(Dtypes.model_fields)
+    told = [tuple(part.strip() for part in one.rpartition("=")) for one in text.split(",")]
+    by_name = {name: kept for name, equals, kept in told if equals}
+    plain = [kept for _, equals, kept in told if not equals]
+    sound = set(by_name) <= set(networks) and {*by_name.values(), *plain} <= set(FORMATS)
+    if not sound or len(plain) > 1 or len(by_name) + len(plain) < len(told):
+        rule = f"is no number format ({', '.join(FORMATS)}) for all, or for each of {', '.join(networks)}"
+        raise BadInput(f"dtype {shown(text)}", rule, 'write "int8", or "bf16,vae=fp32"')
+    return {**dict.fromkeys(networks if plain else (), plain[0] if plain else ""), **by_name}
 
 
 AnyDtypes = Annotated[

@@ -2,8 +2,8 @@
 
 What an autoencoder needs grows with the pixels it is given at once, to several gigabytes for a large picture; of a tile
 it needs little. All tiles of a picture are equally large, so that they share passes. Within an overlap each counts less
-the nearer its edge is (linear ramps), so that there is no seam. It is not quite the same picture: an autoencoder's norms
-and its attention look at all they are given, and see a tile.
+the nearer its edge is (linear ramps), so that there is no seam. It is not quite the same picture: norms and attention
+of an autoencoder look at all that they are given, and see a tile.
 """
 
 from __future__ import annotations
@@ -63,24 +63,25 @@ class TiledCodec:
         return self.tile // self.codec.shape(self.tile, self.tile)[1]
 
     def _asked(self, network: str, x: Tensor, cells: list[Spans], before: int, after: int) -> Task[Tensor]:
-        """What a network makes of x, tile by tile; a cell has ``before`` numbers a side in x, and ``after`` in that."""
+        """What a network makes of x, tile by tile; a cell has ``before`` numbers a side in x, ``after`` in that."""
         rows, columns = cells
         places = [(row, column) for row in rows for column in columns]
         made = yield [
             Call(network, {"x": x[:, before * top : before * end, before * left : before * right].contiguous()})
             for (top, end), (left, right) in places
         ]
+        if len(places) == 1:
+            return made[0]
         down, across = (ramps([(after * a, after * b) for a, b in side]) for side in cells)
-        whole = torch.zeros(made[0].shape[0], after * rows[-1][1], after * columns[-1][1], dtype=made[0].dtype)
-        weights = [(high, wide) for high in down for wide in across]
-        for ((top, end), (left, right)), tile, (high, wide) in zip(places, made, weights, strict=True):
-            where = whole[:, after * top : after * end, after * left : after * right]
-            where += tile * high[:, None] * wide
+        counts = [high[:, None] * wide for high in down for wide in across]
+        whole = made[0].new_zeros(len(made[0]), after * rows[-1][1], after * columns[-1][1])
+        for ((top, end), (left, right)), tile, count in zip(places, made, counts, strict=True):
+            whole[:, after * top : after * end, after * left : after * right] += tile * count
         return whole
 
 
 def spans(side: int, tile: int) -> Spans:
-    """Where tiles along a side begin and end: equally long, evenly spread, overlapping by ``OVERLAP`` of one or more."""
+    """Where tiles along a side begin and end: equally long, evenly spread, overlapping by ``OVERLAP`` or more."""
     if side <= tile:
         return [(0, side)]
     step = tile - int(tile * OVERLAP)

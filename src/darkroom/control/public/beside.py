@@ -42,7 +42,10 @@ class _Kind:
 
 
 def read_control(path: Path, public: Public) -> Any:
-    """A ControlNet for a checkpoint, kept as its denoiser is. Raises DarkroomError for one that is damaged, or of another family."""
+    """A ControlNet for a checkpoint, kept as its denoiser is.
+
+    Raises DarkroomError for one that is damaged, or of another family.
+    """
     family, control = public.family, public.family.control
     if control is None:
         rule = f"cannot be drawn with by {family.title}: its ControlNets are not known here"

@@ -50,4 +50,6 @@ class Shelf:
 def _empty(network: nn.Module) -> None:
     """Takes a network's weights away."""
     state = network.state_dict()
-    network.load_state_dict({name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}, assign=True)
+    network.load_state_dict(
+        {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}, assign=True
+    )

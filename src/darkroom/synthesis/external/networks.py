@@ -139,8 +139,19 @@ def kept(
         sources = by_own_names(network, [name for path in files for name in _names(path)])
     if dtype == "int8":
         in_int8(network)
-    computes = COMPUTES[dtype]
-    return shelf.put(network.requires_grad_(False), lambda: fill(network, files, computes, sources))
+    stamps = _stamps(files)
+
+    def filled() -> None:
+        if _stamps(files) != stamps:  # it is read again, maybe days later
+            raise BadFile(f"{files[0].parent}", "was changed since the model was opened", "open the model again")
+        fill(network, files, COMPUTES[dtype], sources)
+
+    return shelf.put(network.requires_grad_(False), filled)
+
+
+def _stamps(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Bytes and time of the last change of files; none of those that are gone."""
+    return [(path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
 
 
 def _names(path: Path) -> list[str]:
@@ -160,18 +171,23 @@ def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mappi
     places = {name: path for path in files for name in _names(path)}
     own = network.state_dict()
     state: dict[str, Tensor] = {}
+    shared: dict[Source, Tensor] = {}  # a table that stands under two names is there once
     try:
         opened: dict[Path, Any] = {path: safe_open(path, "pt") for path in files}
         for name, tensor in own.items():
             if name in state or (name not in sources and name.endswith(f".{SCALE}")):
                 continue  # scales come with the weights they belong to
             source = sources[name]
+            if source in shared and shared[source].shape == tensor.shape:
+                state[name] = shared[source]
+                continue
             taken = source.taken(opened[places[source.name]].get_tensor(source.name)).view(tensor.shape)
             if tensor.dtype == torch.int8:
                 taken, state[f"{name.rpartition('.')[0]}.{SCALE}"] = rows_packed(taken)
             else:
                 taken = taken.to(dtype)
-            state[name] = taken.contiguous(memory_format=torch.channels_last) if taken.ndim == 4 else taken
+            state[name] = taken.to(memory_format=torch.channels_last) if taken.ndim == 4 else taken
+            shared[source] = state[name]
     except KeyError as error:
         raise BadFile(f"{files[0].parent}", f"lacks the tensor {error.args[0]}", FETCH) from error
     except (OSError, SafetensorError, RuntimeError) as error:
