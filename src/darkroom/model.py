@@ -146,7 +146,7 @@ class Model:
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
-        told["dtype"] = self.brought.kept(request.dtype)
+        told["dtype"] = self.brought.kept(request)
         recipe = recipe.model_copy(update=told)
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
             raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")

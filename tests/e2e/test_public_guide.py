@@ -33,7 +33,7 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     saved(pipeline, tmp_path / "my-checkpoint")
     in_one_file(pipeline, "sd1", tmp_path / "painter.safetensors")
     given = commands()
-    assert len(given) == 11
+    assert len(given) == 13
     save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
     control_net(pipeline).save_pretrained(tmp_path / "canny")
     save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "inky.safetensors")
@@ -46,7 +46,7 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
         small = ["--size", "64", "--steps", "2"] if command[0] == "generate" and "--steps" not in command else []
         small += ["--size", "64"] if command[0] == "generate" and not small else []
         assert ran(*command, *small) == 0, command
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == 6
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 7
 
 
 def lora_of(pipeline: Any) -> dict[str, torch.Tensor]:

@@ -107,6 +107,9 @@ def test_each_network_has_the_format_it_was_asked_in(store: Path) -> None:
     assert str(recipe.dtype) == "fp32,denoiser=bf16" and dtypes_of(str(recipe.dtype)) == recipe.dtype
     with pytest.raises(BadInput, match="dtype int8 is not how this model was opened, which is fp32,denoiser=bf16"):
         recipe_of(model, dtype="int8")
+    with pytest.raises(BadInput, match="offload is not how this model was opened"):
+        recipe_of(model, offload=True)
+    assert recipe_of(model, dtype="bf16,vae=fp32,text=fp32").dtype == recipe.dtype
 
 
 @pytest.mark.parametrize("family", MAKERS)

@@ -16,7 +16,7 @@ from typing import Any
 from darkroom.checkpoints.header import read_header
 from darkroom.contracts.card import Card
 from darkroom.contracts.contract import DENOISER, TEXT, VAE, Dtypes, role_of
-from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts.errors import BadFile, DarkroomError
 from darkroom.contracts.recipe import tile_for
 from darkroom.memory import free_memory
 
@@ -35,9 +35,8 @@ TOKENS = 512  # the most that a text encoder reads at once
 # Numbers that are in memory at once, for each channel of the first layer: of a pixel as the autoencoder decodes it, of
 # a cell as a UNet sees it, of a patch as a transformer does; and for each channel of a token, beside every layer's.
 OF_PIXEL, OF_CELL, OF_PATCH, OF_TOKEN = 9.0, 48.0, 25.0, 16.0
-# Besides, the largest layer's weights once more as kernels want them, for each of its numbers as many times; those that
-# are packed are there in fp32 and in bf16, too.
-ARRANGED, UNPACKED = 2.5, 1 / 2 + 3.0
+# Besides, for each number of the largest layer: its weights as kernels want them; and of packed ones, in fp32 and bf16.
+ARRANGED, UNPACKED = 2.5, 2.0 + 1.0
 BASE = 200_000_000  # bytes of the libraries that networks come from
 
 
@@ -70,7 +69,7 @@ class Need:
 
 
 def estimated(folder: Path, card: Card, keeping: Keeping) -> dict[str, Need]:
-    """What text encoders, denoiser and autoencoder of a checkpoint need. Raises BadFile for damaged files."""
+    """What text encoders, denoiser and autoencoder of a checkpoint need. Raises BadFile for damaged files and cards."""
     weights, largest = dict.fromkeys((TEXT, DENOISER, VAE), 0), dict.fromkeys((TEXT, DENOISER, VAE), 0.0)
     for role, name, shape in _tensors(folder, card):
         dtype, count, multiplies = getattr(keeping.dtypes, role), math.prod(shape), _multiplies(role, name, shape)
@@ -78,13 +77,15 @@ def estimated(folder: Path, card: Card, keeping: Keeping) -> dict[str, Need]:
         weights[role] += count + 4 * shape[0] if packed else BYTES[dtype] * count
         if multiplies:
             largest[role] = max(largest[role], (ARRANGED + (UNPACKED if packed else 0)) * count)
-    working = {
-        TEXT: max((_text(config) for part, config in card.configs.items() if part.startswith("text_")), default=0),
-        DENOISER: next(
-            _denoiser(card.configs[part], keeping) for part in ("unet", "transformer") if part in card.configs
-        ),
-        VAE: _vae(card.configs["vae"], keeping),
-    }
+    try:
+        working = {
+            TEXT: max(_text(config) for part, config in card.configs.items() if part.startswith("text_encoder")),
+            DENOISER: _denoiser(card.configs["unet" if "unet" in card.configs else "transformer"], keeping),
+            VAE: _vae(card.configs["vae"], keeping),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        rule = f"has a card without the settings of its networks ({error})"
+        raise BadFile(f"{folder}", rule, "remove the model and import it again") from error
     return {
         role: Need(weights[role], int(BYTES[getattr(keeping.dtypes, role)] * (working[role] + largest[role])))
         for role in weights
@@ -188,7 +189,8 @@ def _denoiser(config: Mapping[str, Any], keeping: Keeping) -> float:
     if channels := config.get("block_out_channels"):
         return ROWS * cells * channels[0] * OF_CELL
     wide = config.get("dim") or config["num_attention_heads"] * config["attention_head_dim"]
-    return ROWS * (cells / 4 + TOKENS) * wide * OF_PATCH
+    rows = 1 if config.get("guidance_embeds") else ROWS  # it guides itself
+    return rows * (cells / 4 + TOKENS) * wide * OF_PATCH
 
 
 def _vae(config: Mapping[str, Any], keeping: Keeping) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import AdapterUse, FileUse
+from darkroom.contracts.request import Request
 from darkroom.nn.attention import product
 from darkroom.nn.slots import scale_input, scales_of
 from darkroom.protocols import Call, T, Task
@@ -148,8 +149,11 @@ def check_opened(use: FileUse | AdapterUse, opened: bool, flag: str) -> None:
         raise BadInput(f"the {flag} {use.name} {use.sha256[:12]}", rule, fix)
 
 
-def check_kept(asked: Dtypes | None, kept: Dtypes) -> None:
-    """Raises BadInput where weights are asked for in other number formats than a model was opened in."""
-    if asked is not None and asked != kept:
+def check_kept(asked: Request, kept: Dtypes, *, offload: bool) -> None:
+    """Raises BadInput where a model is asked for otherwise than it was opened: other number formats, or offloaded."""
+    fix = "leave it out, or open it so: load(..., {})"
+    if asked.dtype is not None and asked.dtype != kept:
         rule = f"is not how this model was opened, which is {kept}"
-        raise BadInput(f"dtype {asked}", rule, f'leave it out, or open it so: load(..., dtype="{asked}")')
+        raise BadInput(f"dtype {asked.dtype}", rule, fix.format(f'dtype="{asked.dtype}"'))
+    if asked.offload and not offload:
+        raise BadInput("offload", "is not how this model was opened", fix.format("offload=True"))

@@ -15,9 +15,9 @@ from typing import NoReturn
 import torch
 from torch import nn
 
-from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import FileUse, Recipe
+from darkroom.contracts.request import Request
 from darkroom.control.adapters import Adapter, bound, check_kept, check_opened, layers_of
 from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
@@ -60,9 +60,9 @@ class Brought:
         """Raises BadInput: a model of ours reads words by their letters, and learns no others from a file."""
         self._refuse("embedding")
 
-    def kept(self, asked: Dtypes | None) -> None:
-        """How the weights are kept: in a recipe, what they computed in. Raises BadInput where that is not ``asked``."""
-        check_kept(asked, dtypes_of(self.dtype))
+    def kept(self, asked: Request) -> None:
+        """How weights are kept; None: in what they compute in. Raises BadInput where it is ``asked`` otherwise."""
+        check_kept(asked, dtypes_of(self.dtype), offload=self.offload)
 
     def vae(self, path: Path) -> NoReturn:
         """Raises BadInput: our denoisers know the latents of one autoencoder."""

@@ -15,6 +15,7 @@ from typing import Any
 from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.contracts.recipe import FileUse, Recipe
+from darkroom.contracts.request import Request
 from darkroom.control.adapters import check_kept, check_opened
 from darkroom.control.public.beside import hash_of, read_control, read_vae
 from darkroom.control.public.embeddings import read_embedding, word
@@ -41,10 +42,10 @@ class Brought:
         """Whether only the network at work is in memory."""
         return self.public.shelf.offload
 
-    def kept(self, asked: Dtypes | None) -> Dtypes | None:
-        """How the weights are kept; None: in bf16. Raises BadInput where that is not as ``asked``."""
+    def kept(self, asked: Request) -> Dtypes | None:
+        """How the weights are kept; None: in bf16. Raises BadInput where it is ``asked`` otherwise."""
         mine = self.public.dtypes
-        check_kept(asked, mine)
+        check_kept(asked, mine, offload=self.offload)
         return None if mine == Dtypes() else mine
 
     def lora(self, path: Path) -> str:
