@@ -178,7 +178,7 @@ def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mappi
             if name in state or (name not in sources and name.endswith(f".{SCALE}")):
                 continue  # scales come with the weights they belong to
             source = sources[name]
-            if source in shared and shared[source].shape == tensor.shape:
+            if source in shared and tensor.dtype != torch.int8 and shared[source].shape == tensor.shape:
                 state[name] = shared[source]
                 continue
             taken = source.taken(opened[places[source.name]].get_tensor(source.name)).view(tensor.shape)
