@@ -16,6 +16,7 @@ from hashlib import file_digest
 from importlib import metadata
 from pathlib import Path
 
+from darkroom.memory import free_memory
 from darkroom.threads import cores
 
 PYTHON = ((3, 11), (3, 14))  # as in pyproject.toml, from and below; a test compares them
@@ -145,21 +146,6 @@ def memory(free: int | None) -> Finding:
         return Finding("memory", "not known here")
     fix = "" if free >= NEEDED_MEMORY else "close other programs; drawing needs about 1 GiB"
     return Finding("memory", f"{free / GIB:.1f} GiB free", fix)
-
-
-def free_memory() -> int | None:
-    """Bytes this process may still take: what the system calls available, or less inside a container."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-        return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no control group, or "max": no limit
-        return free
 
 
 def disk(free: float) -> Finding:

@@ -84,7 +84,7 @@ class DrawingModel:
         """
         inputs = Inputs(None if wildcards is None else Path(wildcards), styles_file())
         tasks = (self._task(request, inputs) for request in requests)
-        for outcome in Engine[Image](self.model.evaluate).run(tasks):
+        for outcome in Engine[Image](self.model.evaluate, stays=self.model.offload).run(tasks):
             yield outcome.index, outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 
     def _task(self, request: Request, inputs: Inputs) -> Task[Image]:
@@ -104,6 +104,11 @@ class DrawingModel:
         return selected(self.model, embedded_judge(), recipe, **how, inputs=inputs, on_moment=on_moment)
 
 
-def open_model(name: str = "default") -> DrawingModel:
-    """Opens a model by name or folder, ready to draw."""
-    return DrawingModel(load(name))
+def open_model(name: str = "default", *, dtype: str | None = None, offload: bool = False) -> DrawingModel:
+    """Opens a model by name or folder, ready to draw.
+
+    Of a public checkpoint, ``dtype`` says how its weights are kept, such as "int8" or "bf16,vae=fp32" (text, denoiser,
+    vae), None: bf16; and with ``offload`` only the network at work is in memory. Raises DarkroomError for one that is
+    damaged, or does not fit into memory.
+    """
+    return DrawingModel(load(name, dtype, offload=offload))

@@ -54,14 +54,17 @@ class Engine(Generic[T]):
         *,
         turn: Callable[[int], float] = lambda index: 0.0,
         slot: Callable[[Call], int] = lambda call: SLOTS[-1],
+        stays: bool = False,
     ) -> None:
         """At most ``width`` tasks of :meth:`run` run at once, the others wait.
 
         ``turn`` says of a task, by its index, how early its calls are evaluated: lowest first, and the oldest waiting
-        of equals. ``slot`` says how many calls like one may share a pass.
+        of equals. ``slot`` says how many calls like one may share a pass. ``stays``: a network that was asked is asked
+        on while any task waits for it; for networks that have to be read anew when another one was at work.
         """
-        self._evaluate, self._width, self._turn, self._slot = evaluate, width, turn, slot
+        self._evaluate, self._width, self._turn, self._slot, self._stays = evaluate, width, turn, slot, stays
         self._running: list[_Running[T]] = []
+        self._at_work: str | None = None
 
     def __len__(self) -> int:
         """How many tasks are running."""
@@ -104,7 +107,9 @@ class Engine(Generic[T]):
         """One evaluation, for the waiting call whose turn it is and its like; yields the outcomes of what it ends."""
         waiting = sorted(self._running, key=lambda one: self._turn(one.index))  # stable: the oldest first
         pending = [(one, i) for one in waiting for i, answer in enumerate(one.answers) if answer is None]
-        first = _call(pending[0])
+        again = (_call(entry) for entry in pending if self._stays and _call(entry).network == self._at_work)
+        first = next(again, _call(pending[0]))
+        self._at_work = first.network
         alike = [entry for entry in pending if _call(entry).batch_key == first.batch_key]
         members = alike[: max(1, min(self._slot(first), SLOTS[-1]))]
         failed: set[int] = set()

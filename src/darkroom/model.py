@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 import darkroom
 from darkroom.cards import CARD, folder_of, read_card
+from darkroom.checkpoints.estimate import Keeping, check_fits
 from darkroom.contracts.card import OWN, UPSCALER, Card
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
 from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
@@ -26,9 +28,11 @@ from darkroom.control.brought import Brought
 from darkroom.control.controls import map_pixels
 from darkroom.control.public.brought import Brought as PublicBrought
 from darkroom.latent.codec import AutoencoderCodec
+from darkroom.latent.tiles import TiledCodec
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
+from darkroom.nn.public.shelf import Shelf
 from darkroom.nn.slots import SLOTS
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig, TextEncoder
@@ -42,6 +46,7 @@ from darkroom.synthesis.combine import METHODS, guidance_of
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import Assembled
+from darkroom.synthesis.external.networks import COMPUTES, dtypes_of
 from darkroom.synthesis.external.opening import Public, opened
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
@@ -98,6 +103,11 @@ class Model:
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
 
+    @property
+    def offload(self) -> bool:
+        """Whether only the network at work is in memory."""
+        return self.brought.offload
+
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls in their order; equal batch keys share passes of at most a slot."""
         groups: dict[object, list[int]] = defaultdict(list)
@@ -140,6 +150,7 @@ class Model:
             refine=inputs.steps(request.refine),
         )
         told = said_in(recipe, inputs.wildcards) | {"written": written, "saved_style": saved_style}
+        told["dtype"] = self.brought.kept(request)
         recipe = recipe.model_copy(update=told)
         if not any(wording.text for wording in wordings(parse(recipe.prompt.text).text, recipe.steps)):
             raise BadInput(f"the prompt {shown(recipe.prompt.text)}", "says nothing", "say what the picture shows")
@@ -208,11 +219,12 @@ class Model:
 
         Raises BadInput for what was not opened.
         """
-        if not (recipe.controls or recipe.embeddings or recipe.vae):
+        if not (recipe.controls or recipe.embeddings or recipe.vae or recipe.vae_tile):
             return self
         encoder, codec = self.brought.fitted(recipe)
         self.networks.update({codec.ENCODER: codec, codec.DECODER: codec})
-        return replace(self, encoder=encoder, codec=codec)
+        tiled = codec if recipe.vae_tile is None else TiledCodec(codec, recipe.vae_tile)
+        return replace(self, encoder=encoder, codec=tiled)
 
     def riders(self, uses: Sequence[AdapterUse]) -> Riders:
         """What the calls of a recipe carry. Raises BadInput for an adapter that was not opened."""
@@ -280,19 +292,45 @@ def assembled(
     return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, brought, refiner)
 
 
-def of_public(card: Card, public: Public, dtype: torch.dtype) -> Model:
+def of_public(card: Card, public: Public) -> Model:
     """A model of a public checkpoint; it has no upscaler."""
     encoder, codec, synthesizer = public.parts.encoder, public.parts.codec, public.parts.synthesizer
     networks: dict[str, Network] = {**public.parts.evaluators, codec.ENCODER: codec, codec.DECODER: codec}
-    return Model(card, encoder, codec, synthesizer, networks, dtype, brought=PublicBrought(public, dtype))
+    dtype = COMPUTES[public.dtypes.denoiser]
+    return Model(card, encoder, codec, synthesizer, networks, dtype, brought=PublicBrought(public))
 
 
-def load(name: str = "default", dtype: torch.dtype = torch.bfloat16) -> Model:
-    """Opens a model by name or folder. Raises DarkroomError that says which file is missing or damaged, and the fix."""
+def load(
+    name: str = "default",
+    dtype: torch.dtype | Dtypes | str | None = None,
+    *,
+    offload: bool = False,
+    size: tuple[int, int] | None = None,
+    vae_tile: int | None = None,
+) -> Model:
+    """Opens a model by name or folder.
+
+    Args:
+        name: as ``darkroom models list`` has it, or the folder of one.
+        dtype: how its weights are kept, of a public checkpoint also int8, or by network ("int8,vae=fp32"); None: bf16.
+        offload: of a public checkpoint, only the network at work is in memory.
+        size: width and height of what is to be drawn, which has to find room, too; None: the card's.
+        vae_tile: pixels a side of the tiles it is decoded in; None: as :meth:`Recipe.resolve` decides.
+
+    Raises:
+        DarkroomError: says which file is missing or damaged, or how much memory is lacking, and the fix.
+    """
     folder = folder_of(name)
     card = read_card(folder)
+    dtypes = dtypes_of(dtype)
     if card.family in FAMILIES:
-        return of_public(card, opened(folder, card, dtype), dtype)
+        check_fits(folder, card, Keeping(dtypes, offload, *(size or card.defaults.drawn), vae_tile))
+        return of_public(card, opened(folder, card, dtypes, Shelf(offload)))
+    if offload or len({*dict(dtypes).values()}) > 1 or dtypes.vae == "int8":
+        flag = "--offload" if offload else f"--dtype {dtypes}"
+        rule = f"is for public checkpoints, and {card.name} is a model of ours, which is small"
+        raise BadInput(flag, rule, "leave it out, or draw with a public checkpoint (--model)")
+    dtype = COMPUTES[dtypes.denoiser]
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
     tokenizer, parts = _opened(folder, card, [part for part in NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)

@@ -30,7 +30,9 @@ from torch import Tensor
 from darkroom.contracts import faults
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import Event, Finished, Job
-from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
+from darkroom.contracts.prompt import Prompt
+from darkroom.contracts.request import Request
+from darkroom.drawing.results import Judging, Models, Wanted, opening_of, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
 from darkroom.model import Model
@@ -95,6 +97,7 @@ class Worker:
         self.models, self.judging = Models(), Judging(None)
         self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index))
         self.held: dict[int, Held] = {}
+        self._openings: dict[str, Request] = {}  # a request of each way that models were opened in
         self.events: list[Event] = []
         self.previews = Previews()
         self.stopping = threading.Event()
@@ -103,7 +106,7 @@ class Worker:
 
     def run(self) -> None:
         """Until :attr:`stopping` is set; then what runs is finished within the grace time, or given back."""
-        self.models.opened("default")
+        self.models.opened(Request(prompt=Prompt(text="")))
         self.workers.enlist(self.name, os.getpid(), offers())
         ends = None
         while True:
@@ -144,7 +147,7 @@ class Worker:
         """Takes up a job, or says why its picture cannot be drawn."""
         try:
             request = located(job.request, self.folders)
-            model, inputs = self.models.opened(request.model), Inputs(None, self.folders.styles)
+            model, inputs = self.models.opened(request), Inputs(None, self.folders.styles)
             wanted = Wanted(request, model.resolve(request, inputs), None)
             index, self._number = self._number, self._number + 1
             held = Held(job, model, time.monotonic() + wanted.load(model).work * self._seconds)
@@ -153,15 +156,21 @@ class Worker:
             self._failed(job, error)
             return
         self.held[index] = held
-        for outcome in self.engine.begin(index, addressed(task, request.model)):
+        for outcome in self.engine.begin(index, addressed(task, self._address(request))):
             self._ended(outcome)
 
     def _evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls of one batch key, and so of one model."""
         faults.at("worker.evaluate")
-        name, _, _ = calls[0].network.partition(ADDRESS)
+        address, _, _ = calls[0].network.partition(ADDRESS)
         plain_calls = [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
-        return self.models.opened(name).evaluate(plain_calls)
+        return self.models.opened(self._openings[address]).evaluate(plain_calls)
+
+    def _address(self, request: Request) -> str:
+        """What the calls of a request's model begin with."""
+        address = repr(opening_of(request))
+        self._openings[address] = request
+        return address
 
     def _turn(self, index: int) -> float:
         """First what nothing has been seen of; then what would have been done first, had each the machine to itself:
@@ -236,9 +245,9 @@ class Worker:
 ADDRESS = "\0"  # between the name of a model and that of a network of its own
 
 
-def addressed(task: Task[Image], model: str) -> Task[Image]:
+def addressed(task: Task[Image], address: str) -> Task[Image]:
     """The same task, whose calls say which model they are for: those of several share passes with their own alone."""
-    return (yield from relayed(task, lambda call: replace(call, network=f"{model}{ADDRESS}{call.network}")))
+    return (yield from relayed(task, lambda call: replace(call, network=f"{address}{ADDRESS}{call.network}")))
 
 
 def previewed(model: Model, x0: Tensor) -> bytes:

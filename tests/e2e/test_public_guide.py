@@ -36,7 +36,7 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     saved(stable_diffusion_xl(), tmp_path / "my-xl")
     saved(stable_diffusion_xl_refiner(), tmp_path / "my-refiner")
     given = commands()
-    assert len(given) == 18
+    assert len(given) == 20
     save_file(lora_of(pipeline), tmp_path / "bold.safetensors")
     control_net(pipeline).save_pretrained(tmp_path / "canny")
     save_file({"emb_params": torch.ones(2, 64)}, tmp_path / "inky.safetensors")

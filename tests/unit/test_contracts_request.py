@@ -24,7 +24,7 @@ def test_a_text_is_a_prompt() -> None:
 
 def test_nothing_but_the_prompt_is_decided() -> None:
     request = Request(prompt=Prompt(text="a fox"))
-    untouched = {"verify": False, "best_of": 1, "retry": 0, "verbatim": False}  # the judge is not asked
+    untouched = {"verify": False, "best_of": 1, "retry": 0, "verbatim": False, "offload": False}
     assert {name: value for name, value in request if value is not None and name != "prompt"} == {
         "model": "default",
         "refine": (),

@@ -48,7 +48,7 @@ def broken_after(count: int, error: BaseException, monkeypatch: pytest.MonkeyPat
 def test_a_folder_that_cannot_be_written_into_is_refused_before_the_model_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "load", lambda name: pytest.fail("the model was opened"))
+    monkeypatch.setattr(drawing, "load_for", lambda request: pytest.fail("the model was opened"))
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(CannotWrite, match="cannot be written into"):
         drawing.draw(requests(1), None, tmp_path / "new")

@@ -136,8 +136,9 @@ def generate(
         others = {"prompt": prompt, "negative": negative or None, **told, **given(parts), "template": template}
         others |= {"fill": fill, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}
         others |= {"batch": batch, "frames": frames, **axes}
-        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {"model", *brought}})
-        _draw([], recipe, out, given=brought, files=files, sheet=sheet, as_json=json_, dry_run=dry_run, model=model)
+        opening: dict[str, Any] = {"model": model, "offload": asked.get("offload", False)}
+        _refuse_changes(others | {name: value for name, value in asked.items() if name not in {*opening, *brought}})
+        _draw([], recipe, out, given=brought, files=files, sheet=sheet, as_json=json_, dry_run=dry_run, **opening)
         return
     if files is not None:
         raise BadInput("--files", "is where the files of a recipe are, and there is none", "leave it out")

@@ -39,18 +39,57 @@ def models_list(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> 
 
 
 @models_app.command(name="show")
-def models_show(name: str = "default", *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """Show a model's card: what it draws, its styles, defaults, limits, licence and training."""
+def models_show(
+    name: str = "default",
+    *,
+    dtype: str = "bf16",
+    size: str | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Show a model's card: what it draws, its styles, defaults, limits, licence and training, and the memory it needs.
+
+    Parameters
+    ----------
+    dtype
+        Of a public checkpoint: how its weights would be kept, as generate takes it.
+    size
+        Of a public checkpoint: the size of what would be drawn. Without it the card's.
+    json_
+        Print one JSON object.
+    """
     from darkroom.cards import damaged, folder_of, read_card
 
     folder = folder_of(name)
     card = read_card(folder)
+    broken = damaged(folder, card)
+    keeping = _keeping(card, dtype, size)
     if json_:
-        print(json.dumps({**json.loads(card.to_json()), "damaged": damaged(folder, card)}))
+        from darkroom.checkpoints.estimate import estimated
+
+        needs = {} if keeping is None or broken else estimated(folder, card, keeping)
+        memory = {role: {"weights": need.weights, "working": need.working} for role, need in needs.items()}
+        print(json.dumps({**json.loads(card.to_json()), "damaged": broken, "memory": memory}))
         return
     lines = card_lines(card)
-    state = _state(damaged(folder, card))
+    state = _state(broken)
+    if keeping is not None and not broken:
+        from darkroom.checkpoints.estimate import needs_in_words
+        from darkroom.memory import free_memory
+
+        lines += [f"memory      {line}" for line in needs_in_words(folder, card, keeping, free_memory())]
     print("\n".join([lines[0], *([state] if state else []), *lines[1:]]))
+
+
+def _keeping(card: Any, dtype: str, size: str | None) -> Any:
+    """How a public checkpoint would be opened; None: it is a model of ours, which is small."""
+    from darkroom.checkpoints.estimate import Keeping
+    from darkroom.contracts.card import OWN
+    from darkroom.contracts.contract import Dtypes, dtypes
+    from darkroom.contracts.request import parse_size
+
+    kept = Dtypes.checked(dict(dtypes(dtype)))
+    width, height = card.defaults.drawn if size is None else parse_size(size)
+    return None if card.family == OWN else Keeping(kept, False, width, height)
 
 
 @models_app.command(name="import")

@@ -84,6 +84,7 @@ def run(
     embedding: list[str] | None = None,
     vae: str | None = None,
     files: Folder | None = None,
+    offload: bool = False,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     dry_run: bool = False,
 ) -> None:
@@ -115,6 +116,8 @@ def run(
         The autoencoder that took the model's place; without it, looked for beside it.
     files
         Folder in which what the recipe names is looked for; without it, that of the picture.
+    offload
+        Keep only the network at work in memory: slower, the same pixels.
     json_
         Print one JSON object.
     dry_run
@@ -136,9 +139,10 @@ def run(
             flag = "--" + next(iter(brought)).replace("_", "-")
             raise BadInput(flag, "is no part of this picture's settings", "leave it out") from None
         _note(left_out)
-        draw([request.model_copy(update={"model": model})], None, out, model=model, as_json=json_, dry_run=dry_run)
+        named = [request.model_copy(update={"model": model})]
+        draw(named, None, out, model=model, offload=offload, as_json=json_, dry_run=dry_run)
         return
-    draw([], picture, out, model=model, given=brought, files=files, as_json=json_, dry_run=dry_run)
+    draw([], picture, out, model=model, offload=offload, given=brought, files=files, as_json=json_, dry_run=dry_run)
 
 
 def _note(left_out: dict[str, str]) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from darkroom.contracts.errors import BadInput, explain, shown, unknown
 
@@ -81,3 +81,57 @@ class Contract(BaseModel):
             return cls.model_validate(fields)
         except ValidationError as error:
             raise BadInput(explain(error, flags=flags)) from error
+
+
+# --- number formats ---------------------------------------------------------------------------------------------------
+
+Format = Literal["bf16", "fp32", "int8", "fp16", "fp64"]
+"""How the weights of a network are kept; in int8 with a scale for each output channel, and it computes in bf16."""
+
+FORMATS: tuple[str, ...] = get_args(Format)
+TEXT, DENOISER, VAE = "text", "denoiser", "vae"
+
+
+class Dtypes(Contract):
+    """Number formats of a model's networks."""
+
+    text: Format = Field("bf16", description="Of the text encoders.")
+    denoiser: Format = Field("bf16", description="Of the denoiser, and of control networks beside it.")
+    vae: Format = Field("bf16", description="Of the autoencoder.")
+
+    def __str__(self) -> str:
+        """As it is written: what most of them have, and then those that have another."""
+        told = dict(self)
+        most = max(FORMATS, key=list(told.values()).count)
+        return ",".join([most, *(f"{name}={kept}" for name, kept in told.items() if kept != most)])
+
+    def of(self, part: str) -> Format:
+        """That of a part of a public checkpoint."""
+        kept: Format = getattr(self, role_of(part))
+        return kept
+
+
+def role_of(part: str) -> str:
+    """Which of a model's networks a part of a public checkpoint is: text, denoiser or vae."""
+    return TEXT if part.startswith("text_encoder") else VAE if part == "vae" else DENOISER
+
+
+def dtypes(text: str) -> dict[str, str]:
+    """The formats of "int8", or of "bf16,vae=fp32"."""
+    networks = list(Dtypes.model_fields)
+    told = [tuple(part.strip() for part in one.rpartition("=")) for one in text.split(",")]
+    by_name = {name: kept for name, equals, kept in told if equals}
+    plain = [kept for _, equals, kept in told if not equals]
+    sound = set(by_name) <= set(networks) and {*by_name.values(), *plain} <= set(FORMATS)
+    if not sound or len(plain) > 1 or len(by_name) + len(plain) < len(told):
+        rule = f"is no number format ({', '.join(FORMATS)}) for all, or for each of {', '.join(networks)}"
+        raise BadInput(f"dtype {shown(text)}", rule, 'write "int8", or "bf16,vae=fp32"')
+    return {**dict.fromkeys(networks if plain else (), plain[0] if plain else ""), **by_name}
+
+
+AnyDtypes = Annotated[
+    Dtypes,
+    BeforeValidator(
+        lambda value: dtypes(value) if isinstance(value, str) else value, json_schema_input_type=Dtypes | str
+    ),
+]

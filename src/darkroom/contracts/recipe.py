@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from darkroom.contracts.card import UPSCALER, Card, Defaults
-from darkroom.contracts.contract import Contract, Name, Sha256, Share, Text, Whole
+from darkroom.contracts.card import OWN, UPSCALER, Card, Defaults
+from darkroom.contracts.contract import AnyDtypes, Contract, Name, Sha256, Share, Text, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import MAX_TEXT, Prompt, escaped
 from darkroom.contracts.refinement import BareName, Chain, Lut, Match
@@ -31,6 +31,7 @@ from darkroom.contracts.request import (
     Softness,
     Threshold,
     Tile,
+    VaeTile,
     can_be_drawn,
     check_guide,
     check_start,
@@ -55,6 +56,8 @@ REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its com
 CONTINUED = (
     0.9  # of the margins around one, which begin with its colours carried on: at 1 they have grounds of their own
 )
+VAE_TILE = 512  # pixels a side, of pictures with more than so many: about what SDXL's pipeline takes for large ones
+VAE_WHOLE = 1536 * 1024
 SOFT = 4  # pixels over which what is drawn passes into what is kept, where nobody says otherwise
 
 
@@ -209,6 +212,10 @@ class Recipe(Settings, Subject):
     controls: tuple[ControlUse, ...] = Field((), max_length=MAX_CONTROLS, description="Control networks, in order.")
     embeddings: tuple[FileUse, ...] = Field((), max_length=MAX_ADAPTERS, description="Words that were learnt.")
     vae: FileUse | None = Field(None, description="The autoencoder that took the model's place. None: it has its own.")
+    dtype: AnyDtypes | None = Field(None, description="How a public checkpoint's weights were kept. None: in bf16.")
+    vae_tile: VaeTile | None = Field(
+        None, description="Pixels a side of the tiles it was decoded and encoded in. None: all at once."
+    )
     darkroom: Name = Field(description="Version of darkroom that made the picture.")
     environment: Environment = Field(description="What it ran on.")
     verdict: Verdict | None = Field(None, description="What the judge said. None: it was not asked.")
@@ -277,6 +284,8 @@ class Recipe(Settings, Subject):
             asked["strength"] = 1.0 if mask is not None else REDRAWN if request.outpaint is None else CONTINUED
         if (mask is not None or request.outpaint is not None) and request.mask_blur is None:
             asked["mask_blur"] = SOFT
+        if card.family != OWN and (tile := tile_for(asked["width"], asked["height"])):
+            asked.setdefault("vae_tile", tile)
         chosen = {} if "seed" in asked else {"seed": secrets.randbelow(CHOSEN_SEEDS)}
         if request.variation is not None and request.variation_seed is None:
             chosen["variation_seed"] = secrets.randbelow(CHOSEN_SEEDS)
@@ -306,6 +315,11 @@ class Refinement(Contract):
     model_hash: Sha256 | None = Field(None, description="That model's hash. None: none took part.")
     darkroom: Name = Field(description="Version of darkroom that did it.")
     schema_version: Annotated[Whole, Field(ge=1, le=1, description="Version of this format.")] = 1
+
+
+def tile_for(width: int, height: int) -> int | None:
+    """Pixels a side of the tiles that a picture of a public checkpoint is decoded in by itself; None: all at once."""
+    return VAE_TILE if width * height > VAE_WHOLE else None
 
 
 def _sizes(request: Request, card: Card, start: PictureFile | None, map: PictureFile | None) -> dict[str, int]:

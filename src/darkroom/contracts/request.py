@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from darkroom.contracts.contract import Contract, Name, Number, Share, Whole
+from darkroom.contracts.contract import AnyDtypes, Contract, Name, Number, Share, Whole
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
@@ -26,6 +26,7 @@ NO_SETTINGS = frozenset(
     {
         *("prompt", "seed", "model", "init_image", "strength", "mask", "mask_blur", "outpaint", "variation"),
         *("variation_seed", "verify", "best_of", "retry", "verbatim", "regions", "toward", "swap", "control"),
+        *("dtype", "offload", "vae_tile"),
     }
 )
 """Fields of a request that say what is drawn, and from what, rather than how."""
@@ -105,6 +106,7 @@ Interval = Annotated[tuple[Share, Share], AfterValidator(_interval)]
 Softness = Annotated[Whole, Field(ge=0, le=256)]
 Edge = Annotated[Whole, Field(ge=0, le=MAX_SIDE)]
 Tile = Literal["both", "across", "down"]
+VaeTile = Annotated[Whole, Field(ge=128, le=MAX_SIDE, multiple_of=64)]
 AnyPrompt = Annotated[Prompt, BeforeValidator(_prompt, json_schema_input_type=Prompt | str)]
 """A prompt, or its text alone."""
 
@@ -286,6 +288,17 @@ class Request(Contract):
         "(docs/finishing.md). Empty: nothing.",
     )
     model: Name = Field("default", description="The model, by name, or the folder that holds its card.json.")
+    dtype: AnyDtypes | None = Field(
+        None,
+        description="How a public checkpoint's weights are kept: bf16, fp32 or int8, all of them or by network, "
+        "'int8,vae=fp32' (text, denoiser, vae). None: bf16.",
+    )
+    offload: bool = Field(False, description="Keep only the network at work in memory: slower, the same pixels.")
+    vae_tile: VaeTile | None = Field(
+        None,
+        description="Pixels a side of the tiles that pictures are decoded and encoded in. None: 512 with a public "
+        "checkpoint from 1.5 megapixels on, and else all at once.",
+    )
     verify: bool = Field(False, description="Let the judge say whether the picture holds what was asked for.")
     best_of: Candidates = Field(1, description="Candidates to draw; the judge keeps the best.")
     retry: Retries = Field(0, description="Further candidates to draw until the judge finds every fact right.")

@@ -17,8 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import AdapterUse, FileUse
+from darkroom.contracts.request import Request
 from darkroom.nn.attention import product
 from darkroom.nn.slots import scale_input, scales_of
 from darkroom.protocols import Call, T, Task
@@ -133,3 +135,13 @@ def check_opened(use: FileUse | AdapterUse, opened: bool, flag: str) -> None:
         rule = "is part of this recipe and was not opened"
         fix = f"give its file ({flag}), or the folder it lies in (files)"
         raise BadInput(f"the {flag} {use.name} {use.sha256[:12]}", rule, fix)
+
+
+def check_kept(asked: Request, kept: Dtypes, *, offload: bool) -> None:
+    """Raises BadInput where a model is asked for otherwise than it was opened: other number formats, or offloaded."""
+    fix = "leave it out, or open it so: load(..., {})"
+    if asked.dtype is not None and asked.dtype != kept:
+        rule = f"is not how this model was opened, which is {kept}"
+        raise BadInput(f"dtype {asked.dtype}", rule, fix.format(f'dtype="{asked.dtype}"'))
+    if asked.offload and not offload:
+        raise BadInput("offload", "is not how this model was opened", fix.format("offload=True"))

@@ -18,13 +18,15 @@ from torch import nn
 from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.control.adapters import Adapter, bound, check_opened, layers_of
+from darkroom.contracts.request import Request
+from darkroom.control.adapters import Adapter, bound, check_kept, check_opened, layers_of
 from darkroom.control.lora import read_lora
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.nn.public.features import use_of
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
+from darkroom.synthesis.external.networks import dtypes_of
 
 READ_ONCE = ".text_kv"  # layers that see words: they are asked before the steps, and a control acts in some of those
 
@@ -39,6 +41,7 @@ class Brought:
     synthesizer: DiffusionSynthesizer
     dtype: torch.dtype
     adapters: dict[str, Adapter] = field(default_factory=dict)  # by the hashes of their files
+    offload: bool = False  # all of it is in memory, always
 
     def lora(self, path: Path) -> str:
         """The hash of a LoRA, whose branches are at hand from now on."""
@@ -57,6 +60,10 @@ class Brought:
     def embedding(self, path: Path) -> NoReturn:
         """Raises BadInput: a model of ours reads words by their letters, and learns no others from a file."""
         self._refuse("embedding")
+
+    def kept(self, asked: Request) -> None:
+        """How weights are kept; None: in what they compute in. Raises BadInput where it is ``asked`` otherwise."""
+        check_kept(asked, dtypes_of(self.dtype), offload=self.offload)
 
     def vae(self, path: Path) -> NoReturn:
         """Raises BadInput: our denoisers know the latents of one autoencoder."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from darkroom.contracts.files import check_folder
 from darkroom.drawing.journal import Journal, Keys, opened
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import read_prompt
-from darkroom.drawing.results import Judging, Models, Wanted, raise_fault, results
+from darkroom.drawing.results import Judging, Models, Wanted, opening_of, raise_fault, results
 from darkroom.drawing.sheets import contact_sheets
 from darkroom.drawing.speaker import Speaker, pictures
 from darkroom.picture.inputs import Inputs
@@ -74,7 +74,7 @@ def draw_batch(
         check_folder(out)
         out.mkdir(parents=True, exist_ok=True)
     batch = _Batch(file, defaults, out, Judging(judge), inputs or Inputs(), Speaker(quiet=as_json))
-    batch.models.opened(defaults.fields.get("model", "default"))  # a model that is not there is no row's fault
+    batch.models.opened(defaults.sample())  # a model that is not there is no row's fault
     with opened(out, dry=dry_run) as journal:
         if dry_run:
             batch.shown(journal)
@@ -118,7 +118,7 @@ class _Batch:
             if one.what.key in journal.drawn:
                 already += 1
                 continue
-            total.add(one.load(self.models.opened(one.request.model)))
+            total.add(one.load(self.models.opened(one.request)))
             recipe = json.dumps(json.loads(one.recipe.to_json()), indent=1, ensure_ascii=False)
             print("[" if first else ",", recipe, sep="\n")
             first = False
@@ -130,8 +130,8 @@ class _Batch:
         total = self._looked_through(journal) if self.file.twice else None
         self.say.begins(total)
         try:
-            for name, some in groupby(self._missing(journal), key=lambda one: one.request.model):
-                self._draw(name, some, journal)
+            for _, some in groupby(self._missing(journal), key=lambda one: opening_of(one.request)):
+                self._draw(some, journal)
             self.say.ends()
             if sheet:
                 self._sheets(journal)
@@ -151,7 +151,7 @@ class _Batch:
             if one.what.key in journal.drawn:
                 already += 1
                 continue
-            total.add(one.load(self.models.opened(one.request.model)))
+            total.add(one.load(self.models.opened(one.request)))
             self._note(one)
         self._counted(total, already)
         return total
@@ -179,7 +179,7 @@ class _Batch:
                 asked = self._asked(row)
                 requests = asked.requests(keys.seed(_canonical(asked)) if asked.seed is None else 0)
                 for number, request in enumerate(requests):
-                    recipe = self.models.opened(request.model).resolve(request, self.inputs)
+                    recipe = self.models.opened(request).resolve(request, self.inputs)
                     yield Wanted(request, recipe, _Place(row.line, number, keys.key(request, recipe)))
             except (DarkroomError, OSError) as error:
                 if isinstance(error, BrokenPipeError):
@@ -191,9 +191,11 @@ class _Batch:
             raise row.told
         return self.defaults.but(row.told)
 
-    def _draw(self, model: str, some: Iterator[Wanted[_Place]], journal: Journal) -> None:
+    def _draw(self, some: Iterator[Wanted[_Place]], journal: Journal) -> None:
         """Draws pictures of one model, saves each as it ends, and notes it."""
-        for one, result, watched in results(some, self.models.opened(model), self.judging, self.inputs, self.say):
+        first = next(some)
+        model = self.models.opened(first.request)
+        for one, result, watched in results(chain([first], some), model, self.judging, self.inputs, self.say):
             place = one.what
             if isinstance(result, Exception):
                 raise_fault(result)
@@ -225,7 +227,7 @@ class _Batch:
 
     def _note(self, one: Wanted[_Place]) -> None:
         """What the user should know of a picture; each thing is said of the first row only."""
-        notes = read_prompt(self.models.opened(one.request.model), one.recipe).notes
+        notes = read_prompt(self.models.opened(one.request), one.recipe).notes
         told = self._row(one.what.line).notes
         told += [note for note in notes if note not in told]
         for note in notes:

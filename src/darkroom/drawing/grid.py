@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import read_prompt
-from darkroom.drawing.results import Judging, Models, Wanted, raise_fault, results
+from darkroom.drawing.results import Judging, Models, Wanted, opening_of, raise_fault, results
 from darkroom.drawing.speaker import Speaker, pictures
 from darkroom.picture.grid import MOST_ALONG, Heads, grid_sheet
 from darkroom.picture.image import Image
@@ -102,11 +102,11 @@ class _Drawing:
                 continue
             for seen, at in zip(sound, place, strict=True):
                 seen.add(at)
-            total.add(found.load(self.models.opened(found.request.model)))
+            total.add(found.load(self.models.opened(found.request)))
             width, height = self._largest
             self._largest = max(width, found.recipe.width), max(height, found.recipe.height)
             first = first or found.recipe
-            fresh = read_prompt(self.models.opened(found.request.model), found.recipe).notes
+            fresh = read_prompt(self.models.opened(found.request), found.recipe).notes
             self.notes += [note for note in fresh if note not in self.notes]
         self._refuse(sound)
         self.say.notes(self.notes)
@@ -138,7 +138,7 @@ class _Drawing:
             try:
                 if isinstance(cell.request, BadInput):
                     raise cell.request
-                recipe = self.models.opened(cell.request.model).resolve(cell.request, self.inputs)
+                recipe = self.models.opened(cell.request).resolve(cell.request, self.inputs)
                 yield cell.place, Wanted(cell.request, recipe, cell.place)
             except (DarkroomError, OSError) as error:
                 yield cell.place, error
@@ -147,8 +147,8 @@ class _Drawing:
         """Draws the cells, saves each as it ends, and makes each sheet when all of its cells have ended."""
         self.say.begins(total)
         try:
-            for name, some in groupby(self.wanted(), key=lambda one: one.request.model):
-                self._draw(name, some)
+            for _, some in groupby(self.wanted(), key=lambda one: opening_of(one.request)):
+                self._draw(some)
             self.say.ends()
             self._sheets(all_ended=True)
         except KeyboardInterrupt:
@@ -160,9 +160,11 @@ class _Drawing:
                 raise
             raise Unfinished(reason(error), done=self.as_json()) from error
 
-    def _draw(self, model: str, some: Iterator[Wanted[Place]]) -> None:
+    def _draw(self, some: Iterator[Wanted[Place]]) -> None:
         """Draws cells of one model."""
-        for one, result, watched in results(some, self.models.opened(model), self.judging, self.inputs, self.say):
+        first = next(some)
+        model = self.models.opened(first.request)
+        for one, result, watched in results(chain([first], some), model, self.judging, self.inputs, self.say):
             if isinstance(result, Exception):
                 raise_fault(result)
                 self._fail(one.what, result)

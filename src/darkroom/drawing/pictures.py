@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from darkroom.cards import folder_of
 from darkroom.contracts.errors import DarkroomError, Stopped, Unfinished, reason
 from darkroom.contracts.files import check_folder
 from darkroom.contracts.recipe import Recipe
@@ -16,11 +17,12 @@ from darkroom.control.canvas import canvas_of
 from darkroom.drawing.again import recipe_again
 from darkroom.drawing.pace import Load
 from darkroom.drawing.reading import Reading, read_prompt
-from darkroom.drawing.results import Judging, Wanted, raise_fault, results
+from darkroom.drawing.results import Judging, Wanted, load_for, raise_fault, results
 from darkroom.drawing.sheets import contact_sheets, film
 from darkroom.drawing.speaker import Speaker, pictures
-from darkroom.model import Model, load
+from darkroom.model import Model
 from darkroom.picture.inputs import Inputs
+from darkroom.picture.metadata import read_recipe
 from darkroom.picture.write import place_of, write_new
 from darkroom.refine.chain import check
 
@@ -66,6 +68,7 @@ def draw(
     out: Path,
     *,
     model: str = "default",
+    offload: bool = False,
     judge: Path | None = None,
     inputs: Inputs | None = None,
     given: dict[str, Any] | None = None,
@@ -77,6 +80,7 @@ def draw(
 ) -> list[Drawn]:
     """Draws requests, or the picture ``again`` was made from (None: the requests), into a folder.
 
+    ``offload``: the model keeps only the network at work in memory, whether or not requests ask for it.
     ``as_film``: also write them as an animation, in the order of the requests.
     ``judge`` is the folder of the judge they are verified and chosen by; None is the one in the package. ``inputs`` are
     the files that requests name, ``given`` the names of those that ``again`` was made from; None: as they are found.
@@ -88,7 +92,8 @@ def draw(
     judging = Judging(judge)
     if any(request.judged for request in requests):
         judging.open()
-    opened = load(model)
+    asks = requests[0] if again is None else read_recipe(again).request()
+    opened = load_for(asks.model_copy(update={"model": model, "offload": offload or asks.offload}))
     say = Speaker(quiet=as_json)
     inputs = inputs or Inputs()
     if again is not None:
@@ -103,6 +108,7 @@ def draw(
     say.notes(reading.notes)
     say.sized(recipes[0], check(recipes[0].refine, (recipes[0].width, recipes[0].height), inputs, opened.upscaler))
     if dry_run:
+        say.needs(folder_of(model), opened, recipes[0])
         print(json.dumps([json.loads(recipe.to_json()) for recipe in recipes], indent=1, ensure_ascii=False))
         return []
     say.interpreted(reading)

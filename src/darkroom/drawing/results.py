@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
+from darkroom.checkpoints.estimate import NoRoom
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import DarkroomError, NoMemory
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.request import Request
@@ -55,19 +57,44 @@ class Judging:
         return selected(model, self.open(), one.recipe, **how, inputs=inputs, on_moment=watch)
 
 
+Opening = tuple[str, Dtypes | None, bool]
+
+
+def opening_of(request: Request) -> Opening:
+    """What a request says of how its model is opened: its name, number formats, and whether it is offloaded."""
+    return request.model, request.dtype, request.offload
+
+
 class Models:
-    """Models by the names that requests have for them; few are open at once."""
+    """Models as requests have them opened; few are open at once."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Model] = {}
+        self._open: dict[Opening, Model] = {}
 
-    def opened(self, name: str) -> Model:
-        """The model of that name. Raises DarkroomError that says what is wrong with it."""
-        model = self._open.pop(name, None) or load(name)
+    def opened(self, request: Request) -> Model:
+        """The model that a request is drawn with; others are closed where it would find no room beside them.
+
+        Raises DarkroomError that says what is wrong with it.
+        """
+        key = opening_of(request)
+        model = self._open.pop(key, None)
+        while model is None:
+            try:
+                model = load_for(request)
+            except NoRoom:
+                if not self._open:
+                    raise
+                del self._open[next(iter(self._open))]
         while len(self._open) >= MODELS_OPEN:
             del self._open[next(iter(self._open))]
-        self._open[name] = model
+        self._open[key] = model
         return model
+
+
+def load_for(request: Request) -> Model:
+    """Opens the model that a request is drawn with. Raises DarkroomError."""
+    size = (request.width, request.height) if request.width and request.height else None
+    return load(request.model, request.dtype, offload=request.offload, size=size, vae_tile=request.vae_tile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +126,7 @@ def results(
             begun[number] = one, watched
             yield task_of(one, model, judging, inputs, watched.moment)
 
-    for outcome in Engine[Image](model.evaluate, width=AT_ONCE).run(tasks()):
+    for outcome in Engine[Image](model.evaluate, width=AT_ONCE, stays=model.offload).run(tasks()):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         one, watched = begun.pop(outcome.index)

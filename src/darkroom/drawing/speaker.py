@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import darkroom
+from darkroom.checkpoints.estimate import Keeping, needs_in_words
+from darkroom.contracts.card import OWN
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.recipe import Recipe
 from darkroom.drawing.pace import Load, Pace, in_words
 from darkroom.drawing.reading import Reading
@@ -57,6 +60,12 @@ class Speaker:
         drawn = "drawn at {}x{}, upscaled {} times: ".format(*recipe.drawn, recipe.upscale)
         after = "" if final == (recipe.width, recipe.height) else ", refined to {}x{}".format(*final)
         self.line("size", f"{drawn if recipe.upscale > 1 else ''}{recipe.width}x{recipe.height}{after}")
+
+    def needs(self, folder: Path, model: Model, recipe: Recipe) -> None:
+        """The memory that a public checkpoint, which lies in a folder, needs for a picture."""
+        keeping = Keeping(recipe.dtype or Dtypes(), model.offload, *recipe.drawn, recipe.vae_tile)
+        for line in [] if model.card.family == OWN else needs_in_words(folder, model.card, keeping):
+            self.line("memory", line)
 
     # --- while it draws ---
 

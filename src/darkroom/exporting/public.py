@@ -25,7 +25,7 @@ from darkroom.exporting.writing import DTYPES, Say, in_format, write_json, write
 from darkroom.nn.public.branches import Branches
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Family
-from darkroom.synthesis.external.networks import class_named, empty_network, library
+from darkroom.synthesis.external.networks import class_named, dtypes_of, empty_network, library
 from darkroom.synthesis.external.opening import CHECKPOINT, check_sound, files_of, filled
 from darkroom.synthesis.external.single import PREFIX as NAMES_BEGIN
 
@@ -106,7 +106,8 @@ def _write(
     """A part's network, opened and written in the names of its class."""
     of = FAMILIES[card.family].parts[part]
     kind = DTYPES[dtype] if dtype is not None else _format(folder, card, part)
-    network = filled(folder, card, part, empty_network(of, card.configs[part]), torch.float32 if worn else kind)
+    kept = dtypes_of(torch.float32 if worn else kind).denoiser
+    network = filled(folder, card, part, empty_network(of, card.configs[part]), kept)
     tensors = in_format(merged(network.state_dict(), worn), kind, f"{card.name} {part}")
     if "shared.weight" in tensors:  # one table under two names, of which files hold one
         tensors.pop("encoder.embed_tokens.weight", None)

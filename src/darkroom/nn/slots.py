@@ -71,7 +71,7 @@ def in_one_pass(network: nn.Module, inputs: Mapping[str, Tensor | float], ask: C
     Returns:
         the answer on the CPU, in fp32 or, from a network in fp64, in fp64.
     """
-    like = next(network.parameters())
+    like = next(one for one in network.parameters() if one.is_floating_point())
     told = {
         name: value.to(like.device, like.dtype if value.is_floating_point() else value.dtype)
         if isinstance(value, Tensor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 SCALE = ".scale"  # suffix of a packed matrix's row scales
@@ -25,24 +26,28 @@ def packed(tensors: Mapping[str, Tensor], *, kernels: bool = False) -> dict[str,
         if name.endswith(SCALE):
             raise ValueError(f"tensor {name} ends in {SCALE!r}, which names scales; rename it")
         if (tensor.ndim == 2 or (kernels and tensor.ndim == 4)) and tensor.numel() >= SMALLEST:
-            wide = tensor.float().flatten(1)
-            scale = wide.abs().amax(1).clamp_min(1e-12) / 127  # (rows,)
-            found[name] = (wide / scale[:, None]).round().to(torch.int8).view(tensor.shape)
-            found[name + SCALE] = scale
+            found[name], found[name + SCALE] = rows_packed(tensor)
         else:
             found[name] = tensor.bfloat16().contiguous()
     return found
 
 
+def rows_packed(tensor: Float[Tensor, "rows ..."]) -> tuple[Int8[Tensor, "rows ..."], Float[Tensor, " rows"]]:
+    """A matrix, or kernels, in int8, and the scale of each row (of kernels: of each output channel) in fp32."""
+    wide = tensor.float().flatten(1)
+    scale = wide.abs().amax(1).clamp_min(1e-12) / 127
+    return (wide / scale[:, None]).round().to(torch.int8).view(tensor.shape), scale
+
+
+def by_rows(scale: Float[Tensor, " rows"], tensor: Int8[Tensor, "rows ..."]) -> Float[Tensor, "rows ..."]:
+    """The numbers of what :func:`rows_packed` packed, in fp32."""
+    return tensor * scale.view(-1, *(1 for _ in range(tensor.ndim - 1)))
+
+
 def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file in fp32, whichever of them are packed."""
     return {
-        name: tensor.float() * _rows(tensors[name + SCALE], tensor) if tensor.dtype == torch.int8 else tensor.float()
+        name: by_rows(tensors[name + SCALE], tensor) if tensor.dtype == torch.int8 else tensor.float()
         for name, tensor in tensors.items()
         if not (name.endswith(SCALE) and tensors.get(name.removesuffix(SCALE), tensor).dtype == torch.int8)
     }
-
-
-def _rows(scale: Tensor, tensor: Tensor) -> Tensor:
-    """Row scales, shaped to multiply a tensor."""
-    return scale.view(-1, *(1 for _ in range(tensor.ndim - 1)))

@@ -46,6 +46,8 @@ _OPTIONAL = {
     "Swap": "swap",
     "Edges meet": "tile",
     "Hires denoising": "hires",
+    "Number formats": "dtype",
+    "VAE tile": "vae_tile",
 }
 
 

@@ -336,10 +336,18 @@ class PublicEncoder:
         tokens = torch.cat([one.tokens for one in read])
         return Conditioning(tokens, torch.ones(len(tokens), dtype=torch.bool), read[0].pooled)
 
+    def asked(self, calls: Sequence[Call]) -> list[Any]:
+        """The network that calls of one reader go through; none where all of them are remembered."""
+        return [] if all(_key(call) in self._remembered for call in calls) else [self._reader(calls).network]
+
+    def _reader(self, calls: Sequence[Call]) -> Reader:
+        [reader] = (reader for reader in self.readers if calls[0].network == reader.NETWORK)
+        return reader
+
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """What the reader that the calls name makes of them; texts of late are remembered, since most pictures of a
         session say what another said, and a large reader takes as long as a step."""
-        [reader] = (reader for reader in self.readers if calls[0].network == reader.NETWORK)
+        reader = self._reader(calls)
         keys = [_key(call) for call in calls]
         new = {key: call for key, call in zip(keys, calls, strict=True) if key not in self._remembered}
         found = dict(zip(new, reader.evaluate(list(new.values())), strict=True)) if new else {}

@@ -155,6 +155,11 @@ class Asked:
         seeds = seeds_of(self.seed, self.count, chosen)
         return [Request.checked({**fields, "prompt": prompt, "seed": seed}) for seed in seeds]
 
+    def sample(self) -> Request:
+        """A request that is drawn with the same model, opened in the same way."""
+        opening = {name: self.fields[name] for name in ("model", "dtype", "offload") if name in self.fields}
+        return Request.checked({"prompt": "anything", **opening})
+
     def check(self) -> None:
         """Raises BadInput for a field that is out of its bounds whatever else is said."""
         sample = replace(self, fields={"prompt": "anything", **self.fields})

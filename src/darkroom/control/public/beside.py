@@ -22,7 +22,7 @@ from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.latent.kl import KlCodec
 from darkroom.synthesis.external.family import KL, ControlKind, Family, codec_with
 from darkroom.synthesis.external.naming import Source, by_own_names
-from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network, fill
+from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network, kept
 from darkroom.synthesis.external.opening import Public
 from darkroom.synthesis.external.single import Shapes, vae_name
 
@@ -41,8 +41,11 @@ class _Kind:
     prefixes: tuple[str, ...]
 
 
-def read_control(path: Path, public: Public, dtype: torch.dtype) -> Any:
-    """A ControlNet for a checkpoint, filled. Raises DarkroomError for one that is damaged, or of another family."""
+def read_control(path: Path, public: Public) -> Any:
+    """A ControlNet for a checkpoint, kept as its denoiser is.
+
+    Raises DarkroomError for one that is damaged, or of another family.
+    """
     family, control = public.family, public.family.control
     if control is None:
         rule = f"cannot be drawn with by {family.title}: its ControlNets are not known here"
@@ -51,7 +54,7 @@ def read_control(path: Path, public: Public, dtype: torch.dtype) -> Any:
     kind = _Kind(
         "ControlNet", family, lambda shapes: control.settings(denoiser, shapes), control.named, control.prefixes
     )
-    network, _ = _read(path, kind, control.part, dtype, lambda network: _check_fits(network, path, public, control))
+    network, _ = _read(path, kind, control.part, public, lambda network: _check_fits(network, path, public, control))
     return network.to(memory_format=torch.channels_last)
 
 
@@ -70,7 +73,7 @@ def _check_fits(network: Any, path: Path, public: Public, control: ControlKind) 
             raise BadInput(f"the ControlNet {shown(path.name)}", rule, "take one that was made for this family")
 
 
-def read_vae(path: Path, public: Public, dtype: torch.dtype, role: str) -> KlCodec:
+def read_vae(path: Path, public: Public, role: str) -> KlCodec:
     """An autoencoder for a checkpoint, in place of its own; ``role`` sets its calls apart.
 
     One in a file has the scale and shift of the checkpoint's own. Raises DarkroomError for one that is damaged, or
@@ -82,7 +85,7 @@ def read_vae(path: Path, public: Public, dtype: torch.dtype, role: str) -> KlCod
 
     own = public.opened.configs["vae"]
     kind = _Kind("autoencoder", public.family, lambda shapes: own, named, ("first_stage_model.", ""))
-    network, config = _read(path, kind, KL, dtype, lambda net: None)
+    network, config = _read(path, kind, KL, public, lambda net: None)
     codec, mine = codec_with(network, config, role), public.parts.codec
     if (codec.channels, codec.factor) != (mine.channels, mine.factor):
         theirs, ours = (f"{one.channels} channels, {one.factor} times smaller" for one in (codec, mine))
@@ -92,9 +95,9 @@ def read_vae(path: Path, public: Public, dtype: torch.dtype, role: str) -> KlCod
 
 
 def _read(
-    path: Path, kind: _Kind, part: Any, dtype: torch.dtype, suits: Callable[[Any], None]
+    path: Path, kind: _Kind, part: Any, public: Public, suits: Callable[[Any], None]
 ) -> tuple[Any, Mapping[str, Any]]:
-    """A network, filled, and its settings; ``suits`` is asked before its weights are read."""
+    """A network on the checkpoint's shelf, and its settings; ``suits`` is asked before its weights are read."""
     what = f"the {kind.what} {shown(path.name)}"
     whose, fix = "its settings", f"take another {kind.what}"
     config: Mapping[str, Any] | None
@@ -121,7 +124,8 @@ def _read(
     suits(network)
     for header in headers:
         check_finite(header)
-    return fill(network, files, dtype, sources), config
+    dtype = public.dtypes.vae if part is KL else public.dtypes.denoiser
+    return kept(network, files, dtype, public.shelf, sources), config
 
 
 def _sources(network: Any, shapes: Shapes, kind: _Kind, config: Mapping[str, Any]) -> dict[str, Source]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from darkroom.contracts.card import Card
+from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.control.adapters import check_opened
+from darkroom.contracts.request import Request
+from darkroom.control.adapters import check_kept, check_opened
 from darkroom.control.public.beside import hash_of, read_control, read_vae
 from darkroom.control.public.embeddings import read_embedding, word
 from darkroom.control.public.lora import read_lora
@@ -36,11 +36,21 @@ class Brought:
     """What was brought to a checkpoint so far."""
 
     public: Public
-    dtype: torch.dtype
     vaes: dict[str, KlCodec] = field(default_factory=dict)
     refiners: dict[str, Assembled] = field(default_factory=dict)
     words: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # what tensors are called, and tokens
     _hashes: dict[Stamp, str] = field(default_factory=dict)  # of files that are large, and named by every request
+
+    @property
+    def offload(self) -> bool:
+        """Whether only the network at work is in memory."""
+        return self.public.shelf.offload
+
+    def kept(self, asked: Request) -> Dtypes | None:
+        """How the weights are kept; None: in bf16. Raises BadInput where it is ``asked`` otherwise."""
+        mine = self.public.dtypes
+        check_kept(asked, mine, offload=self.offload)
+        return None if mine == Dtypes() else mine
 
     def lora(self, path: Path) -> str:
         """The hash of a LoRA, whose branches the checkpoint's networks have at hand from now on."""
@@ -54,12 +64,12 @@ class Brought:
     def control(self, path: Path) -> str:
         """The hash of a ControlNet, which the denoiser has at hand from now on."""
         at_hand = self.public.parts.synthesizer.controls
-        return self._once(path, at_hand, lambda _: read_control(path, self.public, self.dtype))
+        return self._once(path, at_hand, lambda _: read_control(path, self.public))
 
     def refiner(self, folder: Path, card: Card) -> Assembled:
         """Another checkpoint, which can finish the pictures of this one from now on."""
         if card.model_hash not in self.refiners:
-            self.refiners[card.model_hash] = read_refiner(folder, card, self.public.parts, self.dtype)
+            self.refiners[card.model_hash] = read_refiner(folder, card, self.public)
         return self.refiners[card.model_hash]
 
     def embedding(self, path: Path) -> str:
@@ -68,7 +78,7 @@ class Brought:
 
     def vae(self, path: Path) -> str:
         """The hash of an autoencoder, which can take the place of the checkpoint's from now on."""
-        return self._once(path, self.vaes, lambda sha256: read_vae(path, self.public, self.dtype, f"{sha256}/"))
+        return self._once(path, self.vaes, lambda sha256: read_vae(path, self.public, f"{sha256}/"))
 
     def _once(self, path: Path, at_hand: dict[str, Any], read: Callable[[str], Any]) -> str:
         """The hash of what lies at a path, which is read where it is not yet at hand."""
@@ -95,8 +105,18 @@ class Brought:
         return self.public.parts.having(adapter)
 
     def bound(self, calls: Sequence[Call]) -> AbstractContextManager[None]:
-        """Nothing: networks that are not ours bind what their calls carry, each by itself."""
+        """The networks that calls go through have their weights; each binds by itself what its calls carry."""
+        self.public.shelf.take(self._asked(calls))
         return nullcontext()
+
+    def _asked(self, calls: Sequence[Call]) -> list[Any]:
+        """The networks that have to work for calls of one batch key; none where all answers are remembered."""
+        name = calls[0].network
+        for codec in (self.public.parts.codec, *self.vaes.values()):
+            if name in (codec.ENCODER, codec.DECODER):
+                return [codec.network]
+        parts = next(one for one in (self.public.parts, *self.refiners.values()) if name in one.evaluators)
+        return (parts.synthesizer if name == parts.synthesizer.NETWORK else parts.encoder).asked(calls)
 
     def fitted(self, recipe: Recipe) -> tuple[PublicEncoder, KlCodec]:
         """Text encoders and autoencoder of a recipe, which knows words and may have another one.

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from darkroom.contracts.card import Card
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import Assembled
-from darkroom.synthesis.external.opening import opened
+from darkroom.synthesis.external.opening import Public, opened
 
 
-def read_refiner(folder: Path, card: Card, base: Assembled, dtype: torch.dtype) -> Assembled:
-    """A checkpoint that finishes the pictures of another one, whose calls are set apart from those of that.
+def read_refiner(folder: Path, card: Card, host: Public) -> Assembled:
+    """A checkpoint that finishes the pictures of another one, whose calls are set apart from those of that; its weights
+    are kept as that one's are.
 
     Raises BadInput for one with other latents, other noise or another kind of guidance; BadFile for a damaged one.
     """
     said = f"the refiner {shown(card.name)}"
     if card.family not in FAMILIES:
         raise BadInput(said, "is no public checkpoint", "take one of the same family, or its refiner")
-    found = opened(folder, card, dtype).parts
+    base, found = host.parts, opened(folder, card, host.dtypes, host.shelf).parts
     codecs = [(one.codec.channels, one.codec.factor, one.codec.scale, one.codec.shift) for one in (found, base)]
     if codecs[0] != codecs[1]:
         raise BadInput(said, "has other latents than the model whose pictures it is to finish", "take its own refiner")

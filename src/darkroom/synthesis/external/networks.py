@@ -14,9 +14,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
+from darkroom.contracts.contract import Dtypes, Format
+from darkroom.contracts.contract import dtypes as parsed
 from darkroom.contracts.errors import BadFile, BadInput, shown
+from darkroom.nn.public.int8 import SCALE, in_int8
+from darkroom.nn.public.shelf import Shelf
+from darkroom.nn.storage import rows_packed
 from darkroom.synthesis.external.family import Part
 from darkroom.synthesis.external.naming import Source, by_own_names, same_shape
 
@@ -26,7 +31,16 @@ TOKENIZERS = (
 )
 MOST_ENTRIES = 1000  # of a list in a part's settings
 FETCH = "fetch the checkpoint again, or take another one"
+COMPUTES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+COMPUTES["int8"] = torch.bfloat16  # what it multiplies by
 _SPARE = ("position_ids", "logit_scale", "num_batches_tracked")  # ends of names that no network needs
+
+
+def dtypes_of(dtype: torch.dtype | Dtypes | str | None) -> Dtypes:
+    """Number formats as a contract has them; None: bf16. Raises BadInput for what is none."""
+    if isinstance(dtype, torch.dtype):
+        dtype = next(kept for kept, computes in COMPUTES.items() if computes == dtype)
+    return dtype if isinstance(dtype, Dtypes) else Dtypes.checked(dict(parsed(dtype or "bf16")))
 
 
 def library(name: str) -> Any:
@@ -119,30 +133,72 @@ def check_used(
         raise BadFile(where, rule + (f", and {len(over) - 1} more" if over[1:] else ""), fix)
 
 
-def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mapping[str, Source] | None = None) -> Any:
-    """Puts the weights of files into a network of :func:`empty_network`, in a number format. Raises BadFile.
+def kept(
+    network: Any, files: Sequence[Path], dtype: Format, shelf: Shelf, sources: Mapping[str, Source] | None = None
+) -> Any:
+    """A network of :func:`empty_network` on a shelf, which gives it the weights of files when it has to have them.
 
-    ``sources`` say where each tensor stands; None: under its own name.
+    ``sources`` say where each tensor stands; None: under its own name. Raises BadFile where they cannot be read.
     """
-    places: dict[str, Path] = {}
+    if sources is None:
+        sources = by_own_names(network, [name for path in files for name in _names(path)])
+    if dtype == "int8":
+        in_int8(network)
+    stamps = _stamps(files)
+
+    def filled() -> None:
+        if _stamps(files) != stamps:  # it is read again, maybe days later
+            raise BadFile(f"{files[0].parent}", "was changed since the model was opened", "open the model again")
+        fill(network, files, COMPUTES[dtype], sources)
+
+    return shelf.put(network.requires_grad_(False), filled)
+
+
+def _stamps(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Bytes and time of the last change of files; none of those that are gone."""
+    return [(path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+
+
+def _names(path: Path) -> list[str]:
     try:
-        for path in files:
-            with safe_open(path, "pt") as file:
-                places |= dict.fromkeys(file.keys(), path)
-        found = by_own_names(network, list(places)) if sources is None else sources
+        with safe_open(path, "pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise BadFile(f"{path.parent}", f"holds no sound weights ({_brief(error)})", FETCH) from error
+
+
+def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mapping[str, Source]) -> None:
+    """Puts the weights of files into a network of :func:`empty_network`, in a number format; what is int8 in it is
+    packed. Files are mapped, and read where they are used: weights that have this format in a file stay there.
+
+    ``sources`` say where each tensor stands. Raises BadFile.
+    """
+    places = {name: path for path in files for name in _names(path)}
+    own = network.state_dict()
+    state: dict[str, Tensor] = {}
+    shared: dict[Source, Tensor] = {}  # a table that stands under two names is there once
+    try:
         opened: dict[Path, Any] = {path: safe_open(path, "pt") for path in files}
-        state = {}
-        for name, tensor in network.state_dict().items():
-            source = found[name]
-            taken = source.taken(opened[places[source.name]].get_tensor(source.name))
-            state[name] = taken.view(tensor.shape).to(dtype)
+        for name, tensor in own.items():
+            if name in state or (name not in sources and name.endswith(f".{SCALE}")):
+                continue  # scales come with the weights they belong to
+            source = sources[name]
+            if source in shared and tensor.dtype != torch.int8 and shared[source].shape == tensor.shape:
+                state[name] = shared[source]
+                continue
+            taken = source.taken(opened[places[source.name]].get_tensor(source.name)).view(tensor.shape)
+            if tensor.dtype == torch.int8:
+                taken, state[f"{name.rpartition('.')[0]}.{SCALE}"] = rows_packed(taken)
+            else:
+                taken = taken.to(dtype)
+            state[name] = taken.to(memory_format=torch.channels_last) if taken.ndim == 4 else taken
+            shared[source] = state[name]
     except KeyError as error:
         raise BadFile(f"{files[0].parent}", f"lacks the tensor {error.args[0]}", FETCH) from error
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BadFile(f"{files[0].parent}", f"holds no sound weights ({_brief(error)})", FETCH) from error
     network.load_state_dict(state, assign=True)
     _place_counters(network)
-    return network.requires_grad_(False)
 
 
 def _place_counters(network: nn.Module) -> None:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from darkroom.checkpoints.store import digest
 from darkroom.contracts.card import Card
+from darkroom.contracts.contract import Dtypes, Format
 from darkroom.contracts.errors import BadFile, BadInput, reason
+from darkroom.nn.public.shelf import Shelf
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import PIPELINE, Assembled, Configs, Family, Opened
 from darkroom.synthesis.external.naming import Source
-from darkroom.synthesis.external.networks import empty_network, fill, tokenizer
+from darkroom.synthesis.external.networks import empty_network, kept, tokenizer
 
 CHECKPOINT = "checkpoint.safetensors"  # of one that is in one file
 AGAIN = "remove the model and import it again"
@@ -22,11 +22,13 @@ AGAIN = "remove the model and import it again"
 
 @dataclass(frozen=True)
 class Public:
-    """A checkpoint that is open: its networks by part, and the model they are together."""
+    """A checkpoint that is open: its networks by part, the model they are together, and how their weights are kept."""
 
     family: Family
     opened: Opened
     parts: Assembled
+    dtypes: Dtypes
+    shelf: Shelf
 
     @property
     def title(self) -> str:
@@ -34,9 +36,12 @@ class Public:
         return self.family.title
 
 
-def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
-    """A checkpoint that was imported. Raises BadFile for one that is no longer what was imported."""
-    family = FAMILIES[card.family]
+def opened(folder: Path, card: Card, dtypes: Dtypes, shelf: Shelf | None = None) -> Public:
+    """A checkpoint that was imported, whose networks are on a shelf; None: all of them in memory, always.
+
+    Raises BadFile for one that is no longer what was imported.
+    """
+    family, shelf = FAMILIES[card.family], shelf or Shelf()
     check_sound(folder, card)
     networks = {}
     for name, part in family.parts.items():
@@ -45,7 +50,7 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         if name not in card.configs:
             raise BadFile(f"{folder}", f"has a card without the settings of {name}", AGAIN)
         network = empty_network(part, card.configs[name])
-        networks[name] = filled(folder, card, name, network, dtype)
+        networks[name] = filled(folder, card, name, network, dtypes.of(name), shelf)
     words = {}
     for name in family.tokenizers:
         if name not in card.configs and name in family.spare:
@@ -54,7 +59,7 @@ def opened(folder: Path, card: Card, dtype: torch.dtype) -> Public:
         words[name] = tokenizer(folder / name, kind)
     try:
         parts = Opened(networks, words, card.configs)
-        return Public(family, parts, family.assembled(parts))
+        return Public(family, parts, family.assembled(parts), dtypes, shelf)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BadInput):
             raise
@@ -77,12 +82,13 @@ def files_of(folder: Path, card: Card, part: str) -> list[Path]:
     return [folder / entry.path for entry in card.files.values() if _is_weight(entry.path, part)]
 
 
-def filled(folder: Path, card: Card, part: str, network: Any, dtype: torch.dtype) -> Any:
-    """A part's network, empty before, with its weights in a number format. Raises BadFile."""
-    own = files_of(folder, card, part)
+def filled(folder: Path, card: Card, part: str, network: Any, dtype: Format, shelf: Shelf | None = None) -> Any:
+    """A part's network, empty before, with its weights in a number format, on a shelf. Raises BadFile."""
+    own, shelf = files_of(folder, card, part), shelf or Shelf()
     if own or not _in_one_file(card.configs):
-        return fill(network, own, dtype)
-    return fill(network, [folder / CHECKPOINT], dtype, file_sources(FAMILIES[card.family], card.configs, part, network))
+        return kept(network, own, dtype, shelf)
+    sources = file_sources(FAMILIES[card.family], card.configs, part, network)
+    return kept(network, [folder / CHECKPOINT], dtype, shelf, sources)
 
 
 def file_sources(family: Family, configs: Configs, part: str, network: Any) -> dict[str, Source]:

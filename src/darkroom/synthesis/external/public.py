@@ -160,6 +160,11 @@ class PublicSynthesizer(SteeredSynthesizer):
 
         return denoise
 
+    def asked(self, calls: Sequence[Call]) -> list[Any]:
+        """The networks that calls go through."""
+        worn = {use_of(name) for call in calls for name in call.adapters}
+        return [self.network, *(network for name, network in self.controls.items() if name in worn)]
+
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """What the network predicts for each call, whose rows are one pass."""
         found = []
