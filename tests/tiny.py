@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from darkroom.cards import with_file, write_card
 from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.latent.codec import AutoencoderCodec
-from darkroom.model import Model, assembled, with_file, write_card
+from darkroom.model import Model, assembled
 from darkroom.nn import autoencoder, dit, text, upscaler
 from darkroom.refine.upscale import NetworkUpscaler
 from darkroom.synthesis.diffusion import DiffusionSynthesizer

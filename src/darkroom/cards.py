@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
-from darkroom.contracts.card import OWN, Card
+from darkroom.contracts.card import OWN, Card, FileEntry
 from darkroom.contracts.errors import BadFile, BadInput, DarkroomError, reason, shown, unknown
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
@@ -72,3 +74,16 @@ def damaged(folder: Path, card: Card) -> list[str]:
     """The files of a model that are missing or not as long as its card says; quick, for a list."""
     paths = [(folder / entry.path, entry.bytes) for entry in card.files.values()]
     return [path.name for path, size in paths if not path.is_file() or path.stat().st_size != size]
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Writes a card, readable by people."""
+    text = json.dumps(json.loads(card.to_json()), indent=1, ensure_ascii=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def with_file(card: Card, folder: Path, component: str, path: str) -> Card:
+    """The card with the entry of one file measured anew."""
+    data = (folder / path).read_bytes()
+    entry = FileEntry(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+    return card.model_copy(update={"files": {**card.files, component: entry}})

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 import darkroom
-from darkroom.cards import CARD, folder_of, read_card
+from darkroom.cards import folder_of, read_card
 from darkroom.checkpoints.estimate import Keeping, check_fits
 from darkroom.contracts.card import OWN, UPSCALER, Card
 from darkroom.contracts.contract import Dtypes
-from darkroom.contracts.errors import BadFile, BadInput, reason, shown, unknown
+from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Control, Lora, RefinerModel
@@ -29,14 +25,13 @@ from darkroom.control.controls import map_pixels
 from darkroom.control.public.brought import Brought as PublicBrought
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.latent.tiles import TiledCodec
-from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
-from darkroom.nn.config import read_config
-from darkroom.nn.dit import Denoiser, DenoiserConfig
+from darkroom.nn.autoencoder import Autoencoder
+from darkroom.nn.dit import Denoiser
 from darkroom.nn.public.shelf import Shelf
 from darkroom.nn.slots import SLOTS
-from darkroom.nn.storage import unpacked
-from darkroom.nn.text import TextConfig, TextEncoder
-from darkroom.nn.upscaler import Upscaler, UpscalerConfig
+from darkroom.nn.text import TextEncoder
+from darkroom.nn.upscaler import Upscaler
+from darkroom.own import NETWORKS, networks_of
 from darkroom.picture.inputs import Inputs, bare
 from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, ReadingEncoder, Refiner, Synthesizer
@@ -54,15 +49,7 @@ from darkroom.wording.parse import parse
 from darkroom.wording.said import others_of, said_in
 from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
-from darkroom.wording.tokenizer import Tokenizer, TokenizerError
-
-NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
-    "text": (TextConfig, TextEncoder),
-    "autoencoder": (AutoencoderConfig, Autoencoder),
-    "denoiser": (DenoiserConfig, Denoiser),
-    UPSCALER: (UpscalerConfig, Upscaler),
-}
-"""The networks of a model of ours, by component: their settings, and what is made of them."""
+from darkroom.wording.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -180,7 +167,7 @@ class Model:
             if _latent_space(card) != _latent_space(self.card):
                 fix = "take an earlier or a smaller model that was trained with the same one"
                 raise BadInput(f"the guide {shown(name)}", f"has another autoencoder than {self.card.name}", fix)
-            tokenizer, parts = _opened(folder, card, ("text", "denoiser"), self.dtype)
+            tokenizer, parts = networks_of(folder, card, ("text", "denoiser"), self.dtype)
             guide = Guide.of(tokenizer, parts["text"], parts["denoiser"], f"{card.model_hash}/")
             self.networks.update(guide.networks)
             self.guides[card.model_hash] = guide
@@ -332,82 +319,11 @@ def load(
         raise BadInput(flag, rule, "leave it out, or draw with a public checkpoint (--model)")
     dtype = COMPUTES[dtypes.denoiser]
     older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
-    tokenizer, parts = _opened(folder, card, [part for part in NETWORKS if part not in older], dtype)
+    tokenizer, parts = networks_of(folder, card, [part for part in NETWORKS if part not in older], dtype)
     return assembled(card, tokenizer, **parts)
-
-
-def _opened(
-    folder: Path, card: Card, components: Sequence[str], dtype: torch.dtype
-) -> tuple[Tokenizer, dict[str, Any]]:
-    """The tokenizer of a model folder, and some of its networks. Raises BadFile."""
-    if card.family != OWN:
-        rule = f"names the family {shown(card.family)}, which this version does not know"
-        raise BadFile(f"{folder / CARD}", rule, "take another model, or update darkroom")
-    files = {component: _verified(folder, card, component) for component in card.files}
-    try:
-        tokenizer = Tokenizer.from_json(files["tokenizer"])
-        networks = {}
-        for component in components:
-            config, network = NETWORKS[component]
-            networks[component] = network(read_config(config, card.configs[component]))
-    except KeyError as error:
-        raise BadFile(f"{folder / CARD}", f"names no {error.args[0]}", "take a complete model folder") from error
-    except (TokenizerError, ValueError, TypeError) as error:
-        raise BadFile(f"{folder}", f"cannot be opened ({error})", "take a complete model folder") from error
-    for component, network in networks.items():
-        _fill(network, files[component], folder / card.files[component].path)
-        network.to(dtype)
-    return tokenizer, networks
 
 
 def _latent_space(card: Card) -> tuple[object, ...]:
     """What decides which latents mean what: the autoencoder's weights and shape."""
     file = card.files.get("autoencoder")
     return (None if file is None else file.sha256, card.configs.get("autoencoder"))
-
-
-def write_card(folder: Path, card: Card) -> None:
-    """Writes a card, readable by people."""
-    import json
-
-    text = json.dumps(json.loads(card.to_json()), indent=1, ensure_ascii=False)
-    (folder / CARD).write_text(text + "\n", encoding="utf-8")
-
-
-def with_file(card: Card, folder: Path, component: str, path: str) -> Card:
-    """The card with the entry of one file measured anew."""
-    from darkroom.contracts.card import FileEntry
-
-    data = (folder / path).read_bytes()
-    entry = FileEntry(path=path, sha256=sha256(data).hexdigest(), bytes=len(data))
-    return card.model_copy(update={"files": {**card.files, component: entry}})
-
-
-def _verified(folder: Path, card: Card, component: str) -> bytes:
-    """The bytes of one of the card's files, checked against its sha256."""
-    entry = card.files[component]
-    path = folder / entry.path
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "install the model again") from error
-    if sha256(data).hexdigest() != entry.sha256:
-        raise BadFile(f"{path}", "is damaged: its sha256 is not the card's", "install the model again")
-    return data
-
-
-def _fill(network: nn.Module, data: bytes, path: Path) -> None:
-    """Loads weights into a network; every tensor must be there, of the right shape, and finite."""
-    try:
-        tensors = unpacked(load_tensors(data))
-    except (SafetensorError, KeyError) as error:
-        raise BadFile(f"{path}", f"is not a sound safetensors file ({error})", "install the model again") from error
-    expected = network.state_dict()
-    for name, tensor in expected.items():
-        if name not in tensors or tensors[name].shape != tensor.shape:
-            raise BadFile(
-                f"{path}", f"holds no tensor {name} of shape {tuple(tensor.shape)}", "install the model again"
-            )
-        if not torch.isfinite(tensors[name]).all():
-            raise BadFile(f"{path}", f"holds numbers that are not finite in {name}", "install the model again")
-    network.load_state_dict({name: tensors[name] for name in expected})

@@ -106,7 +106,7 @@ class Worker:
 
     def run(self) -> None:
         """Until :attr:`stopping` is set; then what runs is finished within the grace time, or given back."""
-        self.models.opened(Request(prompt=Prompt(text="")))
+        self.models.opened(ANYTHING)
         self.workers.enlist(self.name, os.getpid(), offers())
         ends = None
         while True:
@@ -242,6 +242,7 @@ class Worker:
         self.store.fail(job.id, worker=self.name, error=code, message=str(told) or type(told).__name__)
 
 
+ANYTHING = Request(prompt=Prompt(text="anything"))  # what the first model is opened for
 ADDRESS = "\0"  # between the name of a model and that of a network of its own
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import darkroom.drawing.pictures as drawing
-from darkroom.cards import damaged, folder_of, read_card
+from darkroom.cards import damaged, folder_of, read_card, write_card
 from darkroom.cli import main
 from darkroom.contracts.errors import BadFile, BadInput, CannotWrite, Unfinished
 from darkroom.contracts.request import Request, expand
 from darkroom.door import DrawingModel
 from darkroom.drawing.results import AT_ONCE, Judging, Wanted, results
 from darkroom.drawing.speaker import Speaker
-from darkroom.model import Model, load, write_card
+from darkroom.model import Model, load
 from darkroom.picture.inputs import Inputs
 from tests.tiny import saved, tiny_model
 

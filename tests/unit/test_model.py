@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from darkroom.cards import CARD, known_models, read_card
+from darkroom.cards import CARD, known_models, read_card, with_file, write_card
 from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.contracts.request import Request
 from darkroom.generate import picture, run
-from darkroom.model import load, with_file, write_card
+from darkroom.model import load
 from tests.tiny import saved, tiny_model
 
 

@@ -177,6 +177,7 @@ def test_no_name_leads_out_of_the_data_folder(name: str, client: TestClient, stu
         {"init_image": name, "mask": name},
         {"model": name},
         {"guide": name},
+        {"refiner": {"model": name}},
         {"vae": name},
         {"lora": [{"file": name}]},
         {"embedding": [name]},

@@ -16,7 +16,6 @@ from darkroom.contracts.steering import AnyRefiner, AnySwap, AnyToward, Controls
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
-MAX_AREA = MAX_SIDE * MAX_SIDE  # holds by the sides alone
 MAX_STEPS = 1000
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**63 - 1

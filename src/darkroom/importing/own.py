@@ -22,8 +22,8 @@ from darkroom.checkpoints.store import digest, place, staged
 from darkroom.contracts.card import OWN, UPSCALER, Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadFile, DarkroomError, shown
 from darkroom.contracts.files import publish
-from darkroom.model import NETWORKS
 from darkroom.nn.config import read_config
+from darkroom.own import NETWORKS
 from darkroom.synthesis.external.naming import Source
 from darkroom.synthesis.external.networks import check_shapes, check_used
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError

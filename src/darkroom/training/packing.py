@@ -10,14 +10,13 @@ from typing import Any
 
 from safetensors.torch import save
 
-from darkroom.cards import CARD, read_card
+from darkroom.cards import CARD, read_card, with_file, write_card
 from darkroom.contracts.card import UPSCALER, Card, DataSource, Defaults, Leg
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, scene_seed
-from darkroom.model import with_file, write_card
 from darkroom.nn.autoencoder import AutoencoderConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import DenoiserConfig

@@ -121,8 +121,9 @@ def located(request: Request, folders: Folders) -> Request:
     if request.vae is not None:
         change["vae"] = str(folders.adapter(request.vae))
     change["refine"] = tuple(_step_located(step, folders) for step in request.refine)
-    for field in ("model", "guide"):
-        if (name := getattr(request, field)) is not None and name not in (known := known_models()):
+    named = {"model": request.model, "guide": request.guide, "refiner": request.refiner and request.refiner.model}
+    for field, name in named.items():
+        if name is not None and name not in (known := known_models()):
             raise unknown(field, name, known)
     return request.model_copy(update=change)
 
