@@ -121,7 +121,8 @@ def located(request: Request, folders: Folders) -> Request:
     if request.vae is not None:
         change["vae"] = str(folders.adapter(request.vae))
     change["refine"] = tuple(_step_located(step, folders) for step in request.refine)
-    named = {"model": request.model, "guide": request.guide, "refiner": request.refiner and request.refiner.model}
+    refiner = None if request.refiner is None else request.refiner.model
+    named = {"model": request.model, "guide": request.guide, "refiner": refiner}
     for field, name in named.items():
         if name is not None and name not in (known := known_models()):
             raise unknown(field, name, known)
