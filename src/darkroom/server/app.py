@@ -17,8 +17,9 @@ from starlette.types import ASGIApp
 
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explained
-from darkroom.server.guard import Guard
-from darkroom.server.routes import files, health, jobs, models, pictures, queue
+from darkroom.server.guard import Guard, Refused
+from darkroom.server.routes import a1111, files, health, jobs, models, openai, pictures, queue
+from darkroom.server.spoken import WrongField, spoken
 from darkroom.server.studio import Studio
 
 WEB = Path(__file__).parent / "web"
@@ -29,6 +30,8 @@ STATUS = {
     "conflict": 409,
     "no_job": 404,
     "no_picture": 404,
+    "model_not_found": 404,
+    "hung_up": 499,  # as proxies write it in their logs; nobody reads it
     "queue_full": 429,
     "draining": 503,
     "no_space": 507,
@@ -62,10 +65,11 @@ def _routed(studio: Studio) -> FastAPI:
             DarkroomError: _told,
             RequestValidationError: _invalid,
             HTTPException: _plain,
+            Refused: _refused,
         },
     )
     app.state.studio = studio
-    for part in (health, jobs, queue, pictures, files, models):
+    for part in (health, jobs, queue, pictures, files, models, openai, a1111):
         app.include_router(part.router)
     app.mount("/page", StaticFiles(directory=WEB), name="page")
     return app
@@ -74,11 +78,19 @@ def _routed(studio: Studio) -> FastAPI:
 async def _told(request: Request, error: DarkroomError) -> Response:
     status = STATUS.get(error.code, 422 if isinstance(error, BadInput) else 500)
     told = {"code": error.code, "message": str(error), "value": error.value, "rule": error.rule, "fix": error.fix}
-    return _answer(request, status, told)
+    named = {"param": error.param} if isinstance(error, WrongField) else {}
+    return _answer(request, status, {**told, **named})
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
     return _answer(request, 422, {"code": "bad_input", "message": explained(error.errors())})
+
+
+async def _refused(request: Request, refused: Refused) -> Response:
+    """What the guard finds while a body is read."""
+    answer = _answer(request, refused.status, {"code": refused.code, "message": refused.why})
+    answer.headers["connection"] = "close"
+    return answer
 
 
 async def _plain(request: Request, error: HTTPException) -> Response:
@@ -88,4 +100,5 @@ async def _plain(request: Request, error: HTTPException) -> Response:
 def _answer(request: Request, status: int, told: dict[str, Any]) -> Response:
     """An error in the words that the client of a path expects."""
     headers = {"retry-after": str(RETRY_S[status])} if status in RETRY_S else {}
-    return JSONResponse({"error": told}, status, headers)
+    status, body = spoken(request.url.path, status, told)
+    return JSONResponse(body, status, headers)
