@@ -104,7 +104,7 @@ def _sized(asked: Asked, model: str, notes: list[str], *, starts: bool) -> dict[
         if side is not None and side % SIDE_STEP:
             sides[name] = max(SIDE_STEP, round(side / SIDE_STEP) * SIDE_STEP)
             notes.append(f"{name} {side} is drawn as {sides[name]}: sides are multiples of {SIDE_STEP}")
-    return {**sides, **hires}
+    return {name: value for name, value in {**sides, **hires}.items() if value is not None}
 
 
 def _check_pixels(request: Request, count: int) -> None:
