@@ -24,6 +24,7 @@ from tests.studio import Running, studio
 openai = pytest.importorskip("openai", reason="the client of OpenAI's is not installed: pip install openai")
 
 STEPS = {"steps": 3}
+LONG = {"prompt": "a fox", "size": "512x512", "steps": 1000, "darkroom": {"upscale": 1}}  # minutes on any machine
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +161,11 @@ def test_the_same_key_is_the_same_picture(client: Any) -> None:
         client.images.generate(**{**asked, "prompt": "another"})
 
 
-@pytest.mark.parametrize("key", [None, "kept"])
-def test_who_hangs_up_wants_it_no_more_unless_it_has_a_key(server: Running, key: str | None) -> None:
+@pytest.mark.parametrize(("key", "stream"), [(None, False), (None, True), ("kept", False)])
+def test_who_hangs_up_wants_it_no_more_unless_it_has_a_key(server: Running, key: str | None, stream: bool) -> None:
     before = states(server)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    body = json.dumps({"prompt": "a fox", "size": "512x512", "steps": 1000})
+    body = json.dumps({**LONG, "stream": stream})
     connection.request("POST", "/v1/images/generations", body, {} if key is None else {"idempotency-key": key})
     while not (new := states(server).keys() - before.keys()):
         time.sleep(0.05)
@@ -181,6 +182,30 @@ def test_who_hangs_up_wants_it_no_more_unless_it_has_a_key(server: Running, key:
         assert later.getresponse().status == 200
         assert states(server)[job] != "cancelled"
         urllib.request.urlopen(f"{server.url}/api/jobs/{job}/cancel", b"", timeout=60).close()
+
+
+def test_a_job_that_fails_is_the_callers_fault_or_ours(client: Any, server: Running) -> None:
+    (server.data / "adapters").mkdir(exist_ok=True)
+    (server.data / "adapters" / "broken.safetensors").write_bytes(b"no tensors")
+    asked = {"prompt": "a cup", "size": "128x128", "extra_body": {"darkroom": {"lora": "broken.safetensors"}}}
+    with pytest.raises(openai.BadRequestError) as bad:
+        client.images.generate(**asked)
+    assert bad.value.code == "bad_file" and bad.value.response.headers["x-should-retry"] == "false"
+    with pytest.raises(openai.APIError, match=r"broken\.safetensors"):
+        list(client.images.generate(**asked, stream=True))
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_says_so(tmp_path: Path) -> None:
+    with studio(tmp_path) as running:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=200)
+        connection.request("POST", "/v1/images/generations", json.dumps(LONG))
+        while "running" not in states(running).values():
+            time.sleep(0.05)
+        running.process.terminate()
+        reply = connection.getresponse()
+        assert (reply.status, reply.headers["retry-after"]) == (503, "10")
+        assert json.load(reply)["error"]["type"] == "server_error"
 
 
 def test_a_key_is_asked_for(tmp_path: Path) -> None:

@@ -123,6 +123,24 @@ def test_openai_edits_need_pictures(ours: TestClient, files: dict[str, bytes], p
     assert (reply.status_code, error["param"]) == (400, param) and words in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"nothing"),
+        ("multipart/form-data; boundary=x", b"--y\r\n\r\n"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n\xff\r\n--x--',
+        ),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--"),
+        ("multipart/form-data; boundary=\xff", b"--x--"),
+    ],
+)
+def test_openai_takes_no_broken_forms(ours: TestClient, kind: str, body: bytes) -> None:
+    reply = ours.post("/v1/images/edits", content=body, headers={"content-type": kind.encode("latin-1")})
+    assert reply.status_code == 400 and reply.json()["error"]["type"] == "invalid_request_error"
+
+
 def test_openai_fetches_nothing(ours: TestClient) -> None:
     reply = ours.post("/v1/images/edits", json={"prompt": "a", "image": "https://example.org/a.png"})
     assert reply.status_code == 400 and "multipart/form-data" in reply.json()["error"]["message"]

@@ -26,7 +26,8 @@ def admitted(
 def check(requests: Iterable[Request], studio: Studio) -> None:
     """Raises BadInput for what could not be drawn anyway, where that can be told without a model."""
     offers = studio.workers.offers()
-    for request in requests:
+    seedless = [request.model_copy(update={"seed": None, "variation_seed": None}) for request in requests]
+    for request in {request.to_json(): request for request in seedless}.values():  # many differ in seeds alone
         located(request, studio.settings.folders)
         for field in ("sampler", "spacing", "guidance_method"):
             name, known = getattr(request, field), offers.get(field)

@@ -48,7 +48,7 @@ class Follower:
         """The jobs, once all have ended, or as they are when they are ``given_up``."""
         while True:
             newest = await run_in_threadpool(self.store.newest_event)
-            found = [await run_in_threadpool(self.store.get, job) for job in jobs]
+            found = await run_in_threadpool(lambda: [self.store.get(job) for job in jobs])
             if all(job.final for job in found) or given_up(found):
                 return found
             await self._news_after(newest)
