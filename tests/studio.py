@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 START_S, STOP_S = 240, 30  # on a machine that is busy otherwise
@@ -76,3 +79,29 @@ def _has_worker(jobs: Path, url: str) -> bool:
     with urllib.request.urlopen(f"{url}/health", timeout=60) as reply:
         assert reply.status == 200
     return bool(Workers(Database(jobs)).all())
+
+
+def guide_examples(running: Running, language: str, holding: str) -> str:
+    """The first block of docs/server-apis.md in a language that holds a text, with this studio's address in it."""
+    text = (ROOT / "docs" / "server-apis.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    block = next(block for block in blocks if holding in block)
+    assert "7860" in block
+    return block.replace("7860", str(running.port))
+
+
+def run_example(running: Running, holding: str, folder: Path) -> str:
+    """Runs that block of Python in a folder; what it prints."""
+    code = guide_examples(running, "python", holding)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def curled(running: Running, holding: str) -> Any:
+    """What the curl command of that block is answered with."""
+    address, *flags = shlex.split(guide_examples(running, "", holding).replace("\\\n", ""))[1:]
+    [header, body] = [value for name, value in zip(flags[::2], flags[1::2], strict=True) if name in ("-H", "-d")]
+    request = urllib.request.Request(address, body.encode(), dict([header.split(": ")]))
+    with urllib.request.urlopen(request, timeout=280) as reply:
+        return json.load(reply)

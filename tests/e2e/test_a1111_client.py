@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from darkroom.picture.metadata import read_recipe, read_source_type
 from darkroom.picture.xmp import EDITED
-from tests.studio import Running, studio
+from tests.studio import Running, curled, run_example, studio
 
 webuiapi = pytest.importorskip("webuiapi", reason="the client of A1111's is not installed: pip install webuiapi")
 
@@ -141,3 +142,11 @@ def test_what_cannot_be_drawn_says_why(client: Any) -> None:
         client.txt2img(prompt="a cup", cfg_scale=900.0, **SMALL)
     with pytest.raises(RuntimeError, match="unknown sampler"):
         client.txt2img(prompt="a cup", sampler_name="Euler b", **SMALL)
+
+
+@pytest.mark.slow
+def test_the_guide(server: Running, tmp_path: Path) -> None:
+    assert run_example(server, "webuiapi", tmp_path) == "[7, 8] []\n"
+    assert read_recipe(tmp_path / "fox.png").sampler == "euler-a"
+    told = curled(server, "/sdapi/v1")
+    assert json.loads(told["info"])["seed"] == 7 and told["parameters"]["darkroom_notes"] == []

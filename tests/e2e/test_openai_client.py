@@ -19,7 +19,7 @@ from PIL import Image
 
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
-from tests.studio import Running, studio
+from tests.studio import Running, curled, run_example, studio
 
 openai = pytest.importorskip("openai", reason="the client of OpenAI's is not installed: pip install openai")
 
@@ -193,6 +193,17 @@ def test_a_job_that_fails_is_the_callers_fault_or_ours(client: Any, server: Runn
     assert bad.value.code == "bad_file" and bad.value.response.headers["x-should-retry"] == "false"
     with pytest.raises(openai.APIError, match=r"broken\.safetensors"):
         list(client.images.generate(**asked, stream=True))
+
+
+@pytest.mark.slow
+def test_the_guide(server: Running, tmp_path: Path) -> None:
+    mask = np.full((512, 512, 4), 255, np.uint8)
+    mask[:256, :, 3] = 0
+    (tmp_path / "mask.png").write_bytes(png(mask)[1])
+    printed = run_example(server, "OpenAI(", tmp_path).splitlines()
+    assert printed[0] == "image_generation.partial_image 0" and printed[-1] == "image_generation.completed "
+    assert read_recipe(tmp_path / "fox.png").steps == 20
+    assert curled(server, "/v1/images")["darkroom"]["seeds"] == [7, 8]
 
 
 @pytest.mark.slow
