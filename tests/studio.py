@@ -84,8 +84,8 @@ def _has_worker(jobs: Path, url: str) -> bool:
 def guide_examples(running: Running, language: str, holding: str) -> str:
     """The first block of docs/server-apis.md in a language that holds a text, with this studio's address in it."""
     text = (ROOT / "docs" / "server-apis.md").read_text(encoding="utf-8")
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    block = next(block for block in blocks if holding in block)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    block = next(block for kind, block in blocks if kind == language and holding in block)
     assert "7860" in block
     return block.replace("7860", str(running.port))
 
