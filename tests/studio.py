@@ -64,6 +64,11 @@ class Server:
         except httpx.TransportError:
             return False
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
     def client(self, **how: Any) -> httpx.Client:
         """A client of it."""
         return httpx.Client(base_url=self.url, timeout=60, **how)

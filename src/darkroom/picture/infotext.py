@@ -82,7 +82,7 @@ class Infotext:
         out, and so is the model, which is another program's."""
         ours = self.settings.get("Version", "").startswith(OURS)
         said = {"text": self.prompt, "negative": self.negative}
-        asked: dict[str, Any] = {"prompt": said if ours else {name: _bare(text) for name, text in said.items()}}
+        asked: dict[str, Any] = {"prompt": said if ours else {name: plain_prompt(text) for name, text in said.items()}}
         for key, (name, number) in _NUMBERS.items():
             if (value := self.settings.get(key)) is not None:
                 try:
@@ -90,7 +90,7 @@ class Infotext:
                 except ValueError:
                     raise BadInput(f"{key} {shown(value)}", "is not a number", "correct it in the text") from None
         if not ours:
-            asked |= _steered(self.settings)
+            asked |= steered(self.settings)
         else:
             asked |= {name: self.settings[key] for key, name in _NAMES.items() if key in self.settings}
             asked |= {name: _plain(name) for name in _OPTIONAL.values()}
@@ -110,15 +110,15 @@ class Infotext:
         """The settings that the request does not hold, and what it leaves out of the prompt."""
         ours = self.settings.get("Version", "").startswith(OURS)
         read = {*_NUMBERS, "Size", *(_NAMES if ours else ()), *(_OPTIONAL if ours else ())}
-        steered = {} if ours else _steered(self.settings)
-        read |= {key for key, name in (("Sampler", "sampler"), ("Schedule type", "spacing")) if name in steered}
+        known = {} if ours else steered(self.settings)
+        read |= {key for key, name in (("Sampler", "sampler"), ("Schedule type", "spacing")) if name in known}
         adapters = [] if ours else _ADAPTER.findall(f"{self.prompt} {self.negative}")
         left = {key: text for key, text in self.settings.items() if key not in {*read, UPSCALE, "Version"}}
         return {**left, **({"Adapters": ", ".join(adapters)} if adapters else {})}
 
 
-def _steered(settings: dict[str, str]) -> dict[str, str]:
-    """Sampler and spacing by our names, where another program's are known."""
+def steered(settings: dict[str, str]) -> dict[str, str]:
+    """Sampler and spacing by our names, where another program's (``Sampler``, ``Schedule type``) are known."""
     sampler, spacing = (_key(settings.get(name, "")) for name in ("Sampler", "Schedule type"))
     for name in _SPACINGS:
         if sampler.endswith(name) and sampler not in _SAMPLERS:  # DPM++ 2M Karras
@@ -133,7 +133,7 @@ def _key(name: str) -> str:
     return re.sub(r"^k(?=dpm|euler|heun|lms)", "", plain).removesuffix("gpu")
 
 
-def _bare(text: str) -> str:
+def plain_prompt(text: str) -> str:
     """Another program's prompt: its adapters are not words, and braces are no choices of ours."""
     return re.sub(r"(?<!\\)[{}]", r"\\\g<0>", _ADAPTER.sub("", text)).strip()
 

@@ -116,13 +116,18 @@ def read_recipe(source: str | os.PathLike[str] | bytes) -> Recipe:
 
 def read_infotext(source: str | os.PathLike[str] | bytes) -> Infotext | None:
     """The A1111 settings inside a picture, from whatever program; None when it has none."""
+    text = read_infotext_as_written(source)
+    return None if text is None else parse_infotext(text)
+
+
+def read_infotext_as_written(source: str | os.PathLike[str] | bytes) -> str | None:
+    """The text of them; None when a picture has none. Raises BadFile for what is no picture."""
     data, name = load(source)
     kind = sniff(data, name)
     try:
-        text = _infotext(data, kind)
+        return _infotext(data, kind)
     except (ValueError, IndexError, struct.error):
         raise damaged(name) from None
-    return None if text is None else parse_infotext(text)
 
 
 def read_settings(source: str | os.PathLike[str] | bytes) -> Infotext | None:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from darkroom.cards import known_models, read_card
 from darkroom.contracts.errors import BadInput, unknown
+from darkroom.contracts.job import Job, Priority
 from darkroom.contracts.request import MAX_SIDE, Request
 from darkroom.server.keeping.folders import located
 from darkroom.server.studio import Studio
 from darkroom.wording.stylefile import read_styles
 
 
+def admitted(
+    requests: Sequence[Request], studio: Studio, owner: str, key: str | None, priority: Priority = 0
+) -> list[Job]:
+    """Requests as jobs, all or none; an owner's same ``key`` gives the same jobs. Raises DarkroomError."""
+    studio.check_open()
+    check(requests, studio)
+    return studio.store.submit(requests, owner=owner, key=key, priority=priority)
+
+
 def check(requests: Iterable[Request], studio: Studio) -> None:
     """Raises BadInput for what could not be drawn anyway, where that can be told without a model."""
     offers = studio.workers.offers()
-    for request in requests:
+    seedless = [request.model_copy(update={"seed": None, "variation_seed": None}) for request in requests]
+    for request in {request.to_json(): request for request in seedless}.values():  # many differ in seeds alone
         located(request, studio.settings.folders)
         for field in ("sampler", "spacing", "guidance_method"):
             name, known = getattr(request, field), offers.get(field)

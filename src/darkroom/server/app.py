@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explained
 from darkroom.server.guard import Guard, Refused
-from darkroom.server.routes import files, health, jobs, models, pictures, queue
+from darkroom.server.routes import a1111, files, health, jobs, models, openai, pictures, queue
+from darkroom.server.spoken import WrongField, spoken
 from darkroom.server.studio import Studio
 
 WEB = Path(__file__).parent / "web"
@@ -26,6 +27,8 @@ STATUS = {
     "conflict": 409,
     "no_job": 404,
     "no_picture": 404,
+    "model_not_found": 404,
+    "hung_up": 499,  # as proxies write it in their logs; nobody reads it
     "queue_full": 429,
     "draining": 503,
     "no_space": 507,
@@ -52,7 +55,7 @@ def _routed(studio: Studio) -> FastAPI:
         },
     )
     app.state.studio = studio
-    for part in (health, jobs, queue, pictures, files, models):
+    for part in (health, jobs, queue, pictures, files, models, openai, a1111):
         app.include_router(part.router)
     app.mount("/page", StaticFiles(directory=WEB), name="page")
     return app
@@ -61,7 +64,8 @@ def _routed(studio: Studio) -> FastAPI:
 async def _told(request: Request, error: DarkroomError) -> Response:
     status = STATUS.get(error.code, 422 if isinstance(error, BadInput) else 500)
     told = {"code": error.code, "message": str(error), "value": error.value, "rule": error.rule, "fix": error.fix}
-    return _answer(request, status, told)
+    named = {"param": error.param} if isinstance(error, WrongField) else {}
+    return _answer(request, status, {**told, **named})
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -76,4 +80,5 @@ async def _plain(request: Request, error: HTTPException) -> Response:
 def _answer(request: Request, status: int, told: dict[str, Any]) -> Response:
     """An error in the words that the client of a path expects."""
     headers = {"retry-after": str(RETRY_S[status])} if status in RETRY_S else {}
-    return JSONResponse({"error": told}, status, headers)
+    status, body = spoken(request.url.path, status, told)
+    return JSONResponse(body, status, headers)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.concurrency import run_in_threadpool
 
-from darkroom.contracts.job import Event
+from darkroom.contracts.job import Event, Job
 from darkroom.server.keeping.store import SqliteStore
 
 LOOK_S = 0.03  # between looks for something new, while anybody waits
@@ -43,6 +43,15 @@ class Follower:
                         return  # its last event was among those that were seen before
                 elif not await self._news_after(after):
                     yield None
+
+    async def ends(self, jobs: Sequence[str], given_up: Callable[[list[Job]], bool]) -> list[Job]:
+        """The jobs, once all have ended, or as they are when they are ``given_up``."""
+        while True:
+            newest = await run_in_threadpool(self.store.newest_event)
+            found = await run_in_threadpool(lambda: [self.store.get(job) for job in jobs])
+            if all(job.final for job in found) or given_up(found):
+                return found
+            await self._news_after(newest)
 
     async def _news_after(self, number: int) -> bool:
         """Waits until there is an event of a higher number, for a while; whether there is one."""

@@ -8,6 +8,7 @@ files are inert: a strict content security policy, and no guessing of types.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from darkroom.server.settings import LOCAL, Settings
+from darkroom.server.spoken import spoken
 
 COOKIE = "darkroom_key"
 OPEN = (
@@ -65,7 +67,7 @@ class Guard:
         try:
             scope.setdefault("state", {})["owner"] = self.admitted(scope)
         except Refused as refused:
-            await self._refuse(refused, send)
+            await self._refuse(refused, scope, send)
             return
         await self.app(scope, Body(receive, self.settings.most_bytes).receive, with_headers(send))
 
@@ -86,12 +88,13 @@ class Guard:
             raise Refused(401, "no_key", "a key is needed; send it as 'Authorization: Bearer KEY'")
         return owner or LOCAL
 
-    async def _refuse(self, refused: Refused, send: Send) -> None:
-        body = json.dumps({"error": {"code": refused.code, "message": refused.why}}).encode()
+    async def _refuse(self, refused: Refused, scope: Scope, send: Send) -> None:
+        status, told = spoken(scope["path"], refused.status_code, {"code": refused.code, "message": refused.why})
+        body = json.dumps(told).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(b"connection", b"close")] if refused.status_code == 413 else []
         headers += [(b"www-authenticate", b"Bearer")] if refused.status_code == 401 else []
-        await with_headers(send)({"type": "http.response.start", "status": refused.status_code, "headers": headers})
+        await with_headers(send)({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
@@ -136,10 +139,13 @@ def _name(host: str) -> str:
 
 
 def _key(headers: Headers) -> str | None:
-    """The key that a request brings: in its Authorization, an X-API-Key, or the page's cookie."""
+    """The key that a request brings: in its Authorization (where it has a user, as the password), an X-API-Key, or the
+    page's cookie."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
+    if scheme.lower() == "basic":
+        return _password(value)
     if "x-api-key" in headers:
         return headers["x-api-key"]
     try:
@@ -147,3 +153,11 @@ def _key(headers: Headers) -> str | None:
     except CookieError:
         return None
     return None if morsel is None else morsel.value
+
+
+def _password(credentials: str) -> str | None:
+    """The password of "user:password" in base64; None: there is none."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None

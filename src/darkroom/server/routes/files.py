@@ -13,7 +13,7 @@ from darkroom.contracts.contract import Contract, Name, Whole
 from darkroom.contracts.errors import NoRecipe
 from darkroom.picture.metadata import read_recipe
 from darkroom.picture.read import read
-from darkroom.picture.write import encode
+from darkroom.server.brought import kept
 from darkroom.server.studio import AnyStudio, Owner
 
 router = APIRouter(prefix="/api", tags=["files"])
@@ -42,7 +42,7 @@ def _kept(data: bytes, studio: AnyStudio) -> Brought:
         recipe = read_recipe(data).model_dump(mode="json")
     except NoRecipe:
         recipe = None
-    name = studio.settings.folders.publish_input(encode(pixels, None, "png", edited=True), "png")
+    name = kept(pixels, studio.settings.folders)
     return Brought(name=name, width=pixels.shape[1], height=pixels.shape[0], recipe=recipe)
 
 

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from darkroom.contracts.contract import Contract, Number, Whole
 from darkroom.contracts.job import Event, Job, Priority, State
 from darkroom.contracts.request import MAX_SEEDS, Request
-from darkroom.server.admit import check
+from darkroom.server.admit import admitted
 from darkroom.server.keeping.rows import NoJob
 from darkroom.server.studio import AnyStudio, Owner, Studio
 
@@ -83,9 +83,7 @@ def submit_several(
 
 
 def _submitted(requests: list[Request], priority: Priority, studio: Studio, owner: str, key: str | None) -> list[Shown]:
-    studio.check_open()
-    check(requests, studio)
-    return shown(studio.store.submit(requests, owner=owner, key=key, priority=priority), studio)
+    return shown(admitted(requests, studio, owner, key, priority), studio)
 
 
 @router.get("/jobs")
