@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 def load(name: str = "default") -> DrawingModel:
     """Opens a model by name, or by the folder that holds its card. Raises DarkroomError when there is none."""
-    from darkroom.threads import share_cores
+    from darkroom.machine.threads import share_cores
 
     share_cores()
     from darkroom.door import open_model  # torch is imported here, not with the package

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.request import Request
-from darkroom.threads import share_cores
+from darkroom.machine.threads import share_cores
 
 PROMPTS = (
     "a fox, 3d",

@@ -16,8 +16,8 @@ from hashlib import file_digest
 from importlib import metadata
 from pathlib import Path
 
-from darkroom.memory import free_memory
-from darkroom.threads import cores
+from darkroom.machine.memory import free_memory
+from darkroom.machine.threads import cores
 
 PYTHON = ((3, 11), (3, 14))  # as in pyproject.toml, from and below; a test compares them
 TORCH = ((2, 9), (2, 14))

@@ -35,6 +35,7 @@ from darkroom.contracts.request import Request
 from darkroom.drawing.results import Judging, Models, Wanted, opening_of, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
+from darkroom.machine.threads import share_cores
 from darkroom.model import Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
@@ -46,7 +47,6 @@ from darkroom.synthesis.combine import METHODS
 from darkroom.synthesis.guidance import relayed
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
-from darkroom.threads import share_cores
 
 WIDTH = 32  # jobs drawn at once: each shows its first step early
 POLL_S = 0.02  # between looks for jobs where there are none

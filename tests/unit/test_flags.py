@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import Field
 
-from darkroom.cli.flags import flags_of, given
+from darkroom.cli.given.flags import flags_of, given
 from darkroom.cli.run import main
 from darkroom.contracts.contract import Contract, Name, Number, Whole
 from darkroom.contracts.request import Request

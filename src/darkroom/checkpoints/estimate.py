@@ -18,7 +18,7 @@ from darkroom.contracts.card import Card
 from darkroom.contracts.contract import DENOISER, TEXT, VAE, Dtypes, role_of
 from darkroom.contracts.errors import BadFile, DarkroomError
 from darkroom.contracts.recipe import tile_for
-from darkroom.memory import free_memory
+from darkroom.machine.memory import free_memory
 
 BYTES = {"fp64": 8, "fp32": 4, "fp16": 2, "bf16": 2, "int8": 2}  # of a number that is not packed
 FEWEST = 16  # weights of an output channel that are packed in int8, as nn/public/int8.py has it

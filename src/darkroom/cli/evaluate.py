@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from darkroom.cli.flags import flags_of, given
-from darkroom.cli.values import Whole
+from darkroom.cli.given.flags import flags_of, given
+from darkroom.cli.given.values import Whole
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.request import Request, Settings
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from darkroom.cli.flags import flags_of, given
+from darkroom.cli.given.flags import flags_of, given
+from darkroom.cli.given.values import Folder, Whole
 from darkroom.cli.many import draw_many
-from darkroom.cli.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import CHOSEN_SEEDS, Request, expand, parse_margins, parse_size

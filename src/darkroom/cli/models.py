@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from darkroom.cli.values import Folder, Whole
+from darkroom.cli.given.values import Folder, Whole
 from darkroom.contracts.card import UPSCALER
 from darkroom.contracts.errors import BadFile, BadInput, shown
 from darkroom.contracts.request import UPSCALES
@@ -74,7 +74,7 @@ def models_show(
     state = _state(broken)
     if keeping is not None and not broken:
         from darkroom.checkpoints.estimate import needs_in_words
-        from darkroom.memory import free_memory
+        from darkroom.machine.memory import free_memory
 
         lines += [f"memory      {line}" for line in needs_in_words(folder, card, keeping, free_memory())]
     print("\n".join([lines[0], *([state] if state else []), *lines[1:]]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from darkroom.cli.values import Folder
+from darkroom.cli.given.values import Folder
 from darkroom.contracts.errors import BadInput, NoRecipe
 from darkroom.contracts.refinement import STEPS, chain_text
 from darkroom.contracts.request import Request

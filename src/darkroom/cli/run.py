@@ -23,7 +23,7 @@ from darkroom.cli.serve import serve
 from darkroom.cli.train import train_app
 from darkroom.cli.wording import prompt, style_app
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, explain, reason, shown
-from darkroom.threads import share_cores
+from darkroom.machine.threads import share_cores
 
 app = App(
     name="darkroom",

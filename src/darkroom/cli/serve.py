@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from darkroom.cli.values import Folder, Whole
+from darkroom.cli.given.values import Folder, Whole
 from darkroom.contracts.errors import BadInput
 
 

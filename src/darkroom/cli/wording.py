@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from darkroom.cli.flags import flags_of, given
-from darkroom.cli.values import Folder, Whole
+from darkroom.cli.given.flags import flags_of, given
+from darkroom.cli.given.values import Folder, Whole
 from darkroom.contracts.errors import BadInput, Unfinished, unknown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import NO_SETTINGS, Request, parse_size

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from darkroom.threads import cores
+from darkroom.machine.threads import cores
 from darkroom.training.limits import within
 
 train_app = App(

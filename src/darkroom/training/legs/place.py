@@ -12,7 +12,7 @@ import torch
 
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.data.ahead import Ahead
-from darkroom.threads import cores
+from darkroom.machine.threads import cores
 from darkroom.training.distributed import ALONE, Group, joined
 from darkroom.training.limits import within
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 
 from cyclopts import Parameter
 
-from darkroom.cli.values import Interval, Number, Whole
+from darkroom.cli.given.values import Interval, Number, Whole
 from darkroom.contracts.contract import Contract
 
 _KINDS: dict[str, Any] = {
