@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from darkroom.contracts.card import OWN, Card, FileEntry
@@ -47,13 +48,19 @@ def folder_of(name: str) -> Path:
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a model folder."""
+    """The card of a model folder; read again where the file has changed."""
+    path = folder / CARD
     try:
-        return Card.from_json((folder / CARD).read_text(encoding="utf-8"))
+        told = path.stat()
+        return _card_of(path, told.st_mtime_ns, told.st_size)
     except (OSError, UnicodeDecodeError, DarkroomError) as error:
-        raise BadFile(
-            f"{folder / CARD}", f"cannot be read ({reason(error)})", "take a complete model folder"
-        ) from error
+        raise BadFile(f"{path}", f"cannot be read ({reason(error)})", "take a complete model folder") from error
+
+
+@lru_cache(maxsize=64)
+def _card_of(path: Path, changed: int, size: int) -> Card:
+    """A card as it was at a time: a server asks for it with every request."""
+    return Card.from_json(path.read_text(encoding="utf-8"))
 
 
 def read_tokenizer(folder: Path, card: Card) -> Tokenizer:

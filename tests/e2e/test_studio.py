@@ -137,6 +137,9 @@ def test_what_is_wrong_is_said(server: Server) -> None:
         ):
             answer = client.post("/api/jobs", json=asked)
             assert answer.status_code == status and said in answer.json()["error"]["message"], answer.text
+        beyond = {"request": {"prompt": "a fox", "seed": 2**63 - 2}, "count": 3}
+        answer = client.post("/api/jobs/several", json=beyond)
+        assert answer.status_code == 422 and "begin lower" in answer.json()["error"]["message"]
         for path in ("/api/jobs/nope", "/api/pictures/nope.png", "/api/pictures/nope.png/recipe", "/nowhere"):
             assert client.get(path).status_code == 404 and "message" in client.get(path).json()["error"]
         assert client.post("/api/jobs", content=b"{" * 100_000).status_code == 422

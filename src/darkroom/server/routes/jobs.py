@@ -14,8 +14,9 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from darkroom.contracts.contract import Contract, Number, Whole
+from darkroom.contracts.errors import BadInput
 from darkroom.contracts.job import Event, Job, Priority, State
-from darkroom.contracts.request import MAX_SEEDS, Request
+from darkroom.contracts.request import MAX_SEED, Request, expand
 from darkroom.server.admit import admitted
 from darkroom.server.keeping.rows import NoJob
 from darkroom.server.studio import AnyStudio, Owner, Studio
@@ -77,8 +78,12 @@ def submit_several(
 ) -> list[Shown]:
     """Asks for several pictures, all or none: of one request, from its seed upwards."""
     first = several.request.seed
-    seeds = [None] * several.count if first is None else range(first, min(first + several.count, MAX_SEEDS + first))
-    requests = [several.request.model_copy(update={"seed": seed}) for seed in seeds]
+    if first is None:
+        requests = [several.request] * several.count
+    elif first + several.count - 1 > MAX_SEED:
+        raise BadInput(f"{several.count} seeds from {first} on", f"go beyond {MAX_SEED}", "begin lower")
+    else:
+        requests = expand(several.request, range(first, first + several.count))
     return _submitted(requests, several.priority, studio, owner, idempotency_key)
 
 

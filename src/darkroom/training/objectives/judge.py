@@ -56,7 +56,7 @@ KINDS = {
 more of which one hides a part of the other; no box rooms, for a box is a parcel to whoever asks for one. Pairs that no
 model is trained on are held out of the judge's scenes, too."""
 OF_THE_FRAME = ("camera",)  # facts of the whole that are how large things are: not to be told from nearer or farther
-COLOUR_SHARE = 0.4  # of the things it sees painted: what is recoloured must still be known for what it is
+COLOUR_SHARE = 0.6  # of the things it sees painted: what is recoloured must still be known for what it is
 
 
 def detector_config() -> DetectorConfig:
