@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -18,10 +16,10 @@ from starlette.types import ASGIApp
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explained
 from darkroom.server.guard import Guard
-from darkroom.server.routes import files, health, jobs, models, pictures, queue
+from darkroom.server.routes import files, health, jobs, models, page, pictures, queue
+from darkroom.server.routes.making import layouts, prompts, styles
 from darkroom.server.studio import Studio
 
-WEB = Path(__file__).parent / "web"
 STATUS = {
     "bad_input": 422,
     "bad_file": 422,
@@ -65,9 +63,9 @@ def _routed(studio: Studio) -> FastAPI:
         },
     )
     app.state.studio = studio
-    for part in (health, jobs, queue, pictures, files, models):
+    for part in (health, jobs, queue, pictures, files, models, prompts, styles, layouts, page):
         app.include_router(part.router)
-    app.mount("/page", StaticFiles(directory=WEB), name="page")
+    app.mount("/page", page.PageFiles(directory=page.WEB), name="page")
     return app
 
 
