@@ -70,7 +70,9 @@ def pieces_of(text: str, tokenizer: Tokenizer, words: frozenset[str]) -> list[To
             end += 1
         word = "".join(piece for _, piece in pairs[at:end])
         known = not words or words_of(word) <= words
-        found += [Token(id=number, text=piece, known=known) for number, piece in pairs[at:end]]
+        for number, piece in pairs[at:end]:
+            mark = not any(letter.isalnum() for letter in piece)  # no word of its own
+            found.append(Token(id=number, text=piece, known=known or mark))
         at = end
     return found
 

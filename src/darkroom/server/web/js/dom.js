@@ -40,7 +40,7 @@ export function button(label, { icon: name, run, kind = "", text = label, ...res
 /** An icon of a few strokes; it says nothing by itself. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }))
+  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: `icon icon-${name}`, "aria-hidden": "true" }))
     svg.setAttribute(key, value);
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   path.setAttribute("d", ICONS[name]);
@@ -54,7 +54,7 @@ const ICONS = {
   download: "M12 4v11M7.500 11l4.500 4.500 4.500-4.500M5 19.500h14",
   upload: "M12 15.500V4.500M7.500 9L12 4.500 16.500 9M5 19.500h14",
   sliders: "M4 8h9M17 8h3M4 16h3M11 16h9M15 5.500v5M9 13.500v5",
-  dice: "M5 5h14v14H5zM9 9h.01M15 9h.01M12 12h.01M9 15h.01M15 15h.01",
+  dice: "M7.500 4.500h9a3 3 0 0 1 3 3v9a3 3 0 0 1-3 3h-9a3 3 0 0 1-3-3v-9a3 3 0 0 1 3-3zM8.800 8.800h.01M15.200 8.800h.01M12 12h.01M8.800 15.200h.01M15.200 15.200h.01",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
   sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 3v1.500M12 19.500V21M3 12h1.500M19.500 12H21M5.600 5.600l1.100 1.100M17.300 17.300l1.100 1.100M5.600 18.400l1.100-1.100M17.300 6.700l1.100-1.100",
   moon: "M19 14.500A7.500 7.500 0 0 1 9.500 5a7.500 7.500 0 1 0 9.500 9.500z",

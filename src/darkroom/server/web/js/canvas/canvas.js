@@ -32,6 +32,7 @@ export async function canvas() {
     const image = new Image();
     image.src = brought(name);
     try { await image.decode(); } catch { toast("the start picture is not here any more; take another", { kind: "bad" }); draft.set("init_image", undefined); await nothing(); return; }
+    back();
     state.board = board(image, brush, margins, painted);
     fill(easel, state.board.node);
     state.board.fit();
@@ -100,30 +101,55 @@ export async function canvas() {
       const [job] = await jobs.submit(request, 1);
       state.job = job.id;
       said.textContent = "It waits its turn.";
+      over(button("Cancel", { icon: "close", run: () => jobs.cancel(job.id) }));
     } catch (error) { why.textContent = error.message; }
+  }
+
+  /** Lays what is being drawn over the board; below it what can be done meanwhile. */
+  function over(...buttons) {
+    const { board } = state;
+    const image = board.node.querySelector(".result") ?? el("img.result", { alt: "" });
+    image.hidden = !image.getAttribute("src");
+    if (!image.isConnected) board.node.append(image);
+    easel.querySelector(".easel-bar")?.remove();
+    easel.append(el("div.easel-bar", { role: "toolbar", "aria-label": "The result" }, buttons));
+    return image;
+  }
+
+  function back() {
+    state.board?.node.querySelector(".result")?.remove();
+    easel.querySelector(".easel-bar")?.remove();
   }
 
   jobs.addEventListener("progress", ({ detail }) => {
     const job = jobs.all.get(detail);
-    if (detail === state.job && job?.seen?.stage === "synthesise") said.textContent = `Step ${job.seen.step} of ${job.seen.steps}`;
+    if (detail !== state.job || !job?.seen) return;
+    if (job.seen.stage === "synthesise") said.textContent = `Step ${job.seen.step} of ${job.seen.steps}`;
+    const image = state.board?.node.querySelector(".result");
+    if (image && job.seen.preview) { image.src = job.seen.preview; image.hidden = false; }
   });
-  jobs.addEventListener("change", async () => {
+  jobs.addEventListener("change", () => {
     const job = state.job && jobs.all.get(state.job);
     if (!job || !FINAL.includes(job.state)) return;
     state.job = null;
-    said.textContent = "";
-    if (job.state !== "done") { why.textContent = job.message || "It was cancelled."; return; }
-    result(job);
+    said.textContent = job.state === "done" ? "Drawn." : "";
+    if (job.state === "done") result(job);
+    else { back(); why.textContent = job.message; }
   });
 
   function result(job) {
-    const after = el("img", { src: picture(job.picture), alt: job.request.prompt.text });
-    const made = el("div.stack", { class: "result" }, el("h2", { text: "Drawn" }), el("button.card-open", { type: "button", "aria-label": "Open it", on: { click: () => document.dispatchEvent(new CustomEvent("view-picture", { detail: { name: job.picture } })) } }, after),
-      el("div.toolset", {}, button("Paint on the result", { icon: "brush", kind: "primary", run: async () => { draft.set("outpaint", undefined); await startFrom(picture(job.picture)); open(); } }), button("Again", { icon: "again", run: draw })));
-    side.querySelector(".result")?.remove();
-    side.prepend(made);
-    side.scrollTop = 0;
-    made.querySelector("button").focus({ preventScroll: true });
+    const before = button("Hold to see it before", { text: "Before", icon: "compare" });
+    const image = over(
+      button("Paint on the result", { icon: "brush", kind: "primary", run: async () => { draft.set("outpaint", undefined); await startFrom(picture(job.picture)); open(); } }),
+      button("Once more", { icon: "again", run: () => { back(); draw(); } }), before,
+      button("Back to the mask", { icon: "undo", run: back }));
+    image.src = picture(job.picture);
+    image.alt = job.request.prompt.text;
+    image.hidden = false;
+    const see = (off) => () => image.classList.toggle("off", off);
+    for (const event of ["pointerdown", "keydown"]) before.addEventListener(event, see(true));
+    for (const event of ["pointerup", "pointerleave", "keyup", "blur"]) before.addEventListener(event, see(false));
+    easel.querySelector(".easel-bar button").focus({ preventScroll: true });
   }
 
   node.addEventListener("entered", open);

@@ -31,7 +31,7 @@ export function control(field) {
   const told = shape(field);
   const id = `field-${field}`;
   const input = kindOf(told)(field, told, id);
-  const help = described(told.description);
+  const help = told.examples || told.enum ? described(told.description).replace(/:.*$/s, ".") : described(told.description); // the names are in the list
   const hint = el("p.hint", { id: `${id}-hint`, text: [help, emptied(told)].filter(Boolean).join(" ") });
   const row = el("div.field", { data: { field }, class: told.type === "boolean" ? "switch" : "" },
     input.legend ? null : el("label", { for: id, text: titled(field) }), input.node, hint);
@@ -101,12 +101,13 @@ function number(field, told, id) {
   const most = field === "steps" ? 50 : maximum; // of the slider; the box takes all there are
   const plain = told.resolved_default ?? told.default ?? undefined;
   const box = el("input", { id, inputmode: whole ? "numeric" : "decimal", autocomplete: "off",
-    placeholder: plain === undefined || plain === null ? "–" : String(plain) });
+    placeholder: plain === undefined || plain === null ? unsaid(told.description).match(/^[\d.]+(?=;|$)/)?.[0] ?? "–" : String(plain) });
   const slides = maximum !== undefined && maximum <= 2048 && told.multipleOf === undefined;
   const slider = slides && el("input.slider", { type: "range", min: minimum, max: most, step, tabindex: -1, "aria-hidden": "true" });
   const node = el("div.number", {}, slider || null, box);
   const slid = (value) => {
     if (!slider) return;
+    slider.classList.toggle("open", value === undefined && (plain === undefined || plain === null));
     const at = Number(value ?? plain ?? minimum);
     slider.value = at;
     slider.style.setProperty("--at", `${(100 * (Math.min(at, most) - minimum)) / (most - minimum)}%`);

@@ -53,7 +53,7 @@ function sized(across, down) {
 
 /** The seed: new each time, or kept; and from it upwards as many pictures as are wanted. */
 export function seedBox() {
-  const input = el("input", { id: "seed", inputmode: "numeric", autocomplete: "off", placeholder: "new each time",
+  const input = el("input", { id: "seed", inputmode: "numeric", autocomplete: "off", placeholder: "random",
     title: described(shape("seed").description) });
   const fresh = button("A new seed each time", { icon: "dice", text: "", kind: "quiet", run: () => draft.set("seed", undefined) });
   const keep = button("Keep the seed of the picture shown", { icon: "pin", text: "", kind: "quiet",

@@ -83,7 +83,8 @@ export function stage({ empty }) {
       image.classList.toggle("latent", !shown.final);
       if (mat.firstChild !== image) fill(mat, image);
     } else fill(mat, blank(job));
-    strip.hidden = stills.length < 2;
+    strip.hidden = false;
+    strip.classList.toggle("waits", stills.length < 2);
     slider.max = Math.max(0, stills.length - 1);
     slider.value = at;
     slider.setAttribute("aria-valuetext", shown?.final ? "the finished picture" : shown ? `step ${shown.step} of ${shown.steps}` : "");
@@ -110,7 +111,7 @@ export function stage({ empty }) {
     if (job.state === "queued") text = waits(job);
     else if (job.state === "failed") text = "";
     else if (job.state === "cancelled") text = "Cancelled.";
-    else if (shown?.final) text = "";
+    else if (shown?.final) text = made(job);
     else if (shown && state.at !== null) text = `Step ${shown.step} of ${shown.steps}. ${sentence("synthesise", shown.step / shown.steps)}`;
     else if (where) text = `${where.stage === "synthesise" ? `Step ${where.step} of ${where.steps}. ` : ""}${sentence(where.stage, where.steps ? where.step / where.steps : 0)}`;
     else text = "It begins.";
@@ -143,6 +144,13 @@ function waits(job) {
   if (jobs.queue && !jobs.queue.ready) return "The model is being loaded; it begins in a moment.";
   const before = job.position ? `${job.position} before it` : "Next in line";
   return `${before}${job.ready_in ? `, ready in about ${duration(job.ready_in)}` : ""}.`;
+}
+
+/** What made it, in a line. */
+function made(job) {
+  const { width, height, seed } = job.request;
+  const size = width && height ? `, ${width} × ${height}` : "";
+  return `Seed ${seed}${size}, drawn in ${duration(job.ended - job.started)}`;
 }
 
 /** Paper on which nothing is to be seen yet. */

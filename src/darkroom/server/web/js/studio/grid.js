@@ -97,8 +97,8 @@ export async function grid() {
     if (laid) {
       const columns = laid.x?.labels ?? [""], rows = laid.y?.labels ?? [""];
       fill(table, el("table.sheet", {}, el("caption.unseen", { text: "The grid" }),
-        laid.x ? el("thead", {}, el("tr", {}, laid.y ? el("td", { text: "" }) : null, columns.map((label) => el("th", { scope: "col", text: `${laid.x.field} ${label}` })))) : null,
-        el("tbody", {}, rows.map((label, row) => el("tr", {}, laid.y ? el("th", { scope: "row", text: `${laid.y.field} ${label}` }) : null, columns.map((_, column) => el("td", {}, tile(laid.jobs[row][column], laid.problems[row][column]))))))),
+        laid.x ? el("thead", {}, el("tr", {}, laid.y ? el("td", { text: "" }) : null, columns.map((label) => el("th", { scope: "col", text: headed(laid.x.field, label) })))) : null,
+        el("tbody", {}, rows.map((label, row) => el("tr", {}, laid.y ? el("th", { scope: "row", text: headed(laid.y.field, label) }) : null, columns.map((_, column) => el("td", {}, tile(laid.jobs[row][column], laid.problems[row][column]))))))),
       el("div.actions", {}, button("Download its pictures", { icon: "download", disabled: !done(laid.jobs.flat()).length, run: () => zip(laid.jobs.flat()) })));
     }
     if (strip.length) fill(film, el("table.sheet", {}, el("caption.unseen", { text: "The way" }), el("tbody", {}, el("tr", {}, strip.map((id) => el("td", {}, tile(id)))))));
@@ -122,6 +122,8 @@ export async function grid() {
   node.addEventListener("entered", enter);
   return node;
 }
+
+const headed = (field, label) => (field === "prompt" ? label : `${field} ${label}`);
 
 function read() {
   try { return JSON.parse(localStorage.getItem(KEY) ?? "null"); } catch { return null; }
