@@ -19,7 +19,9 @@ def test_all_of_it_is_small() -> None:
 def test_nothing_comes_from_elsewhere() -> None:
     for path in FILES:
         text = path.read_text(encoding="utf-8").replace(NAMESPACE, "")
-        assert not re.search(r"https?://|//cdn|@import|\beval\(|new Function|innerHTML|outerHTML|document\.write", text), path
+        assert not re.search(
+            r"https?://|//cdn|@import|\beval\(|new Function|innerHTML|outerHTML|document\.write", text
+        ), path
 
 
 def test_no_style_or_script_stands_in_the_page_itself() -> None:

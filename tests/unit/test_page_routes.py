@@ -130,7 +130,8 @@ def test_settings_of_another_program_come_back_as_a_request(client: TestClient) 
     texts = PngImagePlugin.PngInfo()
     texts.add_text(
         "parameters",
-        "a red fox <lora:x:1>\nNegative prompt: blurry\nSteps: 9, Sampler: Euler a, CFG scale: 4, Seed: 7, Size: 256x256",
+        "a red fox <lora:x:1>\nNegative prompt: blurry\n"
+        "Steps: 9, Sampler: Euler a, CFG scale: 4, Seed: 7, Size: 256x256",
     )
     file = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file, "PNG", pnginfo=texts)
@@ -160,6 +161,7 @@ def test_the_page_comes_without_a_key_and_is_asked_about_each_time(locked: TestC
 
 
 def test_a_key_becomes_a_cookie_that_no_script_reads(locked: TestClient) -> None:
+    assert locked.get("/api/session").json() == {"asked": True, "owner": None}
     wrong = locked.post("/api/session", json={"key": "not-a-key-of-this-server"})
     assert wrong.status_code == 401 and COOKIE not in wrong.cookies
     answer = locked.post("/api/session", json={"key": KEY})
@@ -167,6 +169,7 @@ def test_a_key_becomes_a_cookie_that_no_script_reads(locked: TestClient) -> None
     cookie = answer.headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "samesite=strict", "max-age=2592000")) and "secure" not in cookie
     assert locked.get("/api/jobs").status_code == 200
+    assert locked.get("/api/session").json() == {"asked": True, "owner": "anna"}
     assert locked.delete("/api/session").status_code == 200
     locked.cookies.clear()
     assert locked.get("/api/jobs").status_code == 401

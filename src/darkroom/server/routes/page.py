@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from darkroom.contracts.contract import Contract, Text
 from darkroom.server.guard import COOKIE
-from darkroom.server.studio import AnyStudio
+from darkroom.server.studio import AnyStudio, Owner
 
 WEB = Path(__file__).parents[1] / "web"
 REVALIDATED = {"cache-control": "no-cache"}  # an etag says whether it is still the same
@@ -47,6 +47,20 @@ def index() -> FileResponse:
 def icon() -> FileResponse:
     """Its icon."""
     return FileResponse(WEB / "icon.svg", media_type="image/svg+xml", headers=REVALIDATED)
+
+
+class Session(Contract):
+    """Who is at the page."""
+
+    asked: bool = Field(description="Whether the server asks for keys.")
+    owner: Text | None = Field(description="Whose key came along. None: nobody's, or none is asked for.")
+
+
+@router.get("/api/session")
+def session(studio: AnyStudio, owner: Owner) -> Session:
+    """Who is at the page, as far as the server knows."""
+    keys = studio.settings.keys
+    return Session(asked=bool(keys), owner=owner if owner in keys.values() else None)
 
 
 @router.post("/api/session")

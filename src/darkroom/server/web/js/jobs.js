@@ -3,6 +3,8 @@
 import { call, follow, get, once, post } from "./server.js";
 
 const KEPT = 100; // of the newest
+const LOOK_MS = 2000; // between looks while there is no worker, of which no event tells
+const NOW_AND_THEN_MS = 10_000; // what others do to the queue
 export const FINAL = ["done", "failed", "cancelled"];
 
 class Jobs extends EventTarget {
@@ -18,6 +20,7 @@ class Jobs extends EventTarget {
   /** Begins to follow; stops while nobody looks at the page, as a browser has few connections. */
   start() {
     document.addEventListener("visibilitychange", () => (document.hidden ? this.stop() : this.resume()));
+    setInterval(() => { if (this.stopping && this.going().length) this.list(); }, NOW_AND_THEN_MS);
     this.resume();
   }
 
@@ -42,6 +45,7 @@ class Jobs extends EventTarget {
       for (const id of this.all.keys()) if (!kept.has(id) && this.all.size > KEPT) this.all.delete(id);
       this.queue = queue;
       this.ready = true;
+      if (!queue.ready && this.stopping) this.catchUp(LOOK_MS);
       this.tell("change");
     } catch { /* said elsewhere; the stream tries again */ }
   }
@@ -64,9 +68,9 @@ class Jobs extends EventTarget {
     else this.tell("progress", event.job);
   }
 
-  catchUp() {
+  catchUp(after = 120) {
     if (this.catching) return;
-    this.catching = setTimeout(async () => { this.catching = null; await this.list(); }, 120);
+    this.catching = setTimeout(async () => { this.catching = null; await this.list(); }, after);
   }
 
   put(job) {

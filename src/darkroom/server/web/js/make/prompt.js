@@ -19,6 +19,10 @@ export function promptBox() {
       if (detail.fields.includes(name) && detail.from !== input) { input.value = draft.get(name) ?? ""; grow(input); }
     });
   }
+  text.addEventListener("keydown", (event) => {
+    const by = (event.ctrlKey || event.metaKey) && { ArrowUp: 0.1, ArrowDown: -0.1 }[event.key];
+    if (by) { event.preventDefault(); weigh(text, by); draft.set("text", text.value, text); }
+  });
   requestAnimationFrame(() => { grow(text); grow(negative); });
   const fold = el("details.negative", { open: Boolean(draft.get("negative")) }, el("summary", { text: "Negative prompt" }), negative);
   draft.addEventListener("change", () => { if (draft.get("negative")) fold.open = true; });
@@ -104,6 +108,24 @@ function notes(view) {
   const dropped = spells.flatMap((spell) => spell.dropped);
   if (dropped.length) told.push(`No room for ${dropped.length} words: ${dropped.slice(0, 8).join(" ")} …`);
   return told;
+}
+
+/** Makes the words that are marked, or the one at the cursor, count more or less: fox, (fox:1.1), (fox:1.2). */
+function weigh(input, by) {
+  let { selectionStart: start, selectionEnd: end, value } = input;
+  if (start === end) {
+    while (start > 0 && /[\p{L}\d-]/u.test(value[start - 1])) start -= 1;
+    while (end < value.length && /[\p{L}\d-]/u.test(value[end])) end += 1;
+  }
+  if (start === end) return;
+  const after = value.slice(end).match(/^:(\d+(?:\.\d+)?)\)/);
+  const inside = value[start - 1] === "(" && after;
+  const weight = Math.min(10, Math.max(0, Number(((inside ? Number(after[1]) : 1) + by).toFixed(2))));
+  const words = value.slice(start, end);
+  const [from, to] = inside ? [start - 1, end + after[0].length] : [start, end];
+  input.setRangeText(weight === 1 ? words : `(${words}:${weight})`, from, to);
+  const shift = from + (weight === 1 ? 0 : 1);
+  input.setSelectionRange(shift, shift + words.length);
 }
 
 function swap(input, word, near) {

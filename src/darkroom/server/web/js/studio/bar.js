@@ -2,6 +2,7 @@
 
 import { button, dialog, el, fill, icon, duration } from "../dom.js";
 import { jobs } from "../jobs.js";
+import { call, get } from "../server.js";
 import { queuePanel } from "./queue.js";
 import { SHORTCUTS } from "./shortcuts.js";
 import { theme, turnTheme } from "./theme.js";
@@ -41,8 +42,16 @@ export function bar(place, rooms) {
   fill(place, el("a.brand", { href: "#/make" }, el("img", { src: "/favicon.svg", alt: "", width: 22, height: 22 }), el("span", { text: "darkroom" })),
     el("nav.rooms", { "aria-label": "Rooms" }, links),
     el("div.bar-end", {}, el("span.lost-sign", { role: "status", text: "no connection" }), pill, switcher, button("Keys", { text: "?", kind: "quiet bare help", run: keys, "aria-label": "Keys" })));
+  who(place.querySelector(".bar-end"));
   document.addEventListener("toggle-queue", () => toggle());
   document.addEventListener("show-keys", keys);
+}
+
+/** Whose key the browser brings along, and a way to take it back; nothing where no key is asked for. */
+async function who(place) {
+  const { owner } = await get("/api/session");
+  if (owner) place.prepend(button(`${owner}, leave`, { text: owner, kind: "quiet who", title: "Forget the key in this browser",
+    run: async () => { await call("DELETE", "/api/session"); location.reload(); } }));
 }
 
 function keys() {

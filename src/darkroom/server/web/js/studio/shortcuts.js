@@ -2,6 +2,7 @@
 
 export const SHORTCUTS = [
   [["Ctrl", "↵"], "Make what the form says"],
+  [["Ctrl", "↑", "↓"], "In the prompt: the word at the cursor counts more, or less"],
   [["/"], "Go to the prompt, or to the search of the gallery"],
   [["Q"], "Open or close the queue"],
   [["1", "–", "5"], "Make, Gallery, Canvas, Grid, How it works"],
