@@ -249,8 +249,10 @@ def test_a_part_is_painted_and_only_that_is_drawn_anew(page: Any, address: str) 
         page.mouse.move(x + 60, y + down, steps=6)
         page.mouse.up()
 
-    painted = "[...document.querySelector('canvas.paint').getContext('2d').getImageData(0, 0, 256, 256).data]"
-    painted += ".filter((value, at) => at % 4 === 3 && value > 100).length"
+    painted = """() => { const copy = Object.assign(document.createElement("canvas"), { width: 256, height: 256 });
+        const pen = copy.getContext("2d", { willReadFrequently: true });
+        pen.drawImage(document.querySelector("canvas.paint"), 0, 0);
+        return pen.getImageData(0, 0, 256, 256).data.filter((value, at) => at % 4 === 3 && value > 100).length; }"""
     stroke(0)
     one = page.evaluate(painted)
     stroke(80)

@@ -49,3 +49,18 @@ def test_every_module_is_used_and_every_import_is_there() -> None:
             assert target.is_file(), f"{path.name} imports {found}"
             named.add(target)
     assert not [path for path in SCRIPTS if path.resolve() not in {one.resolve() for one in named}]
+
+
+def test_what_the_page_begins_with_is_asked_for_at_once() -> None:
+    begins: list[str] = []
+
+    def follow(name: str) -> None:
+        for found in re.findall(r'^import .*? from "(\.[^"]+)";', (WEB / name).read_text(encoding="utf-8"), re.M):
+            path = (WEB / name).parent.joinpath(found).resolve().relative_to(WEB.resolve()).as_posix()
+            if path not in begins:
+                begins.append(path)
+                follow(path)
+
+    follow("js/main.js")
+    index = (WEB / "index.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'modulepreload" href="/page/([^"]+)"', index)) == sorted(begins)

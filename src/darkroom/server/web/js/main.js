@@ -2,7 +2,7 @@
 
 import { el, fill, toast } from "./dom.js";
 import { jobs } from "./jobs.js";
-import { get, session } from "./server.js";
+import { session } from "./server.js";
 import { bar } from "./studio/bar.js";
 import { takesDrops } from "./studio/drop.js";
 import { keyForm } from "./studio/key.js";
@@ -28,7 +28,6 @@ async function start() {
   session.addEventListener("locked", lock);
   session.addEventListener("lost", () => document.body.classList.add("lost"));
   session.addEventListener("found", () => document.body.classList.remove("lost"));
-  try { await get("/api/queue"); } catch (error) { if (error.status !== 401) { sorry(error); setTimeout(() => location.reload(), 4000); } return; }
   bar(document.querySelector("#bar"), ROOMS);
   jobs.start();
   takesDrops();
@@ -50,6 +49,7 @@ async function enter() {
     if (error.status !== 401) sorry(error);
     return;
   }
+  if (locked) return;
   if (main.firstChild !== built.get(at)) fill(main, built.get(at));
   built.get(at).dispatchEvent(new Event("entered"));
 }

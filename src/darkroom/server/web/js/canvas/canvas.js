@@ -16,7 +16,7 @@ export async function canvas() {
   try { fields(); } catch { takeSchema(await get("/api/schema")); }
   const easel = el("div.easel");
   const side = el("aside.canvas-side", { "aria-label": "Brush and margins" });
-  const node = el("section.canvas-room", { "aria-label": "Canvas" }, easel, side);
+  const node = el("section.canvas-room", { "aria-label": "Canvas" }, el("h1.unseen", { text: "Canvas" }), easel, side);
   const state = { name: null, board: null, erases: false, share: 0.08, job: null };
   const why = el("p.bad", { role: "alert" });
   const said = el("p.hint", { role: "status" });

@@ -15,13 +15,16 @@ export function recipeTable(recipe) {
   if (recipe.saved_style) rows.push(["Saved style", recipe.saved_style]);
   for (const [name, value] of Object.entries(recipe)) {
     if (QUIET.includes(name) || plain(value)) continue;
-    const said = value && typeof value === "object" && "name" in value ? value.name : spelled(name, name === "adapters" ? value.map((one) => `${one.name}:${one.scale}`) : value);
+    const said = value && typeof value === "object" && "name" in value ? short(value.name) : spelled(name, name === "adapters" ? value.map((one) => `${one.name}:${one.scale}`) : value);
     rows.push([titled(name), said]);
   }
   const on = recipe.environment;
   rows.push(["Drawn by", `darkroom ${recipe.darkroom}, ${on.device}, ${on.dtype}, torch ${on.torch}, ${on.threads} threads`], ["Model’s hash", recipe.model_hash.slice(0, 16)]);
   return el("dl.recipe", {}, rows.map(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]));
 }
+
+/** A name that is a hash, cut to what tells it from others. */
+const short = (name) => name.replace(/^([0-9a-f]{12})[0-9a-f]{52}(?=\.)/, "$1…");
 
 const SIGNS = { yes: "✓", no: "✗", "cannot tell": "?" };
 

@@ -32,7 +32,7 @@ export function control(field) {
   const id = `field-${field}`;
   const input = kindOf(told)(field, told, id);
   const help = told.examples || told.enum ? described(told.description).replace(/:.*$/s, ".") : described(told.description); // the names are in the list
-  const hint = el("p.hint", { id: `${id}-hint`, text: [help, emptied(told)].filter(Boolean).join(" ") });
+  const hint = el("p.hint", { id: `${id}-hint`, text: [help.length > 20 ? help : "", emptied(told)].filter(Boolean).join(" ") });
   const row = el("div.field", { data: { field }, class: told.type === "boolean" ? "switch" : "" },
     input.legend ? null : el("label", { for: id, text: titled(field) }), input.node, hint);
   (input.node.matches("input,select,textarea") ? input.node : input.node.querySelector("input"))

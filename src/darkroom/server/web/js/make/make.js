@@ -70,7 +70,7 @@ export async function make() {
     } catch (error) { why.textContent = error.message; }
   });
   begin(shown, strip);
-  return el("div.make", {}, panel, shown.node, strip.node);
+  return el("div.make", {}, el("h1.unseen", { text: "Make a picture" }), panel, shown.node, strip.node);
 }
 
 /** After a reload what was watched is watched on; else what is being drawn, or what was drawn last. */

@@ -2,7 +2,7 @@
 
 import { draft } from "../draft.js";
 import { button, el, fill, settled } from "../dom.js";
-import { FINAL, jobs } from "../jobs.js";
+import { jobs } from "../jobs.js";
 import { get, picture, post } from "../server.js";
 import { recipeTable } from "../gallery/recipe.js";
 import { sentence } from "../make/stage.js";
@@ -14,7 +14,7 @@ export async function how() {
   const input = el("input", { id: "how-prompt", autocomplete: "off", value: draft.get("text").trim() || FIRST });
   const tokens = el("div.token-row", { role: "list", "aria-label": "Tokens" }), told = el("p.hint"), numbers = el("p");
   const film = el("div.how-film"), noise = el("p"), last = el("div.how-last"), why = el("p.bad", { role: "alert" });
-  let stopping = null, width = null;
+  let stopping = null, asking = 0;
 
   const node = el("article.how", {},
     el("header.how-head", {}, el("h1", { text: "From a sentence to a picture" }),
@@ -30,12 +30,14 @@ export async function how() {
 
   async function read() {
     try {
+      const number = ++asking;
       const view = await post("/api/prompt", { prompt: input.value });
+      if (number !== asking) return;
       const pieces = view.spells[0].read.flatMap((one) => one.pieces);
       fill(tokens, pieces.map((one) => el("span.token", { role: "listitem", class: one.known ? "" : "unknown", title: one.known ? "its word stood in the captions it learnt from" : "its word stood in no caption" }, el("b", { text: one.text.replace(/^ /, "") || " " }), el("i", { text: String(one.id) }))));
       const missed = pieces.filter((one) => !one.known).length;
       told.textContent = `${pieces.length} pieces, and two more that say where the sentence begins and ends; up to ${view.limit} are read at once.${missed ? " The underlined ones belong to words it was never taught." : " It was taught every word of it."}`;
-      width = view.width;
+      const { width } = view;
       numbers.textContent = width ? `Here: ${pieces.length + 2} tokens of ${width} numbers each, ${((pieces.length + 2) * width).toLocaleString()} in all. They are all that the rest of the way knows of your words.` : "";
       why.textContent = "";
     } catch (error) { fill(tokens); told.textContent = ""; numbers.textContent = ""; why.textContent = input.value.trim() ? error.message : ""; }
@@ -80,17 +82,15 @@ export async function how() {
   }
 
   input.addEventListener("input", settled(read, 200));
-  node.addEventListener("entered", () => read());
   read();
   begin();
   async function begin() {
     if (!jobs.ready) await new Promise((go) => jobs.addEventListener("change", go, { once: true }));
-    const id = localStorage.getItem(KEY) ?? jobs.listed().find((job) => job.state === "done")?.id;
+    const id = localStorage.getItem(KEY) ?? jobs.listed().find((job) => job.state === "done" && !job.request.init_image)?.id;
     try {
       if (!id) throw new Error();
       const job = await jobs.one(id);
-      if (localStorage.getItem(KEY)) input.value = job.request.prompt.text;
-      else if (FINAL.includes(job.state)) input.value = job.request.prompt.text;
+      input.value = job.request.prompt.text;
       read();
       await follow(id);
     } catch { fill(film, el("p.hint", { text: "Press “Draw it”, and the steps of your own picture stand here." })); }
