@@ -33,6 +33,7 @@ async function start() {
   takesDrops();
   listens();
   addEventListener("hashchange", enter);
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
   document.addEventListener("view-picture", async ({ detail }) => (await import("./gallery/viewer.js")).view(detail));
   await enter();
 }

@@ -51,7 +51,7 @@ function more() {
 
 function group(title, names) {
   const id = `group-${title.replace(/\W+/g, "-").toLowerCase()}`;
-  const made = el("section.group", { "aria-labelledby": id }, el("h3", { id, text: title }));
+  const made = el("section.group", { "aria-labelledby": id }, el("h2", { id, text: title }));
   if (NOTES[title]) made.append(el("p.hint", { text: NOTES[title] }));
   for (const name of names) made.append(name === "refine" ? refining() : control(name));
   return made;

@@ -39,7 +39,7 @@ export function bar(place, rooms) {
   switcher.addEventListener("click", () => { turnTheme(); dress(); });
   dress();
   show();
-  fill(place, el("a.brand", { href: "#/make" }, el("img", { src: "/favicon.svg", alt: "", width: 22, height: 22 }), el("span", { text: "darkroom" })),
+  fill(place, el("a.brand", { href: "#/make", "aria-label": "darkroom" }, el("img", { src: "/favicon.svg", alt: "", width: 22, height: 22 }), el("span", { text: "darkroom" })),
     el("nav.rooms", { "aria-label": "Rooms" }, links),
     el("div.bar-end", {}, el("span.lost-sign", { role: "status", text: "no connection" }), pill, switcher, button("Keys", { text: "?", kind: "quiet bare help", run: keys, "aria-label": "Keys" })));
   who(place.querySelector(".bar-end"));
