@@ -31,7 +31,7 @@ export function queuePanel(close) {
   function row(job, waits) {
     const seen = job.seen;
     const share = seen?.steps && seen.stage === "synthesise" ? seen.step / seen.steps : seen?.stage === "refine" ? 1 : 0;
-    const where = job.state === "running" ? (seen?.stage === "synthesise" ? `step ${seen.step} of ${seen.steps}` : seen?.stage ?? "begins") : `${job.position === 0 ? "next" : `${job.position} before it`}${job.ready_in ? `, ready in ${duration(job.ready_in)}` : ""}`;
+    const where = job.state === "running" ? (seen?.stage === "synthesise" ? `step ${seen.step} of ${seen.steps}` : seen?.stage ?? "begins") : `${job.position === 0 ? "next" : `${job.position} before it`}${job.ready_in && !jobs.queue?.paused ? `, ready in ${duration(job.ready_in)}` : ""}`;
     return el("li.queue-row", { data: { state: job.state } },
       seen?.preview ? el("img", { src: seen.preview, alt: "" }) : job.picture ? el("img", { src: picture(job.picture, "thumbnail"), alt: "" }) : el("span.queue-blank"),
       el("button.queue-text", { type: "button", on: { click: () => pick(job.id) } }, el("strong", { text: job.request.prompt.text }), el("span.hint", { text: where })),
