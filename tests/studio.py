@@ -41,6 +41,7 @@ class Server:
 
     def start(self) -> Server:
         """Starts it, and waits until it listens."""
+        self.data.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "darkroom.cli", "serve", "--port", "0", "--data", str(self.data), *self.flags]
         self.process = subprocess.Popen(
             command, env=self.environment, stderr=subprocess.PIPE, text=True, cwd=self.data.parent

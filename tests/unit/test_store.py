@@ -252,6 +252,15 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         SqliteStore(path)
 
 
+def test_the_pace_is_that_of_busy_times(store: SqliteStore) -> None:
+    """Three that were drawn together in 6 seconds, and one an hour later in 2."""
+    assert store.line.pace() is None
+    for job, (started, ended) in zip(submit(store, 4), ((0, 4), (1, 5), (2, 6), (3606, 3608)), strict=True):
+        with store.database.writing() as db:
+            db.execute("UPDATE jobs SET state = 'done', started = ?, ended = ? WHERE id = ?", (started, ended, job))
+    assert store.line.pace() == 2.0
+
+
 def test_old_steps_are_forgotten(store: SqliteStore) -> None:
     jobs = submit(store, 3, key="k")
     for job in jobs:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import darkroom
 from darkroom.contracts.errors import BadInput, DarkroomError, explained
 from darkroom.server.guard import Guard, Refused
-from darkroom.server.routes import a1111, files, health, jobs, models, openai, pictures, queue
+from darkroom.server.routes import a1111, files, health, jobs, models, openai, page, pictures, queue
+from darkroom.server.routes.making import layouts, prompts, styles
 from darkroom.server.spoken import WrongField, spoken
 from darkroom.server.studio import Studio
 
-WEB = Path(__file__).parent / "web"
 STATUS = {
     "bad_input": 422,
     "bad_file": 422,
@@ -55,9 +53,9 @@ def _routed(studio: Studio) -> FastAPI:
         },
     )
     app.state.studio = studio
-    for part in (health, jobs, queue, pictures, files, models, openai, a1111):
+    for part in (health, jobs, queue, pictures, files, models, prompts, styles, layouts, page, openai, a1111):
         app.include_router(part.router)
-    app.mount("/page", StaticFiles(directory=WEB), name="page")
+    app.mount("/page", page.PageFiles(directory=page.WEB), name="page")
     return app
 
 

@@ -69,10 +69,13 @@ class Line:
         return found
 
     def pace(self, last: int = 20) -> float | None:
-        """Seconds from one finished picture to the next, of the newest; None: not enough have been finished."""
+        """Seconds from one finished picture to the next while any is drawn, of the newest; None: too few were."""
         query = "SELECT started, ended FROM jobs WHERE state = 'done' ORDER BY ended DESC LIMIT ?"
-        rows = [tuple(row) for row in self.database.reading().execute(query, (last,))]
+        rows = sorted(tuple(row) for row in self.database.reading().execute(query, (last,)))
         if len(rows) < 2:
             return None
-        idle_not_counted = min(sum(end - start for start, end in rows), rows[0][1] - min(start for start, _ in rows))
-        return float(idle_not_counted / len(rows))
+        busy, until = 0.0, 0.0
+        for started, ended in rows:  # what overlaps counts once, and what lies between does not count
+            busy += max(0.0, ended - max(started, until))
+            until = max(until, ended)
+        return float(busy / len(rows))

@@ -49,7 +49,7 @@ def shown(jobs: list[Job], studio: Studio) -> list[Shown]:
     """Jobs with where they stand."""
     waiting = [job.id for job in jobs if job.state == "queued"]
     places = studio.store.line.positions(waiting) if waiting else {}
-    pace = studio.store.line.pace() if places else None
+    pace = studio.store.line.pace() if places and not studio.store.line.paused() else None
     found = []
     for job in jobs:
         place = places.get(job.id)

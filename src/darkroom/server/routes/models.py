@@ -10,7 +10,7 @@ from pydantic import Field
 from darkroom.cards import known_models, read_card
 from darkroom.contracts.contract import Contract, Name
 from darkroom.contracts.errors import unknown
-from darkroom.contracts.request import Request
+from darkroom.contracts.request import NO_SETTINGS, Request
 from darkroom.server.admit import styles
 from darkroom.server.studio import AnyStudio, Owner
 
@@ -26,6 +26,8 @@ class Shelf(Contract):
     licence: str = Field(description="Its licence.")
     defaults: dict[str, Any] = Field(description="What holds where a request says nothing.")
     styles: list[str] = Field(description="The styles it may be asked for.")
+    vocabulary: list[str] = Field(description="The things it learnt to draw, as far as its card says.")
+    limits: list[str] = Field(description="What it cannot draw, in plain words.")
 
 
 @router.get("/models")
@@ -35,9 +37,8 @@ def models(studio: AnyStudio, owner: Owner) -> list[Shelf]:
     for name, folder in known_models().items():
         card = read_card(folder)
         told = {"title": card.name, "family": card.family, "licence": card.licence}
-        found.append(
-            Shelf(name=name, **told, defaults=card.defaults.model_dump(mode="json"), styles=styles(name, studio))
-        )
+        lists = {"styles": styles(name, studio), "vocabulary": list(card.vocabulary), "limits": list(card.limits)}
+        found.append(Shelf(name=name, **told, defaults=card.defaults.model_dump(mode="json"), **lists))
     return found
 
 
@@ -60,4 +61,5 @@ def schema(studio: AnyStudio, owner: Owner, model: Annotated[str, Query(max_leng
     for field, value in read_card(known[model]).defaults.model_dump(mode="json").items():
         if field in told["properties"]:
             told["properties"][field]["resolved_default"] = value
+    told["not_in_styles"] = sorted(NO_SETTINGS)
     return told

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, Response
 from pydantic import Field
 
 from darkroom.contracts.contract import Contract, Name, Text
+from darkroom.contracts.recipe import Recipe
 from darkroom.picture.write import slug
 from darkroom.server.keeping.gallery import LONGEST_BOARD, Kept
 from darkroom.server.studio import AnyStudio, Owner
@@ -113,6 +114,13 @@ def recipe(name: str, studio: AnyStudio, owner: Owner) -> dict[str, Any]:
     """Everything that decided its pixels."""
     told: dict[str, Any] = json.loads(studio.gallery.recipe(owner, name))
     return told
+
+
+@router.get("/pictures/{name}/request")
+def request(name: str, studio: AnyStudio, owner: Owner) -> dict[str, Any]:
+    """The request that draws it again, as short as it can be said."""
+    recipe = Recipe.from_json(studio.gallery.recipe(owner, name))
+    return recipe.request().model_dump(mode="json", exclude_defaults=True)
 
 
 @router.get("/pictures/{name}/about")

@@ -1,0 +1,1 @@
+"""What helps to ask for pictures: prompts laid open, saved styles, grids and films."""
