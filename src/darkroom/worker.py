@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from PIL import Image as Picture
 from torch import Tensor
 
 from darkroom.contracts import faults
-from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts.errors import CannotWrite, DarkroomError
 from darkroom.contracts.job import Event, Finished, Job
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
@@ -51,9 +52,10 @@ from darkroom.synthesis.spacing import SPACINGS
 WIDTH = 32  # jobs drawn at once: each shows its first step early
 POLL_S = 0.02  # between looks for jobs where there are none
 BEAT_S = 0.5
-ALONE, AMONG = 0.25, 0.05  # of the time, at most, that may go into previews: of one picture, and of several
+ALONE, AMONG = 0.25, 0.02  # of the time, at most, that may go into previews: of one picture, and of several
 THUMBNAIL = 256  # pixels, the longer side
 EARLY = -1.0  # the turn of a picture that nothing has been seen of: before all others
+AGAIN_S = 1.0
 OF_LATE = 10  # passes
 NICE = 5  # the server answers first
 
@@ -96,6 +98,7 @@ class Worker:
         self.workers = Workers(self.store.database)
         self.models, self.judging = Models(), Judging(None)
         self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index))
+        self.keeping = ThreadPoolExecutor(1)  # encodes and syncs to the disk, while the networks are at work
         self.held: dict[int, Held] = {}
         self._openings: dict[str, Request] = {}  # a request of each way that models were opened in
         self.events: list[Event] = []
@@ -115,6 +118,7 @@ class Worker:
                 if not self.held or time.monotonic() >= ends:
                     break
             self._round(taking=ends is None)
+        self.keeping.shutdown()
         self.store.release(self.name)
         self.workers.dismiss(self.name)
 
@@ -199,16 +203,19 @@ class Worker:
                 self.engine.drop(index)
 
     def _ended(self, outcome: Outcome[Image]) -> None:
-        """Keeps the picture, or says why there is none."""
+        """Has the picture kept, or told why there is none, while others are drawn on."""
         held = self.held.pop(outcome.index)
         self._tell()
+        self.keeping.submit(self._keep, held.job, outcome)
+
+    def _keep(self, job: Job, outcome: Outcome[Image]) -> None:
         try:
             if outcome.error is not None:
                 raise outcome.error
             assert outcome.result is not None
-            self.store.finish(held.job.id, worker=self.name, finished=self._published(outcome.result))
+            self.store.finish(job.id, worker=self.name, finished=self._published(outcome.result))
         except Exception as error:
-            self._failed(held.job, error)
+            self._failed(job, error)
 
     def _tell(self) -> None:
         """Hands on what happened."""
@@ -232,14 +239,18 @@ class Worker:
 
     def _failed(self, job: Job, error: Exception) -> None:
         """Says in the store why there is no picture; a fault of ours with its traceback on stderr, too."""
-        if job.id not in self.store.held(self.name):
-            return  # it was cancelled meanwhile
-        size = f"{job.request.width or 'a'}x{job.request.height or 'picture'}"
-        told = plain(error, size)
+        told = plain(error, f"{job.request.width or 'a'}x{job.request.height or 'picture'}")
         if not isinstance(told, DarkroomError):
             traceback.print_exception(error, file=sys.stderr)
         code = told.code if isinstance(told, DarkroomError) else "fault"
-        self.store.fail(job.id, worker=self.name, error=code, message=str(told) or type(told).__name__)
+        while True:
+            try:
+                if job.id in self.store.held(self.name):  # else it was cancelled meanwhile
+                    self.store.fail(job.id, worker=self.name, error=code, message=str(told) or type(told).__name__)
+                return
+            except CannotWrite:  # the store's disk is full: it is said when it takes something again
+                if self.stopping.wait(AGAIN_S):
+                    return
 
 
 ANYTHING = Request(prompt=Prompt(text="anything"))  # what the first model is opened for
@@ -262,7 +273,7 @@ def small(pixels: np.ndarray) -> bytes:
     picture = Picture.fromarray(np.ascontiguousarray(pixels))
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Picture.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "WEBP", quality=80, method=2)
+    picture.save(file, "WEBP", quality=80, method=0)
     return file.getvalue()
 
 

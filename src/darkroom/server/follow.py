@@ -1,77 +1,127 @@
-"""Streams of events: every reader goes through the store at its own pace, so that a slow one costs nobody anything."""
+"""Streams of events: the store is looked at once for all who follow it, and each is told what concerns it.
+
+Whoever reads slowly falls behind, and then goes through the store at its own pace: it costs the others nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from starlette.concurrency import run_in_threadpool
 
-from darkroom.contracts.job import Event, Job
+from darkroom.contracts.job import FINAL, Event, Job
 from darkroom.server.keeping.store import SqliteStore
 
-LOOK_S = 0.03  # between looks for something new, while anybody waits
+LOOK_S = 0.03  # between looks for something new, while anybody follows
 PING_S = 15.0  # after which a silent stream says that it is there
+MOST = 200  # events that wait for a reader, before it has to look for itself
+
+Numbered = tuple[int, Event]
+
+
+class _Reader:
+    """One who follows some jobs, or all of an owner's."""
+
+    def __init__(self, jobs: Collection[str] | None, owner: str | None) -> None:
+        self.jobs, self.owner = jobs, owner
+        self.behind = True  # what came before has not been told
+        self.waiting: deque[Numbered] = deque()
+        self._news = asyncio.Event()
+
+    def hear(self, owner: str, number: int, event: Event) -> None:
+        """Notes an event, if it concerns this one."""
+        if self.owner not in (None, owner) or (self.jobs is not None and event.job not in self.jobs):
+            return
+        self.behind = self.behind or len(self.waiting) >= MOST
+        if self.behind:
+            self.waiting.clear()
+        else:
+            self.waiting.append((number, event))
+        self._news.set()
+
+    async def heard(self) -> bool:
+        """Waits for an event, for a while; whether there is one."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), PING_S)
+        self._news.clear()
+        return bool(self.waiting) or self.behind
 
 
 class Follower:
-    """Wakes those who wait for events; looks at the store once for all of them."""
+    """Tells those who follow what happens."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        self._news = asyncio.Condition()
-        self._newest, self._waiting = 0, 0
+        self._readers: set[_Reader] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._began = asyncio.Event()
 
-    async def events(
-        self, *, after: int, owner: str | None, job: str | None
-    ) -> AsyncIterator[tuple[int, Event] | None]:
+    async def events(self, *, after: int, owner: str | None, job: str | None) -> AsyncIterator[Numbered | None]:
         """Events with a number above ``after``, as they come, for ever; None now and then where there are none.
 
         Those of one job end with its last.
         """
-        while True:
-            some = await run_in_threadpool(self.store.events, after=after, owner=owner, job=job)
-            for number, event in some:
-                after = number
-                yield number, event
-                if job is not None and event.kind in ("done", "failed", "cancelled"):
-                    return
-            if not some:
-                if job is not None and (await run_in_threadpool(self.store.get, job)).final:
-                    if not await run_in_threadpool(self.store.events, after=after, job=job):
-                        return  # its last event was among those that were seen before
-                elif not await self._news_after(after):
+        with self._reading(None if job is None else {job}, owner) as reader:
+            await self._began.wait()
+            while True:
+                if reader.behind:
+                    reader.behind = False
+                    over = job is not None and (await run_in_threadpool(self.store.get, job)).final
+                    while some := await run_in_threadpool(self.store.events, after=after, owner=owner, job=job):
+                        for after, event in some:
+                            yield after, event
+                            if job is not None and event.kind in FINAL:
+                                return
+                    if over:
+                        return
+                while reader.waiting:
+                    number, event = reader.waiting.popleft()
+                    if number > after:
+                        after = number
+                        yield number, event
+                        if job is not None and event.kind in FINAL:
+                            return
+                if not reader.behind and not await reader.heard():
                     yield None
 
     async def ends(self, jobs: Sequence[str], given_up: Callable[[list[Job]], bool]) -> list[Job]:
         """The jobs, once all have ended, or as they are when they are ``given_up``."""
-        while True:
-            newest = await run_in_threadpool(self.store.newest_event)
-            found = await run_in_threadpool(lambda: [self.store.get(job) for job in jobs])
-            if all(job.final for job in found) or given_up(found):
-                return found
-            await self._news_after(newest)
+        with self._reading(set(jobs), None) as reader:
+            await self._began.wait()
+            while True:
+                reader.behind = False
+                found = await run_in_threadpool(lambda: [self.store.get(job) for job in jobs])
+                if all(job.final for job in found) or given_up(found):
+                    return found
+                while await reader.heard() and not reader.behind:
+                    kinds = {event.kind for _, event in reader.waiting}
+                    reader.waiting.clear()
+                    if not kinds <= {"progress", "preview"}:
+                        break
 
-    async def _news_after(self, number: int) -> bool:
-        """Waits until there is an event of a higher number, for a while; whether there is one."""
-        self._waiting += 1
+    @contextmanager
+    def _reading(self, jobs: Collection[str] | None, owner: str | None) -> Iterator[_Reader]:
+        reader = _Reader(jobs, owner)
+        self._readers.add(reader)
         if self._looking is None or self._looking.done():
+            self._began.clear()
             self._looking = asyncio.create_task(self._look())
         try:
-            async with self._news:
-                await asyncio.wait_for(self._news.wait_for(lambda: self._newest > number), PING_S)
-            return True
-        except TimeoutError:
-            return False
+            yield reader
         finally:
-            self._waiting -= 1
+            self._readers.discard(reader)
 
     async def _look(self) -> None:
-        while self._waiting:
-            newest = await run_in_threadpool(self.store.newest_event)
-            if newest > self._newest:
-                async with self._news:
-                    self._newest = newest
-                    self._news.notify_all()
+        """Tells what is new, while anybody follows."""
+        seen = await run_in_threadpool(self.store.newest_event)
+        self._began.set()
+        while self._readers:
+            with suppress(Exception):  # a disk that fails for a moment: it is looked at again
+                for number, owner, event in await run_in_threadpool(self.store.news, seen):
+                    seen = number
+                    for reader in self._readers:
+                        reader.hear(owner, number, event)
             await asyncio.sleep(LOOK_S)

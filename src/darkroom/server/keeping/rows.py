@@ -69,3 +69,8 @@ def read(row: sqlite3.Row) -> Job:
     """A job."""
     fields = {name: row[name] for name in row.keys()}  # noqa: SIM118 (a Row iterates over its values)
     return Job(**{**fields, "request": Request.from_json(row["request"])})
+
+
+def event_of(row: sqlite3.Row) -> Event:
+    """An event."""
+    return Event(**{name: row[name] for name in Event.model_fields})

@@ -17,7 +17,7 @@ from darkroom.contracts.request import CHOSEN_SEEDS, Request
 from darkroom.server.keeping.database import Database
 from darkroom.server.keeping.gallery import add_picture
 from darkroom.server.keeping.line import Line
-from darkroom.server.keeping.rows import COLUMNS, IN_LINE, Conflict, cannot, is_paused, job_of, read, tell
+from darkroom.server.keeping.rows import COLUMNS, IN_LINE, Conflict, cannot, event_of, is_paused, job_of, read, tell
 
 POISON = "poison"
 
@@ -195,7 +195,14 @@ class SqliteStore:
             values.append(owner)
         query = f"SELECT * FROM events WHERE {' AND '.join(clauses)} ORDER BY number LIMIT ?"
         rows = self.database.reading().execute(query, (*values, most))
-        return [(row["number"], Event(**{name: row[name] for name in Event.model_fields})) for row in rows]
+        return [(row["number"], event_of(row)) for row in rows]
+
+    def news(self, after: int, most: int = 1000) -> list[tuple[int, str, Event]]:
+        """Events with a number above ``after``, in order, and whose jobs they are of."""
+        of = "events JOIN jobs ON id = job WHERE events.number > ? ORDER BY events.number LIMIT ?"
+        query = f"SELECT events.*, owner FROM {of}"
+        rows = self.database.reading().execute(query, (after, most))
+        return [(row["number"], row["owner"], event_of(row)) for row in rows]
 
     def newest_event(self) -> int:
         """The number of the newest event; 0: there was none."""
