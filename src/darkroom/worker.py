@@ -33,7 +33,7 @@ from darkroom.contracts.errors import CannotWrite, DarkroomError
 from darkroom.contracts.job import Event, Finished, Job
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.request import Request
-from darkroom.drawing.results import Judging, Models, Wanted, opening_of, plain, task_of
+from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
 from darkroom.machine.threads import share_cores
@@ -100,7 +100,7 @@ class Worker:
         self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index))
         self.keeping = ThreadPoolExecutor(1)  # encodes and syncs to the disk, while the networks are at work
         self.held: dict[int, Held] = {}
-        self._openings: dict[str, Request] = {}  # a request of each way that models were opened in
+        self._drawing: dict[str, Model] = {}  # those that held jobs are drawn with, by the beginning of their calls
         self.events: list[Event] = []
         self.previews = Previews()
         self.stopping = threading.Event()
@@ -124,16 +124,17 @@ class Worker:
 
     def _round(self, taking: bool) -> None:
         """One look at the queue and one pass."""
-        if time.monotonic() - self._beaten >= BEAT_S:
-            self.workers.beat(self.name)
-            self._beaten = time.monotonic()
         version = self.store.database.version()
         if version != self._version:
             self._drop_cancelled()
             self._version = version
-        if taking and len(self.held) < 2 * self.width:
-            for job in self.store.claim(self.name, self.width):
-                self._begin(job)
+        with suppress(CannotWrite):  # the disk is full: what is held is drawn on, and more is taken when it is not
+            if time.monotonic() - self._beaten >= BEAT_S:
+                self.workers.beat(self.name)
+                self._beaten = time.monotonic()
+            if taking and len(self.held) < 2 * self.width:
+                for job in self.store.claim(self.name, self.width):
+                    self._begin(job)
         if not self.held:
             time.sleep(POLL_S)
             self.previews = Previews()
@@ -160,21 +161,17 @@ class Worker:
             self._failed(job, error)
             return
         self.held[index] = held
-        for outcome in self.engine.begin(index, addressed(task, self._address(request))):
+        self._drawing = {str(id(one.model)): one.model for one in self.held.values()}
+        for outcome in self.engine.begin(index, addressed(task, str(id(model)))):
             self._ended(outcome)
 
     def _evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls of one batch key, and so of one model."""
         faults.at("worker.evaluate")
         address, _, _ = calls[0].network.partition(ADDRESS)
-        plain_calls = [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
-        return self.models.opened(self._openings[address]).evaluate(plain_calls)
-
-    def _address(self, request: Request) -> str:
-        """What the calls of a request's model begin with."""
-        address = repr(opening_of(request))
-        self._openings[address] = request
-        return address
+        return self._drawing[address].evaluate(
+            [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
+        )
 
     def _turn(self, index: int) -> float:
         """First what nothing has been seen of; then what would have been done first, had each the machine to itself:
@@ -218,8 +215,9 @@ class Worker:
             self._failed(job, error)
 
     def _tell(self) -> None:
-        """Hands on what happened."""
-        self.store.record(self.events)
+        """Hands on what happened, if the disk takes it."""
+        with suppress(CannotWrite):
+            self.store.record(self.events)
         self.events.clear()
 
     def _published(self, image: Image) -> Finished:
