@@ -27,8 +27,8 @@ def test_out_of_memory_is_a_failed_job(tmp_path: Path) -> None:
     """At each stage in turn: the job fails with a hint, the next one succeeds, the worker lives on."""
     with studio(tmp_path, environment={VARIABLE: "worker.evaluate:1-2:OOM,worker.publish:2:OOM"}) as server:
         worker = server.worker()
-        assert ended(server, *"abcde") == [("failed", "no_memory"), ("failed", "no_memory"), ("done", None),
-                                           ("failed", "no_memory"), ("done", None)]  # fmt: skip
+        failed, done = ("failed", "no_memory"), ("done", None)
+        assert ended(server, *"abcde") == [failed, done, failed, done, done]
         with server.client() as client:
             [failed, *_] = client.get("/api/jobs", params={"state": "failed"}).json()
         assert "needs more memory than is free; try a smaller" in failed["message"]
@@ -37,7 +37,7 @@ def test_out_of_memory_is_a_failed_job(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_failed_job(tmp_path: Path) -> None:
     """Of the picture, and of the store: what was kept stays, and work goes on without a restart."""
-    with studio(tmp_path, environment={VARIABLE: "worker.publish:2-3:ENOSPC"}) as server:
+    with studio(tmp_path, environment={VARIABLE: "publish:2-3:ENOSPC"}) as server:
         assert ended(server, *"abcd") == [
             ("done", None),
             ("failed", "no_space"),

@@ -32,11 +32,9 @@ from darkroom.picture.metadata import read_recipe
 from darkroom.synthesis.external.networks import dtypes_of
 from tests.program import ran
 from tests.public import (
-    as_trained,
     autoencoder,
     control_net,
     flux,
-    in_one_file,
     needs_public,
     saved,
     stable_diffusion,
@@ -44,6 +42,7 @@ from tests.public import (
     stable_diffusion_xl,
     z_image,
 )
+from tests.single_files import as_trained, in_one_file
 
 pytestmark = needs_public
 MAKERS: dict[str, Callable[..., Any]] = {

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from darkroom.contracts import faults
 from darkroom.contracts.errors import CannotWrite, NoSpace
 
 PART_PREFIX, PART_SUFFIX = ".darkroom-", ".part"
@@ -26,6 +27,7 @@ def publish(data: bytes, path: str | Path, *, replace: bool = True) -> Path:
     path = Path(path)
     part = path.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
     try:
+        faults.at("publish")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(part, data)
         placed = _place(part, path) if replace else _place_new(part, path)
