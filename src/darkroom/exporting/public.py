@@ -144,6 +144,8 @@ def _index(card: Card, family: Family, parts: Sequence[str]) -> dict[str, Any]:
     }
     index: dict[str, Any] = {"_class_name": family.pipelines[0], "_diffusers_version": source.__version__, **said}
     takes = signature(getattr(source, index["_class_name"]).__init__).parameters
+    if "requires_safety_checker" in takes:
+        index.setdefault("requires_safety_checker", False)  # there is none to go with it
     index |= {part: [None, None] for part in (*family.optional, *family.spare) if part in takes}
     index |= {part: [family.parts[part].library, class_named(family.parts[part], card.configs[part])] for part in parts}
     for part in family.tokenizers:
