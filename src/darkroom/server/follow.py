@@ -6,12 +6,14 @@ Whoever reads slowly falls behind, and then goes through the store at its own pa
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from starlette.concurrency import run_in_threadpool
 
+from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.job import FINAL, Event, Job
 from darkroom.server.keeping.store import SqliteStore
 
@@ -119,7 +121,7 @@ class Follower:
         seen = await run_in_threadpool(self.store.newest_event)
         self._began.set()
         while self._readers:
-            with suppress(Exception):  # a disk that fails for a moment: it is looked at again
+            with suppress(DarkroomError, sqlite3.Error):  # a disk that fails for a moment: it is looked at again
                 for number, owner, event in await run_in_threadpool(self.store.news, seen):
                     seen = number
                     for reader in self._readers:
