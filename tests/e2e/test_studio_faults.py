@@ -24,7 +24,7 @@ def ended(server: Server, *prompts: str, **how: object) -> list[tuple[str, str |
 
 
 def test_out_of_memory_is_a_failed_job(tmp_path: Path) -> None:
-    """In a network, and when the picture is kept: the job fails with a hint, the next one succeeds, the worker lives on."""
+    """In a network, and when the picture is kept: the job fails with a hint, the next succeeds, the worker lives on."""
     with studio(tmp_path, environment={VARIABLE: "worker.evaluate:1-2:OOM,worker.publish:2:OOM"}) as server:
         worker = server.worker()
         failed, done = ("failed", "no_memory"), ("done", None)
