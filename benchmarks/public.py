@@ -3,23 +3,31 @@
     python benchmarks/public.py [--side 512] [--rounds 3] [--dtype bfloat16] [--compiled] [--small] [--json]
 
 Stable Diffusion 1.5's UNet and autoencoder at full size with random weights (``--small``: a quarter of the channels, to
-try the script). A step is a prompt and a negative prompt at one level. The ways take turns, round by round, so that
-what else the machine does falls on all of them alike; the fastest round of each counts. "pair" is the pipeline's own:
-both in one pass, channels last. Ours is what ``darkroom generate`` does. Needs the extra ``public``.
+try the script). A step is a prompt and a negative prompt at one level, in one pass, channels last: the pipeline's
+quickest eager way. Ours is what ``darkroom generate`` does. Each way is a process of its own, so that each has its own
+memory and its own allocator: "theirs" as Python comes, "theirs, pages kept" with the settings for the allocator that
+our programs give themselves. The processes take turns, round by round, so that what else the machine does falls on all
+of them alike; the fastest round of each counts. Needs the extra ``public``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from subprocess import PIPE
 from typing import Any
 
 import torch
 
 from darkroom.latent.kl import KlCodec
+from darkroom.machine.heap import keep_pages
+from darkroom.nn.public.quick import quickened
 from darkroom.protocols import Call
 from darkroom.synthesis.external.family import table_time
 from darkroom.synthesis.external.networks import library
@@ -28,6 +36,7 @@ from darkroom.synthesis.external.sd import ask
 from darkroom.synthesis.noise import LinearBetaVP
 
 TOKENS, TIME = 77, 500.0
+WAYS = ("theirs", "theirs, pages kept", "theirs, compiled", "ours")
 
 
 def networks(small: bool, dtype: torch.dtype) -> tuple[Any, Any, int]:
@@ -48,41 +57,55 @@ def networks(small: bool, dtype: torch.dtype) -> tuple[Any, Any, int]:
     return unet.to(dtype).eval(), vae.to(dtype).eval(), width
 
 
-def ways_of(side: int, small: bool, dtype: torch.dtype, compiled: bool) -> dict[str, dict[str, Callable[[], Any]]]:
-    """What is timed: ways to take a step, and ways to decode."""
+def calls_of(way: str, side: int, small: bool, dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
+    """What one way is timed at: a step, and a decoding."""
+    torch.manual_seed(0)
     unet, vae, width = networks(small, dtype)
     cells = side // 8
     x, tokens = torch.randn(2, 4, cells, cells), torch.randn(2, TOKENS, width)
-    schedule = LinearBetaVP()
-    ours = PublicSynthesizer(unet, Asking(ask, "eps", schedule, table_time(schedule)))  # channels last from here on
-    codec = KlCodec(vae, 0.18215)
-    pooled = torch.zeros(2, 1)
-    calls = [Call(ours.NETWORK, {"x": x, "time": TIME, "tokens": tokens, "pooled": pooled})]
-    decoding = [Call(codec.DECODER, {"x": x[0]})]
+    if way == "ours":
+        schedule = LinearBetaVP()
+        ours = PublicSynthesizer(quickened(unet), Asking(ask, "eps", schedule, table_time(schedule)))
+        codec = KlCodec(quickened(vae), 0.18215)
+        calls = [Call(ours.NETWORK, {"x": x, "time": TIME, "tokens": tokens, "pooled": torch.zeros(2, 1)})]
+        decoding = [Call(codec.DECODER, {"x": x[0]})]
+        return {"step": lambda: ours.evaluate(calls), "decode": lambda: codec.evaluate(decoding)}
+    unet, vae = (network.to(memory_format=torch.channels_last) for network in (unet, vae))
+    step, decode = unet, vae.decode
+    if way == "theirs, compiled":
+        step, decode = torch.compile(unet), torch.compile(vae.decode)
     pair, said = x.to(dtype).contiguous(memory_format=torch.channels_last), tokens.to(dtype)
-    one = pair[:1] / 0.18215
-    steps: dict[str, Callable[[], Any]] = {
-        "pair": lambda: unet(pair, TIME, said).sample,
-        "ours": lambda: ours.evaluate(calls),
-    }
-    if compiled:
-        quick = torch.compile(unet)
-        steps["pair, compiled"] = lambda: quick(pair, TIME, said).sample
-    decodings = {"theirs": lambda: vae.decode(one).sample, "ours": lambda: codec.evaluate(decoding)}
-    return {"step": steps, "decode": decodings}
+    one = (pair[:1] / 0.18215).contiguous(memory_format=torch.channels_last)
+    return {"step": lambda: step(pair, TIME, said).sample, "decode": lambda: decode(one).sample}
 
 
-def timed(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Seconds of the fastest round of each way; one before does not count."""
-    best = dict.fromkeys(ways, float("inf"))
+def serve(way: str, side: int, small: bool, dtype: torch.dtype) -> None:
+    """A process of one way: times what each line of its input names, and says so; at the end its peak of memory."""
+    if way != "theirs":
+        keep_pages()
+    calls = calls_of(way, side, small, dtype)
     with torch.inference_mode():
-        for n in range(rounds + 1):
-            for name, way in ways.items():
-                begun = time.perf_counter()
-                way()
+        for line in sys.stdin:
+            begun = time.perf_counter()
+            calls[line.strip()]()
+            print(time.perf_counter() - begun, flush=True)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, flush=True)  # GB, where it is counted in kB
+
+
+def measured(ways: Sequence[str], rounds: int, arguments: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Seconds of the fastest round of each way, and its peak of memory; a round before does not count."""
+    begin = [sys.executable, __file__, *arguments, "--way"]
+    running = {way: subprocess.Popen([*begin, way], stdin=PIPE, stdout=PIPE, text=True) for way in ways}
+    best = {way: {"step": math.inf, "decode": math.inf} for way in ways}
+    for n in range(rounds + 1):
+        for way, process in running.items():
+            for what in best[way]:
+                assert process.stdin is not None and process.stdout is not None
+                print(what, file=process.stdin, flush=True)
+                seconds = float(process.stdout.readline())
                 if n:
-                    best[name] = min(best[name], time.perf_counter() - begun)
-    return best
+                    best[way][what] = min(best[way][what], seconds)
+    return {way: {**best[way], "peak, GB": float(process.communicate()[0])} for way, process in running.items()}
 
 
 def main() -> None:
@@ -93,20 +116,21 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    torch.manual_seed(0)
-    found = {
-        what: timed(ways, asked.rounds)
-        for what, ways in ways_of(asked.side, asked.small, getattr(torch, asked.dtype), asked.compiled).items()
-    }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # GB, where the system counts in kB
+    if asked.way:
+        return serve(asked.way, asked.side, asked.small, getattr(torch, asked.dtype))
+    ways = [way for way in WAYS if asked.compiled or "compiled" not in way]
+    given = ["--side", str(asked.side), "--dtype", asked.dtype, *["--small"] * asked.small]
+    found = measured(ways, asked.rounds, given)
     if asked.json:
-        print(json.dumps({**found, "peak_gb": peak, "threads": torch.get_num_threads()}))
+        print(json.dumps({**found, "threads": torch.get_num_threads()}))
         return
-    for what, seconds in found.items():
-        for name, time_ in seconds.items():
-            print(f"{what:<8}{name:<16}{time_:7.2f} s")
-    print(f"peak memory {peak:.1f} GB, {torch.get_num_threads()} threads")
+    print(f"{asked.side}x{asked.side}, {asked.dtype}, {torch.get_num_threads()} threads, fastest of {asked.rounds}")
+    print("in brackets: times as much as ours")
+    for way, figures in found.items():
+        told = (f"{what} {value:.3f} ({value / found['ours'][what]:.2f})" for what, value in figures.items())
+        print(f"{way:<20}" + "  ".join(told))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from darkroom.contracts.errors import DarkroomError
 from darkroom.contracts.request import Request
+from darkroom.machine.heap import keep_pages
 from darkroom.machine.threads import share_cores
 
 PROMPTS = (
@@ -21,6 +22,7 @@ SEED = 7
 def main(out: Path = Path("pictures")) -> None:
     """Draws the four and prints where they are."""
     share_cores()
+    keep_pages()
     from darkroom.drawing import draw  # imports torch
 
     requests = [Request.model_validate({"prompt": prompt, "seed": SEED}) for prompt in PROMPTS]

@@ -36,6 +36,7 @@ from darkroom.contracts.request import Request
 from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
+from darkroom.machine.heap import keep_pages
 from darkroom.machine.threads import share_cores
 from darkroom.model import Model
 from darkroom.picture.image import Image
@@ -312,4 +313,5 @@ def _until_alone(worker: Worker) -> None:
 
 if __name__ == "__main__":
     share_cores()
+    keep_pages()
     main()

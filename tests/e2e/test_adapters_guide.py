@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.cli.train.options import MALLOC
 from darkroom.data.stock import tables
 from darkroom.data.stock.built import DRAWINGS
 from darkroom.picture.read import read
@@ -22,8 +21,6 @@ SHORT = ("--samples", "8", "--batch", "4", "--no-compiled")
 
 def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
     drawings = tmp_path / "my-drawings"
     drawings.mkdir()
     for i in range(10):

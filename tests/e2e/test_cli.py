@@ -16,7 +16,6 @@ import pytest
 
 import darkroom
 from darkroom.cli import main
-from darkroom.cli.train.options import MALLOC
 
 SRC = Path(darkroom.__file__).parents[1]
 
@@ -43,9 +42,6 @@ def refused(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def refused(*arguments: str) -> str:
         monkeypatch.chdir(here)
-        # Training starts its process anew, with settings for the allocator: not here.
-        for name, value in MALLOC.items():
-            monkeypatch.setenv(name, value)
         with pytest.raises(SystemExit) as exit:
             main(arguments)
         captured = capsys.readouterr()

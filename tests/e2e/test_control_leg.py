@@ -18,7 +18,6 @@ from tiny import saved, tiny_model
 from toys import sprite_table
 
 from darkroom.cli import main
-from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput, DarkroomError
 from darkroom.contracts.ledger import LedgerRow, write_ledger
 from darkroom.contracts.request import Request
@@ -103,8 +102,6 @@ def test_a_control_follows_its_map_from_the_command_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
     command = ["train", "control", "--kind", "edges", "--model", str(start), "--data", str(built), "--rank", "2"]
     command += ["--samples", "200", "--batch", "4", "--rate", "0.3", "--styles", "3d:1", "--no-compiled"]
     for minutes, said in (("0.001", r"stopped at step \d+ with"), ("5", "done after 200 samples")):

@@ -20,7 +20,6 @@ from tiny import saved, tiny_model
 import darkroom
 from darkroom.cards import read_card
 from darkroom.cli import main
-from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.steering import Lora
 from darkroom.data.imported import Imported, ImportedPictures, Preserved, imported, square
@@ -56,8 +55,6 @@ def train(
 ) -> Callable[..., tuple[str, str]]:
     """Calls ``darkroom train lora`` in an empty folder: what it printed, and said."""
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
 
     def train(*arguments: str, refused: bool = False) -> tuple[str, str]:
         with pytest.raises(SystemExit) as ended:

@@ -15,7 +15,6 @@ from tiny import saved, tiny_model
 import darkroom
 from darkroom.cards import read_card
 from darkroom.cli import main
-from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
 from darkroom.training.handover import weights_of
 from darkroom.training.legs.own import length_for, own_leg, prepared
@@ -40,10 +39,8 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with the allocator's settings: training would start the process anew for them."""
+    """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
     return tmp_path
 
 

@@ -10,7 +10,6 @@ import torch
 
 from darkroom.cli import main, train
 from darkroom.cli.train import train_app
-from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
 from darkroom.nn.autoencoder import AutoencoderConfig
 from darkroom.training.handover import network_of, opened_autoencoder
@@ -20,9 +19,7 @@ from darkroom.training.objectives.autoencoder import AutoencoderObjectiveConfig
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As in a process that has been started anew; in an empty folder."""
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
+    """In an empty folder."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -23,6 +23,7 @@ from darkroom.cli.serve import serve
 from darkroom.cli.train import train_app
 from darkroom.cli.wording import prompt, style_app
 from darkroom.contracts.errors import BadInput, DarkroomError, Stopped, Unfinished, brief, explain, reason, shown
+from darkroom.machine.heap import keep_pages
 from darkroom.machine.threads import share_cores
 
 app = App(
@@ -57,6 +58,7 @@ def doctor(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the program; every expected error is one sentence on stderr and a non-zero exit code."""
     share_cores()
+    keep_pages()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in arguments
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,21 +77,10 @@ Deliver = Annotated[
 ]
 
 
-# What keeps glibc from giving pages back and fetching them anew every step: about a quarter of a step's time on CPU.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "17179869184",
-    "MALLOC_TOP_PAD_": "268435456",
-}
-
-
 def prepare(threads: int | None) -> None:
-    """Starts the process again with the allocator settings training wants, and sets the threads."""
+    """Sets the threads torch computes with."""
     if threads is not None:
         within("threads", threads, 1, 4 * cores())
-    if sys.platform == "linux" and any(name not in os.environ for name in MALLOC):
-        os.execve(sys.executable, [sys.executable, "-m", "darkroom.cli", *sys.argv[1:]], {**MALLOC, **os.environ})
-    import torch
+        import torch
 
-    if threads is not None:
         torch.set_num_threads(threads)

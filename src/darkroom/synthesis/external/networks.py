@@ -20,6 +20,7 @@ from darkroom.contracts.contract import Dtypes, Format
 from darkroom.contracts.contract import dtypes as parsed
 from darkroom.contracts.errors import BadFile, BadInput, shown
 from darkroom.nn.public.int8 import SCALE, in_int8
+from darkroom.nn.public.quick import quickened
 from darkroom.nn.public.shelf import Shelf
 from darkroom.nn.storage import rows_packed
 from darkroom.synthesis.external.family import Part
@@ -144,6 +145,7 @@ def kept(
         sources = by_own_names(network, [name for path in files for name in _names(path)])
     if dtype == "int8":
         in_int8(network)
+    quickened(network)
     stamps = _stamps(files)
 
     def filled() -> None:

@@ -25,7 +25,7 @@ SHARES = dict(zip(SIDES, (0.4, 0.35, 0.25), strict=True))  # of the steps, at ea
 AFAR = 0.3  # of the scenes, from farther away than they are laid out
 SPOILT = 0.4  # of the scenes with drawings
 WAYS = {"melted": 0.35, "scrambled": 0.3, ERASED: 0.25, "blob": 0.1}  # of what is spoilt: most of what fools it most
-HUES = 0.4  # of the scenes whose captions say nothing is white, black or grey: in other hues, or without any
+HUES = 0.5  # of the scenes whose captions say nothing is white, black or grey: in other hues, or without any
 
 
 def judge_leg(
