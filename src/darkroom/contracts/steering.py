@@ -242,7 +242,7 @@ def image_prompt(text: str) -> dict[str, Any]:
         if last.strip() in KEEPS:
             return {**told, "keep": last.strip()}
         if "scale" in told:
-            raise unknown("what is kept of a picture,", last.strip(), KEEPS)
+            raise unknown("part of a reference picture", last.strip(), KEEPS)
     return lora(text, "the reference picture", "fox.png:0.6")
 
 

@@ -89,17 +89,17 @@ def with_tower(model: Path, tower: Path, out: Path, name: str) -> Path:
 
     Raises BadInput where the tower was trained beside another model. Nothing is written before all is read.
     """
-    config, weights = network_of(tower, IMAGE, TowerConfig), weights_of(tower, IMAGE)
-    origin = leg_of(tower)["origin"]
+    network_of(tower, IMAGE, TowerConfig)
+    leg, weights = leg_of(tower), weights_of(tower, IMAGE)
     for part in ("text", "denoiser"):
-        if origin.get(part) != fingerprint(weights_of(model, part)):
+        if leg["origin"].get(part) != fingerprint(weights_of(model, part)):
             raise BadInput(f"{tower}", f"was trained beside another {part} than {model}'s", "give the model it is for")
     card = read_card(model)
     kept = {part: entry for part, entry in card.files.items() if part != IMAGE}
     beside = [path.name for path in model.glob("LICENSE*") if path.is_file()]
     data = {path: (model / path).read_bytes() for path in (*beside, *(entry.path for entry in kept.values()))}
     legs = (*card.training, *(leg for leg in trained(tower) if leg not in card.training))
-    told = {"name": name, "configs": card.configs | {IMAGE: asdict(config)}, "files": kept, "training": legs}
+    told = {"name": name, "configs": card.configs | {IMAGE: leg["networks"][IMAGE]}, "files": kept, "training": legs}
     card = Card.from_json(card.model_copy(update=told).to_json())
     for path, bytes_ in (data | {f"{IMAGE}.safetensors": save(packed(weights, kernels=True))}).items():
         publish(bytes_, out / path)

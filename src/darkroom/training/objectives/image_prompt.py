@@ -48,6 +48,7 @@ from darkroom.training.objectives.lora import freeze
 
 IMAGE_PROMPT = "image-prompt"
 STEPS, GUIDANCE = 12, DEFAULTS.guidance  # of a preview
+FEW = 12  # tokens that the words for what is kept are padded to
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class ReferenceTeaching(Teaching):
         """Samples first .. first + count - 1."""
         batch = self.references(first, count)
         composed = batch.scenes.composed
-        tokens, words = (tokenised(self.tokenizer, texts, self.length) for texts in (batch.captions, batch.said))
+        tokens = tokenised(self.tokenizer, batch.captions, self.length)
+        words = tokenised(self.tokenizer, batch.said, FEW)
         seen = batch.references
         if seen.shape[-1] != SEEN:
             seen = F.interpolate(seen, (SEEN, SEEN), mode="bilinear", antialias=True)
