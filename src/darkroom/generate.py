@@ -200,7 +200,9 @@ def interpret(recipe: Recipe, model: Parts, inputs: Inputs | None = None) -> Tas
     """
     seen = yield from references(recipe.image_prompts, inputs or Inputs(), model.image)
     text, unwanted, swap = recipe.prompt.text, recipe.prompt.negative, recipe.swap
-    wanted, negative = yield from together(meant(recipe, model, text, seen), spoken(recipe, model.encoder, unwanted, None))
+    wanted, negative = yield from together(
+        meant(recipe, model, text, seen), spoken(recipe, model.encoder, unwanted, None)
+    )
     nothing = (yield from model.encoder.encode([Sentence("")])) if parse(unwanted).text else None
     if swap is None or not swap.strength:
         return Words(wanted, negative, nothing, None)
@@ -287,7 +289,11 @@ def check_finite(latent: Tensor, recipe: Recipe) -> None:
             f"seed {recipe.seed} with guidance {recipe.guidance} and sampler {recipe.sampler}",
             "made numbers that are not finite",
             "lower the guidance or take another sampler"
-            + (", or let adapters, controls and reference pictures act less" if recipe.adapters or recipe.controls or recipe.image_prompts else ""),
+            + (
+                ", or let adapters, controls and reference pictures act less"
+                if recipe.adapters or recipe.controls or recipe.image_prompts
+                else ""
+            ),
         )
 
 

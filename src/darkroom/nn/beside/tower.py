@@ -2,9 +2,9 @@
 
 Convolutions see the picture at a quarter, an eighth and a sixteenth of its side. A few learned queries then look at the
 cells of the last stage, and at the mean and the spread of every stage's channels, which tell strokes and textures
-wherever they are (the statistics of arXiv:1703.06868, section 5). There are queries of their own for each thing that can
-be kept of a picture. The queries are those of IP-Adapter's image projection (arXiv:2308.06721, section 3.2) and of
-Flamingo's resampler (arXiv:2204.14198, section 3.1.1); what they look at is trained from zero.
+wherever they are (the statistics of arXiv:1703.06868, section 5). There are queries of their own for each thing that
+can be kept of a picture. Learned queries that look once are Flamingo's resampler (arXiv:2204.14198, section 3.1.1) made
+small; what they look at is trained from zero.
 """
 
 from __future__ import annotations
