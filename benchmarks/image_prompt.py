@@ -4,7 +4,8 @@
         [--styles 3d:.5,flat:.5] [--out runs/image-prompt-sheets] [--json]
 
 Each scene's prompt leaves out what its reference shows, which is another scene of the same subject, or in the same
-style. It is drawn from one seed without the reference, with it, and, as far as words go, with a prompt that says it.
+style. It is drawn from one seed without the reference; with it; with what a perfect tower would read of it, the vectors
+that the words come to; and with a prompt that says it.
 Told by the judge: how often the subject, or the style, is in the picture; how often the ground that the prompt asks for
 still is; and how often the reference's own ground came along, where it is another. A sheet of each is written.
 """
@@ -24,9 +25,10 @@ from torch import Tensor
 
 from darkroom.cli.train.scenes import composed
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import KEEPS
+from darkroom.contracts.steering import KEEPS, Keep
+from darkroom.control.image_prompt import ImageReader, as_seen
 from darkroom.data.loader import Scenes
-from darkroom.data.references import References, named_first, untold
+from darkroom.data.references import References, in_words, named_first, untold
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.spec import Scene
 from darkroom.data.stock import built
@@ -40,11 +42,30 @@ from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.picture.sheet import contact_sheet
 from darkroom.picture.write import write
+from darkroom.prompt.encoders import SentenceEncoder, tokenised
+from darkroom.protocols import Call
+from darkroom.training.objectives.image_prompt import FEW, spread_over
 from darkroom.wording.parse import styled
 from darkroom.wording.vocabulary import core
 
 RUN = 11  # of the held-out scenes, and of their references
 SHOWN = 12  # scenes of a sheet
+
+
+class PerfectReader:
+    """In the place of an image tower: of each picture the vectors that the words for what is kept of it come to."""
+
+    def __init__(self, model: Model, inputs: Inputs, names: Sequence[str], said: Sequence[str]) -> None:
+        encoder, tower = model.encoder, model.image
+        assert isinstance(encoder, SentenceEncoder) and tower is not None
+        tokens = tokenised(encoder.tokenizer, said, FEW)
+        with torch.no_grad():
+            read = spread_over(encoder.network(*tokens), tokens.mask, tower.network.config.tokens)
+        self.read = {as_seen(inputs.found(n), inputs).numpy().tobytes(): r for n, r in zip(names, read, strict=True)}
+
+    def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
+        """Who is asked for a picture's vectors looks them up."""
+        return [self.read[call.inputs["pixels"].numpy().tobytes()] for call in calls]  # type: ignore[union-attr]
 
 
 def drawn(model: Model, inputs: Inputs, prompts: Sequence[str], files: Sequence[str | None]) -> list[Tensor]:
@@ -87,7 +108,7 @@ def share(judge: Judge, sights: Sequence[Sight], facts: Sequence[Expectation]) -
 
 
 def measured(
-    options: argparse.Namespace, model: Model, judge: Judge, references: References, keep: str
+    options: argparse.Namespace, model: Model, judge: Judge, references: References, keep: Keep
 ) -> dict[str, Any]:
     """What was told of the scenes whose reference shows ``keep``."""
     numbered = enumerate(references.scenes.specs(0, 6 * options.scenes))
@@ -97,10 +118,11 @@ def measured(
     inputs = Inputs()
     pixels = [bytes_of(one) for one in references.scenes.composer.render(others).pixels]
     names = [inputs.put(one, f"reference{i}") for i, one in enumerate(pixels)]
-    unsaid = [untold(scene, keep, 0.0) for scene in scenes]  # type: ignore[arg-type]
+    unsaid = [untold(scene, keep, 0.0) for scene in scenes]
     ways = {
         "without": (unsaid, [None] * len(scenes)),
         "with": (unsaid, [f"{name}:{options.scale}:{keep}" for name in names]),
+        "perfectly read": (unsaid, [f"{name}:{options.scale}:{keep}" for name in names]),
         "in words": ([said_too(*pair, keep) for pair in zip(scenes, unsaid, strict=True)], [None] * len(scenes)),
     }
     facts = [wanted(scene, keep) for scene in scenes]
@@ -108,8 +130,10 @@ def measured(
     apart = [i for i in plain if others[i].ground.name_to is None and others[i].ground != scenes[i].ground]
     found: dict[str, Any] = {"scenes": len(scenes)}
     rows = [pixels]
+    perfect = PerfectReader(model, inputs, names, [in_words(scene, keep) for scene in scenes])
+    read = replace(model, networks=model.networks | {ImageReader.NETWORK: perfect})
     for way, (prompts, files) in ways.items():
-        pictures = drawn(model, inputs, prompts, files)
+        pictures = drawn(read if way == "perfectly read" else model, inputs, prompts, files)
         sights = judge.look(torch.stack(pictures))
         own = [Expectation.of({"background": scenes[i].ground.name}) for i in plain]
         came = [Expectation.of({"background": others[i].ground.name}) for i in apart]
@@ -119,10 +143,10 @@ def measured(
             "the reference's ground": share(judge, [sights[i] for i in apart], came),
         }
         rows.append([bytes_of(one) for one in pictures])
-    told = [("reference", *ways)[n] if n else f"{said[:60]}" for said in unsaid[:SHOWN] for n in range(4)]
     tiles = [row[i] for i in range(min(SHOWN, len(scenes))) for row in rows]
+    told = [way or said[:60] for said in unsaid[:SHOWN] for way in ("", *ways)]
     options.out.mkdir(parents=True, exist_ok=True)
-    write(contact_sheet(tiles, told[: len(tiles)], columns=8), options.out / f"{keep}.png")
+    write(contact_sheet(tiles, told, columns=10), options.out / f"{keep}.png")
     return found
 
 
@@ -160,7 +184,7 @@ def main() -> None:
         print(f"{keep}, {found[keep].pop('scenes')} scenes at {options.scale:g}")
         for way, told in found[keep].items():
             said = ", ".join(f"{what} {'?' if value is None else format(value, '.2f')}" for what, value in told.items())
-            print(f"  {way:<9} {said}")
+            print(f"  {way:<14} {said}")
 
 
 if __name__ == "__main__":

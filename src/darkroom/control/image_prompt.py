@@ -73,13 +73,13 @@ def references(uses: Sequence[ImagePromptUse], inputs: Inputs, reader: ImageRead
             rule = "is part of this recipe, and this model has no image tower"
             raise BadInput(f"the reference picture {shown(use.picture.name)}", rule, "draw with the recipe's model")
         if use.scale:
-            pixels = _seen(use.picture, inputs)
+            pixels = as_seen(use.picture, inputs)
             found.append(Reference((yield from reader.read(pixels, use.keep)), use.scale))
     return found
 
 
 @lru_cache(maxsize=8)  # many seeds share them
-def _seen(file: PictureFile, inputs: Inputs) -> Pixels:
+def as_seen(file: PictureFile, inputs: Inputs) -> Pixels:
     """A picture as the tower sees it: on white, cut to a square and scaled."""
     pixels = covering(flat(inputs.pixels(file), ground=255), SEEN, SEEN)
     return torch.tensor(pixels).permute(2, 0, 1).float() / 255
