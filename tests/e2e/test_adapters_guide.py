@@ -42,8 +42,8 @@ def test_every_command_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Mo
     for command in given:
         assert ran(*command[1:], *(SHORT if command[1] == "train" else ())) == 0, command
     assert read(tmp_path / "photo-edges.png").any()
-    fox, something, with_map = sorted((tmp_path / "pictures").glob("*.png"), key=_shown)
-    assert read(fox).shape == read(something).shape != read(with_map).shape  # that of the map's shape
+    one, other, with_map = sorted((tmp_path / "pictures").glob("*.png"), key=_shown)
+    assert read(one).shape == read(other).shape != read(with_map).shape  # that of the map's shape
 
 
 def _shown(path: Path) -> tuple[bool, str]:

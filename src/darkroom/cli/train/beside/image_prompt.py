@@ -58,7 +58,7 @@ def train_image_prompt(
     Examples:
 
         darkroom train image-prompt --data runs/data --minutes 60
-        darkroom generate "something in the snow" --model runs/image-prompt/model --image-prompt fox.png:0.6
+        darkroom generate "this in the snow" --model runs/image-prompt/model --image-prompt fox.png:0.6
 
     Parameters
     ----------
