@@ -21,7 +21,7 @@ from darkroom.control.adapters import Riders, carried
 from darkroom.control.canvas import canvas_of
 from darkroom.control.controls import controlling
 from darkroom.control.edges import meeting
-from darkroom.control.image_prompt import ImageReader, Reference, beside, references
+from darkroom.control.image_prompt import ImageReader, Reference, beside, references, with_room
 from darkroom.control.passes import Way, evaluations_of
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
@@ -204,6 +204,7 @@ def interpret(recipe: Recipe, model: Parts, inputs: Inputs | None = None) -> Tas
         meant(recipe, model, text, seen), spoken(recipe, model.encoder, unwanted, None)
     )
     nothing = (yield from model.encoder.encode([Sentence("")])) if parse(unwanted).text else None
+    negative = with_room(negative, seen)
     if swap is None or not swap.strength:
         return Words(wanted, negative, nothing, None)
     after = yield from meant(recipe, model, swapped(text, swap.old, swap.new), seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from darkroom.model import Model
 from darkroom.nn.attention import attend
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
-from darkroom.protocols import Conditioning
+from darkroom.protocols import Call, Conditioning
 from darkroom.synthesis.diffusion import attention_to
 from tests.tiny import tiny_model
 
@@ -140,6 +141,21 @@ def test_words_and_padding_stay_what_they_are_beside_a_picture() -> None:
     two = with_references(replace(said, weights=torch.full((5,), 2.0)), [Reference(seen, 1.0), Reference(seen, 0.5)])
     assert two.weights is not None and two.weights.tolist() == [2.0] * 5 + [1.0] * 4
     assert two.attended is not None and two.attended.tolist() == [1.0] * 7 + [0.5] * 2
+
+
+@pytest.mark.parametrize("how", ["{0}", "{0}:0.6:style"])
+def test_what_is_wanted_and_what_is_not_share_a_pass(model: Model, files: list[str], how: str) -> None:
+    """The negative prompt has room where the reference stands: an evaluation is not asked in two goes."""
+    keys = []
+
+    def evaluate(calls: Sequence[Call]) -> list[torch.Tensor]:
+        keys.append({call.batch_key for call in calls})
+        return model.evaluate(calls)
+
+    request = request_of(image_prompt=how.format(files[0]), regions="left: two blue cats")
+    run(asked(request, model, Inputs()), evaluate)
+    denoised = [found for found in keys if all(key[0] == "denoiser" for key in found)]
+    assert len(denoised) >= 3 and all(len(found) == 1 for found in denoised)
 
 
 @pytest.mark.parametrize(

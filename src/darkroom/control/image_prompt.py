@@ -86,11 +86,18 @@ def as_seen(file: PictureFile, inputs: Inputs) -> Pixels:
 
 
 def beside(wanted: Wanted, seen: Sequence[Reference]) -> Wanted:
-    """What is wanted, with reference pictures beside the words of all of it."""
+    """What is wanted, with reference pictures beside the words of all of it; parts of a picture are said without."""
     if not seen:
         return wanted
     toward = None if wanted.toward is None else (_said(wanted.toward[0], seen), wanted.toward[1])
-    return replace(wanted, said=_said(wanted.said, seen), toward=toward)
+    regions = [(box, with_room(said, seen)) for box, said in wanted.regions]
+    return replace(wanted, said=_said(wanted.said, seen), toward=toward, regions=regions)
+
+
+def with_room(said: Said, seen: Sequence[Reference]) -> Said:
+    """What is said without reference pictures, with room where they would stand: so it is asked in one pass with what
+    is said beside them."""
+    return [(since, _without(conditioning, seen)) for since, conditioning in said] if seen else said
 
 
 def _said(said: Said, seen: Sequence[Reference]) -> Said:
@@ -99,17 +106,33 @@ def _said(said: Said, seen: Sequence[Reference]) -> Said:
 
 def with_references(said: Conditioning, seen: Sequence[Reference]) -> Conditioning:
     """A text with what was read of pictures behind its words."""
-    tokens = torch.cat([one.tokens.to(said.tokens) for one in seen])
-    scales = torch.cat([torch.full((len(one.tokens),), one.scale) for one in seen])
-    words, real = len(said.tokens), int(said.mask.sum())
-    pooled = (said.pooled.float() * real + (tokens.float() * scales[:, None]).sum(0)) / (real + scales.sum())
-    attended = None
-    if said.attended is not None or any(one.scale != 1.0 for one in seen):
+    tokens, scales, real = _behind(seen), _scales(seen), int(said.mask.sum())
+    pooled = (said.pooled.float() * real + (tokens * scales[:, None]).sum(0)) / (real + scales.sum())
+    return replace(_longer(said, tokens, scales), pooled=pooled.to(said.pooled))
+
+
+def _without(said: Conditioning, seen: Sequence[Reference]) -> Conditioning:
+    longer = _longer(said, torch.zeros_like(_behind(seen)), _scales(seen))
+    return replace(longer, mask=torch.cat([said.mask, longer.mask.new_zeros(len(longer.mask) - len(said.mask))]))
+
+
+def _longer(said: Conditioning, tokens: Tensor, scales: Tensor) -> Conditioning:
+    """A text with more tokens, each attended to as much as it says."""
+    words, attended = len(said.tokens), None
+    if said.attended is not None or not bool((scales == 1.0).all()):
         attended = torch.cat([torch.ones(words) if said.attended is None else said.attended, scales])
     return Conditioning(
-        torch.cat([said.tokens, tokens]),
+        torch.cat([said.tokens, tokens.to(said.tokens)]),
         torch.cat([said.mask, said.mask.new_ones(len(tokens))]),
-        pooled.to(said.pooled),
+        said.pooled,
         None if said.weights is None else torch.cat([said.weights, said.weights.new_ones(len(tokens))]),
         attended,
     )
+
+
+def _behind(seen: Sequence[Reference]) -> Float[Tensor, "tokens width"]:
+    return torch.cat([one.tokens.float() for one in seen])
+
+
+def _scales(seen: Sequence[Reference]) -> Float[Tensor, " tokens"]:
+    return torch.cat([torch.full((len(one.tokens),), one.scale) for one in seen])
