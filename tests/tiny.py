@@ -14,6 +14,7 @@ from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.model import Model, assembled
 from darkroom.nn import autoencoder, dit, text, upscaler
+from darkroom.nn.beside import tower
 from darkroom.refine.upscale import NetworkUpscaler
 from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.wording.tokenizer import Tokenizer
@@ -27,6 +28,7 @@ def tiny_model(
     *,
     with_upscaler: bool = True,
     flow_map: tuple[float, float] | None = None,
+    with_tower: bool = False,
 ) -> Model:
     """A model whose layers that start at zero are random too, so that every input counts."""
     torch.manual_seed(seed)
@@ -36,6 +38,7 @@ def tiny_model(
         autoencoder.Autoencoder(autoencoder.nano()),
         dit.Denoiser(replace(dit.sized("nano", channels=4), flow_map=flow_map)),
         upscaler.Upscaler(upscaler.nano()),
+        tower.ImageTower(tower.nano()),
     )
     with torch.no_grad():
         for network in networks:
@@ -51,8 +54,9 @@ def tiny_model(
         styles=("3d", "cartoon"),
         files={"seed": FileEntry(path="seed", sha256=f"{seed:064x}", bytes=1)},
     )
-    encoder, codec, denoiser, larger = networks
-    return assembled(card, tokenizer, encoder, codec, denoiser, larger if with_upscaler else None)
+    encoder, codec, denoiser, larger, seeing = networks
+    optional = larger if with_upscaler else None, seeing if with_tower else None
+    return assembled(card, tokenizer, encoder, codec, denoiser, *optional)
 
 
 def saved(model: Model, folder: Path) -> Path:
@@ -66,6 +70,8 @@ def saved(model: Model, folder: Path) -> Path:
     }
     if isinstance(model.upscaler, NetworkUpscaler):
         networks["upscaler"] = model.upscaler.network
+    if model.image is not None:
+        networks["image"] = model.image.network
     card = model.card.model_copy(update={"files": {}, "configs": {}})
     for component, network in networks.items():
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / f"{component}.safetensors")

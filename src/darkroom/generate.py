@@ -21,6 +21,7 @@ from darkroom.control.adapters import Riders, carried
 from darkroom.control.canvas import canvas_of
 from darkroom.control.controls import controlling
 from darkroom.control.edges import meeting
+from darkroom.control.image_prompt import ImageReader, Reference, beside, references, with_room
 from darkroom.control.passes import Way, evaluations_of
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
@@ -73,6 +74,8 @@ class Parts(Protocol):
     def synthesizer(self) -> Synthesizer: ...
     @property
     def upscaler(self) -> Refiner | None: ...
+    @property
+    def image(self) -> ImageReader | None: ...
     def guide(self, use: GuideUse, /) -> Guiding: ...
     def refiner(self, use: RefinerUse, /) -> Guiding: ...
     def riders(self, uses: Sequence[AdapterUse], /) -> Riders: ...
@@ -103,11 +106,12 @@ def picture(
 
     ``inputs`` holds the pictures that the recipe names; None: it names none.
     """
-    # 1. Interpret: the sentences become tokens, the tokens become vectors. Adapters ride along in the calls.
+    # 1. Interpret: the sentences become tokens, the tokens become vectors, and so do reference pictures. Adapters ride
+    # along in the calls.
     on_moment(Moment("interpret", 0, 1))
     model = model.fitted(recipe)
     riders = model.riders(recipe.adapters)
-    words = yield from carried(interpret(recipe, model), riders)
+    words = yield from carried(interpret(recipe, model, inputs), riders)
 
     # 2. Latent: how large it is and where to begin: with noise, drawn from the seed, or between it and a picture.
     on_moment(Moment("latent", 0, 1))
@@ -189,22 +193,30 @@ class Words:
     swap: tuple[Wanted, Change] | None
 
 
-def interpret(recipe: Recipe, model: Parts) -> Task[Words]:
-    """Vectors of everything a recipe says. Where it names nothing unwanted, the empty sentence stands for it."""
+def interpret(recipe: Recipe, model: Parts, inputs: Inputs | None = None) -> Task[Words]:
+    """Vectors of everything a recipe says. Where it names nothing unwanted, the empty sentence stands for it.
+
+    ``inputs`` holds the reference pictures that it names; None: it names none.
+    """
+    seen = yield from references(recipe.image_prompts, inputs or Inputs(), model.image)
     text, unwanted, swap = recipe.prompt.text, recipe.prompt.negative, recipe.swap
-    wanted, negative = yield from together(meant(recipe, model, text), spoken(recipe, model.encoder, unwanted, None))
+    wanted, negative = yield from together(
+        meant(recipe, model, text, seen), spoken(recipe, model.encoder, unwanted, None)
+    )
     nothing = (yield from model.encoder.encode([Sentence("")])) if parse(unwanted).text else None
+    negative = with_room(negative, seen)
     if swap is None or not swap.strength:
         return Words(wanted, negative, nothing, None)
-    after = yield from meant(recipe, model, swapped(text, swap.old, swap.new))
+    after = yield from meant(recipe, model, swapped(text, swap.old, swap.new), seen)
     change = yield from changing(recipe, model, swap.old, wanted.said, after.said)
     return Words(wanted, negative, nothing, (after, change))
 
 
-def meant(recipe: Recipe, model: Parts, text: str) -> Task[Wanted]:
+def meant(recipe: Recipe, model: Parts, text: str, seen: Sequence[Reference] = ()) -> Task[Wanted]:
     """Vectors of a text and of what a recipe says beside it; for the weaker model it is led away from, too, and for the
-    one that finishes it."""
-    wanted = yield from told(recipe, model.encoder, text)
+    one that finishes it. What is ``seen`` in reference pictures stands beside the text, of which the weaker model knows
+    nothing: so it leads towards that, too."""
+    wanted = beside((yield from told(recipe, model.encoder, text)), seen)
     if recipe.guide is not None:
         guide = model.guide(recipe.guide)
         same = yield from told(recipe, guide.encoder, text)
@@ -278,7 +290,11 @@ def check_finite(latent: Tensor, recipe: Recipe) -> None:
             f"seed {recipe.seed} with guidance {recipe.guidance} and sampler {recipe.sampler}",
             "made numbers that are not finite",
             "lower the guidance or take another sampler"
-            + (", or let adapters and controls act less" if recipe.adapters or recipe.controls else ""),
+            + (
+                ", or let adapters, controls and reference pictures act less"
+                if recipe.adapters or recipe.controls or recipe.image_prompts
+                else ""
+            ),
         )
 
 

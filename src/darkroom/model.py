@@ -13,19 +13,21 @@ from torch import Tensor, nn
 import darkroom
 from darkroom.cards import folder_of, read_card
 from darkroom.checkpoints.estimate import Keeping, check_fits
-from darkroom.contracts.card import OWN, UPSCALER, Card
+from darkroom.contracts.card import OPTIONAL, OWN, Card
 from darkroom.contracts.contract import Dtypes
 from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
-from darkroom.contracts.steering import Control, Lora, RefinerModel
+from darkroom.contracts.steering import Control, ImagePrompt, ImagePromptUse, Lora, RefinerModel
 from darkroom.control.adapters import Riders, check_opened
 from darkroom.control.brought import Brought
 from darkroom.control.controls import map_pixels
+from darkroom.control.image_prompt import ImageReader
 from darkroom.control.public.brought import Brought as PublicBrought
 from darkroom.latent.codec import AutoencoderCodec
 from darkroom.latent.tiles import TiledCodec
 from darkroom.nn.autoencoder import Autoencoder
+from darkroom.nn.beside.tower import ImageTower
 from darkroom.nn.dit import Denoiser
 from darkroom.nn.public.shelf import Shelf
 from darkroom.nn.slots import SLOTS
@@ -85,6 +87,7 @@ class Model:
     dtype: torch.dtype
     brought: Brought | PublicBrought = field(repr=False)  # to a model of ours, or to a checkpoint of somebody else's
     upscaler: Refiner | None = None  # None: it draws at its own size only
+    image: ImageReader | None = None  # what reads reference pictures; None: it takes none
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
 
     def __repr__(self) -> str:
@@ -132,6 +135,7 @@ class Model:
             refiner=None if request.refiner is None else self.open_refiner(request.refiner),
             adapters=tuple(self.open_adapter(asked) for asked in request.lora or ()),
             controls=tuple(self.open_control(asked, inputs) for asked in request.control or ()),
+            image_prompts=tuple(self.open_image_prompt(asked, inputs) for asked in request.image_prompt or ()),
             embeddings=tuple(self.open_embedding(file) for file in request.embedding or ()),
             vae=None if request.vae is None else self.open_vae(request.vae),
             refine=inputs.steps(request.refine),
@@ -192,6 +196,15 @@ class Model:
         map_pixels(picture, picture.size, inputs)
         acting = {"scale": asked.scale, "start": asked.start, "end": asked.end}
         return ControlUse(name=bare(asked.network, "control"), sha256=sha256, map=picture, **acting)
+
+    def open_image_prompt(self, asked: ImagePrompt, inputs: Inputs) -> ImagePromptUse:
+        """Finds a reference picture. Raises DarkroomError for one that cannot be read, and where this model reads
+        none."""
+        if self.image is None:
+            rule = f"is for models that read reference pictures, and {self.card.name} has no image tower"
+            fix = "leave it out, or take a model of `darkroom train image-prompt` (--model)"
+            raise BadInput(f"--image-prompt {shown(asked.file)}", rule, fix)
+        return ImagePromptUse(picture=inputs.found(asked.file), scale=asked.scale, keep=asked.keep)
 
     def open_embedding(self, file: str) -> FileUse:
         """Opens a file of learnt words. Raises DarkroomError for one that is damaged or made for another family."""
@@ -267,6 +280,7 @@ def assembled(
     autoencoder: Autoencoder,
     denoiser: Denoiser,
     upscaler: Upscaler | None = None,
+    image: ImageTower | None = None,
 ) -> Model:
     """A model of our own networks; they are put in evaluation mode and not changed otherwise."""
     own, codec = Guide.of(tokenizer, text, denoiser), AutoencoderCodec(autoencoder.eval())
@@ -274,9 +288,12 @@ def assembled(
     refiner = None if upscaler is None else NetworkUpscaler(upscaler.eval())
     if refiner is not None:
         networks[refiner.NETWORK] = refiner
+    reader = None if image is None else ImageReader(image.eval())
+    if reader is not None:
+        networks[reader.NETWORK] = reader
     dtype = next(denoiser.parameters()).dtype
     brought = Brought(card.name, own.encoder, codec, own.synthesizer, dtype)
-    return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, brought, refiner)
+    return Model(card, own.encoder, codec, own.synthesizer, networks, dtype, brought, refiner, reader)
 
 
 def of_public(card: Card, public: Public) -> Model:
@@ -318,8 +335,8 @@ def load(
         rule = f"is for public checkpoints, and {card.name} is a model of ours, which is small"
         raise BadInput(flag, rule, "leave it out, or draw with a public checkpoint (--model)")
     dtype = COMPUTES[dtypes.denoiser]
-    older = [UPSCALER] if UPSCALER not in card.files else []  # older models have none
-    tokenizer, parts = networks_of(folder, card, [part for part in NETWORKS if part not in older], dtype)
+    lacking = [part for part in OPTIONAL if part not in card.files]
+    tokenizer, parts = networks_of(folder, card, [part for part in NETWORKS if part not in lacking], dtype)
     return assembled(card, tokenizer, **parts)
 
 

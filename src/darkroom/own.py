@@ -13,9 +13,10 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from darkroom.cards import CARD
-from darkroom.contracts.card import OWN, UPSCALER, Card
+from darkroom.contracts.card import IMAGE, OWN, UPSCALER, Card
 from darkroom.contracts.errors import BadFile, reason, shown
 from darkroom.nn.autoencoder import Autoencoder, AutoencoderConfig
+from darkroom.nn.beside.tower import ImageTower, TowerConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.storage import unpacked
@@ -28,6 +29,7 @@ NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     "autoencoder": (AutoencoderConfig, Autoencoder),
     "denoiser": (DenoiserConfig, Denoiser),
     UPSCALER: (UpscalerConfig, Upscaler),
+    IMAGE: (TowerConfig, ImageTower),
 }
 """The networks of a model of ours, by component: their settings, and what is made of them."""
 

@@ -128,13 +128,15 @@ class Network(Protocol):
 class Conditioning:
     """What a synthesizer is told: a prompt as vectors, its chunks one after the other.
 
-    ``weights`` says how much each token counts; None: all as much.
+    ``weights`` says how much each token counts; None: all as much. ``attended`` says how much each is attended to,
+    which is 1 for words; None: all as words are.
     """
 
     tokens: Float[Tensor, "tokens width"]
     mask: Bool[Tensor, " tokens"]  # true on real tokens
     pooled: Float[Tensor, " wide"]  # a vector for all of it, of a width of its own
     weights: Float[Tensor, " tokens"] | None = None
+    attended: Float[Tensor, " tokens"] | None = None
 
 
 # What is said over the steps of a picture: conditionings, each with the first step it holds in; the first is 0.

@@ -10,9 +10,10 @@ import pytest
 from darkroom.contracts.card import Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.recipe import Environment, PictureFile, Recipe
-from darkroom.contracts.request import Request, parse_margins
+from darkroom.contracts.request import Request
 from darkroom.control.canvas import canvas_of, continued, softened
 from darkroom.picture.inputs import Inputs, named
+from darkroom.requests.spelling import parse_margins
 
 CARD = Card(
     name="m",

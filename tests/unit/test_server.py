@@ -16,7 +16,7 @@ from darkroom.contracts.errors import BadFile, BadInput
 from darkroom.contracts.request import Request
 from darkroom.server.app import application
 from darkroom.server.guard import OPEN, PAGE
-from darkroom.server.keeping.folders import Folders
+from darkroom.server.keeping.folders import Folders, located
 from darkroom.server.settings import Settings, is_loopback, read_keys
 from darkroom.server.studio import Studio
 
@@ -182,6 +182,7 @@ def test_no_name_leads_out_of_the_data_folder(name: str, client: TestClient, stu
         {"lora": [{"file": name}]},
         {"embedding": [name]},
         {"control": [{"network": name, "map": name}]},
+        {"image_prompt": [{"file": name}]},
         {"refine": [{"step": "lut", "file": name}]},
         {"refine": [{"step": "match", "file": name}]},
     ]
@@ -200,6 +201,15 @@ def test_no_name_leads_out_of_the_data_folder(name: str, client: TestClient, stu
         listed = answer.status_code == 200 and answer.json() == []  # "." is the list, which is empty
         assert listed or answer.status_code in (404, 405, 422, 307), (path, name, answer.status_code)
     assert client.get("/api/jobs").json() == []
+
+
+def test_a_reference_picture_is_one_that_was_brought_along(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    name = folders.publish_input(b"pixels", "png")
+    [one] = (
+        located(Request.checked({"prompt": "a fox", "image_prompt": f"{name}:0.6:style"}), folders).image_prompt or ()
+    )
+    assert (one.file, one.scale, one.keep) == (str(folders.inputs / name), 0.6, "style")
 
 
 def raw(path: str, name: str) -> bytes:

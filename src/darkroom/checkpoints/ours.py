@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from darkroom.contracts.card import UPSCALER, Card
+from darkroom.contracts.card import IMAGE, UPSCALER, Card
 
 PIPELINE = "DarkroomPipeline"
 LIBRARY = "darkroom"
@@ -33,6 +33,7 @@ PLACES = {
     "denoiser": Place("transformer", "diffusion_pytorch_model.safetensors", "Denoiser"),
     "autoencoder": Place("vae", "diffusion_pytorch_model.safetensors", "Autoencoder"),
     UPSCALER: Place("upscaler", "diffusion_pytorch_model.safetensors", "Upscaler"),
+    IMAGE: Place("image_encoder", "model.safetensors", "ImageTower"),
 }
 ELSEWHERE = ("name", "family", "defaults", "files", "configs")  # what a card says and ``darkroom.json`` does not
 TOLD = tuple(name for name in Card.model_fields if name not in ELSEWHERE)

@@ -17,8 +17,8 @@ from darkroom.cli.given.values import Folder, Whole
 from darkroom.cli.many import draw_many
 from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.prompt import Prompt
-from darkroom.contracts.request import CHOSEN_SEEDS, Request, expand, parse_margins, parse_size
-from darkroom.requests.spelling import frames_of, seeds_of
+from darkroom.contracts.request import CHOSEN_SEEDS, Request, expand, parse_size
+from darkroom.requests.spelling import frames_of, parse_margins, seeds_of
 
 if TYPE_CHECKING:
     Flags = Any
@@ -101,7 +101,7 @@ def generate(
     recipe
         A picture made by darkroom: draw it again, bit for bit. What it began with is looked for beside it, or given
         with --init-image and --mask; a guide with --guide, a refiner with --refiner, adapters with --lora, and so with
-        --control, --embedding and --vae.
+        --control, --image-prompt, --embedding and --vae.
     batch
         A CSV or JSONL file with a request a row, or "-" for JSONL on stdin: docs/many-pictures.md. Flags hold for what
         a row does not say. The same command again draws what is missing.
@@ -131,7 +131,7 @@ def generate(
     axes = {letter: text for letter, text in (("x", x), ("y", y), ("z", z)) if text is not None}
     told: dict[str, Any] = {"size": size, "outpaint": outpaint, "seed": seed}
     if recipe is not None:
-        named = ("init_image", "mask", "guide", "refiner", "lora", "control", "embedding", "vae")
+        named = ("init_image", "mask", "guide", "refiner", "lora", "control", "image_prompt", "embedding", "vae")
         brought = {name: asked[name] for name in named if name in asked}
         others = {"prompt": prompt, "negative": negative or None, **told, **given(parts), "template": template}
         others |= {"fill": fill, "judge": judge, "wildcards": wildcards, "count": None if count == 1 else count}

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from darkroom.cli.given.values import Folder, Whole
-from darkroom.contracts.card import UPSCALER
+from darkroom.contracts.card import IMAGE, UPSCALER
 from darkroom.contracts.errors import BadFile, BadInput, shown
 from darkroom.contracts.request import UPSCALES
 
@@ -221,6 +221,7 @@ def card_lines(card: Any) -> list[str]:
     factors = ", ".join(str(factor) for factor in UPSCALES)
     drawn = "drawn at {}x{}".format(*d.drawn)
     lines += [f"upscaling   {factors} times; by default {d.upscale}, {drawn}"] if UPSCALER in card.files else []
+    lines += ["references  their subject or style (--image-prompt)"] if IMAGE in card.files else []
     lines += [f"styles      {', '.join(card.styles)}"] if card.styles else []
     lines += [f"licence     {card.licence}", f"hash        {card.model_hash}"]
     lines += [f"cannot      {limit}" for limit in card.limits]

@@ -14,7 +14,9 @@ from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.request import Settings
 
 OWN = "diffusion"  # the family of models that darkroom trains; others are public checkpoints
-UPSCALER = "upscaler"  # the file, and the settings, of the one part a model may lack
+UPSCALER = "upscaler"  # the file, and the settings, of a part that a model may lack
+IMAGE = "image"  # and of another: what reads reference pictures
+OPTIONAL = (UPSCALER, IMAGE)
 
 
 def _inside(value: str) -> str:

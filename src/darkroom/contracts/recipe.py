@@ -39,9 +39,11 @@ from darkroom.contracts.request import (
 from darkroom.contracts.steering import (
     MAX_ADAPTERS,
     MAX_CONTROLS,
+    MAX_REFERENCES,
     TAKES_OVER,
     Control,
     ControlScale,
+    ImagePromptUse,
     Lora,
     RefinerModel,
     Regions,
@@ -53,9 +55,7 @@ from darkroom.contracts.steering import (
 
 SCHEMA_VERSION = 3  # raised when an older darkroom could misread a recipe
 REDRAWN = 0.7  # of a picture to start from, where nobody says how much: its composition stays, its things change
-CONTINUED = (
-    0.9  # of the margins around one, which begin with its colours carried on: at 1 they have grounds of their own
-)
+CONTINUED = 0.9  # of the margins around one, which begin with its colours carried on: at 1 they have their own grounds
 VAE_TILE = 512  # pixels a side, of pictures with more than so many: about what SDXL's pipeline takes for large ones
 VAE_WHOLE = 1536 * 1024
 SOFT = 4  # pixels over which what is drawn passes into what is kept, where nobody says otherwise
@@ -72,19 +72,17 @@ class Environment(Contract):
     device: Name = Field("cpu", description="Where the networks ran: cpu, or the accelerator's name.")
 
 
-class AdapterUse(Contract):
-    """An adapter that took part."""
-
-    name: BareName = Field(description="Its file's name, without its folder.")
-    sha256: Sha256 = Field(description="SHA-256 of its file.")
-    scale: Scale = Field(1.0, description="How strongly it acted; 1 is as trained.")
-
-
 class FileUse(Contract):
     """A file that took part."""
 
     name: BareName = Field(description="Its name, without its folder.")
     sha256: Sha256 = Field(description="SHA-256 of it; of a folder, over the hashes of its files.")
+
+
+class AdapterUse(FileUse):
+    """An adapter that took part."""
+
+    scale: Scale = Field(1.0, description="How strongly it acted; 1 is as trained.")
 
 
 class ControlUse(FileUse):
@@ -210,6 +208,7 @@ class Recipe(Settings, Subject):
     refiner: RefinerUse | None = Field(None, description="The second model that finished it. None: there was none.")
     adapters: tuple[AdapterUse, ...] = Field((), max_length=64, description="Adapters that took part, in order.")
     controls: tuple[ControlUse, ...] = Field((), max_length=MAX_CONTROLS, description="Control networks, in order.")
+    image_prompts: tuple[ImagePromptUse, ...] = Field((), max_length=MAX_REFERENCES, description="Reference pictures.")
     embeddings: tuple[FileUse, ...] = Field((), max_length=MAX_ADAPTERS, description="Words that were learnt.")
     vae: FileUse | None = Field(None, description="The autoencoder that took the model's place. None: it has its own.")
     dtype: AnyDtypes | None = Field(None, description="How a public checkpoint's weights were kept. None: in bf16.")
@@ -265,19 +264,19 @@ class Recipe(Settings, Subject):
         refiner: RefinerUse | None = None,
         adapters: tuple[AdapterUse, ...] = (),
         controls: tuple[ControlUse, ...] = (),
+        image_prompts: tuple[ImagePromptUse, ...] = (),
         embeddings: tuple[FileUse, ...] = (),
         vae: FileUse | None = None,
         refine: Chain | None = None,
     ) -> Self:
         """Put the card's defaults where the request says nothing, and draw a seed if it names none.
 
-        ``init_image``, ``mask``, ``guide``, ``refiner``, ``adapters``, ``controls``, ``embeddings`` and ``vae`` are
-        what was found under the names that the request has for them, ``refine`` its steps with the files that were
-        found; None: its own, which name none.
+        ``init_image`` and what follows it up to ``vae`` are what was found under the names that the request has for
+        them, ``refine`` its steps with the files that were found; None: its own, which name none.
         """
         asked = {name: value for name, value in request if value is not None and name in cls.model_fields}
-        asked |= {"init_image": init_image, "mask": mask, "guide": guide, "refiner": refiner}
-        asked |= {"adapters": adapters, "controls": controls, "embeddings": embeddings, "vae": vae}
+        asked |= {"init_image": init_image, "mask": mask, "guide": guide, "refiner": refiner, "vae": vae}
+        asked |= {"adapters": adapters, "controls": controls, "image_prompts": image_prompts, "embeddings": embeddings}
         asked |= _sizes(request, card, init_image, next((use.map for use in controls), None))
         asked |= {} if refine is None else {"refine": refine}
         if init_image is not None and request.strength is None:
@@ -300,6 +299,7 @@ class Recipe(Settings, Subject):
         told["refine"] = tuple(step.asked() for step in self.refine)
         told["lora"] = tuple(Lora(file=use.name, scale=use.scale) for use in self.adapters) or None
         told["control"] = tuple(use.asked() for use in self.controls) or None
+        told["image_prompt"] = tuple(use.asked() for use in self.image_prompts) or None
         told["embedding"] = tuple(use.name for use in self.embeddings) or None
         told["refiner"] = None if self.refiner is None else self.refiner.asked()
         named = ("init_image", "mask", "guide", "vae")

@@ -12,7 +12,16 @@ from darkroom.contracts.contract import AnyDtypes, Contract, Name, Number, Share
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.prompt import Prompt
 from darkroom.contracts.refinement import AnyChain, FileName
-from darkroom.contracts.steering import AnyRefiner, AnySwap, AnyToward, Controls, Embeddings, Loras, Regions
+from darkroom.contracts.steering import (
+    AnyRefiner,
+    AnySwap,
+    AnyToward,
+    Controls,
+    Embeddings,
+    ImagePrompts,
+    Loras,
+    Regions,
+)
 
 SIDE_STEP = 16  # the autoencoder halves three times and the denoiser reads patches of two
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -25,7 +34,7 @@ NO_SETTINGS = frozenset(
     {
         *("prompt", "seed", "model", "init_image", "strength", "mask", "mask_blur", "outpaint", "variation"),
         *("variation_seed", "verify", "best_of", "retry", "verbatim", "regions", "toward", "swap", "control"),
-        *("dtype", "offload", "vae_tile"),
+        *("image_prompt", "dtype", "offload", "vae_tile"),
     }
 )
 """Fields of a request that say what is drawn, and from what, rather than how."""
@@ -144,6 +153,12 @@ class Settings(Contract):
         return self.width // self.upscale, self.height // self.upscale
 
 
+_OF_PICTURE = (
+    "of the finished picture in pixels, a multiple of 16. None: about that of the picture it starts from, or of its "
+    "control map, or that of the card's drawings, as many times larger as upscaled."
+)
+
+
 class Request(Contract):
     """One picture, as asked for. None always means: decided when the request is resolved, as each field says."""
 
@@ -151,16 +166,8 @@ class Request(Contract):
     seed: Seed | None = Field(
         None, description="The number the noise is drawn from: the same seed gives the same picture. None: chosen anew."
     )
-    width: Side | None = Field(
-        None,
-        description="Width of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
-        "starts from, or of its control map, or that of the card's drawings, as many times larger as upscaled.",
-    )
-    height: Side | None = Field(
-        None,
-        description="Height of the finished picture in pixels, a multiple of 16. None: about that of the picture it "
-        "starts from, or of its control map, or that of the card's drawings, as many times larger as upscaled.",
-    )
+    width: Side | None = Field(None, description=f"Width {_OF_PICTURE}")
+    height: Side | None = Field(None, description=f"Height {_OF_PICTURE}")
     steps: Steps | None = Field(None, description="Steps from noise to picture. None: the model card's default.")
     sampler: Name | None = Field(
         None,
@@ -209,6 +216,12 @@ class Request(Contract):
         description="A control network and the picture it reads, how strongly it acts and when: "
         "'canny.safetensors=edges.png:0.8:0-0.5'; several may be given. None: none.",
         json_schema_extra={"flag": "control"},
+    )
+    image_prompt: ImagePrompts | None = Field(
+        None,
+        description="A picture whose subject or style is wanted, how strongly, and which of them: 'fox.png:0.6:style'; "
+        "several may be given. None: none.",
+        json_schema_extra={"flag": "image-prompt"},
     )
     embedding: Embeddings | None = Field(
         None,
@@ -380,21 +393,5 @@ def parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def parse_margins(text: str) -> dict[str, int]:
-    """The margins of "left=64,top=32", or of the same on all sides, "64"."""
-    sides = list(Margins.model_fields)
-    if text.strip().isdecimal():
-        return dict.fromkeys(sides, int(text))
-    found: dict[str, int] = {}
-    for part in text.split(","):
-        match = _MARGIN.fullmatch(part)
-        if not match or match[1] not in sides or match[1] in found:
-            rule = "is not sides (left, top, right, bottom) with a number of pixels, each once"
-            raise BadInput(f"outpaint {shown(text)}", rule, 'write "left=64", "left=64,right=64" or "64" for all sides')
-        found[match[1]] = int(match[2])
-    return found
-
-
-_MARGIN = re.compile(r"\s*([a-z]+)\s*=\s*([0-9]{1,6})\s*")
 _SEEDS = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?")
 _SIZE = re.compile(r"\s*([0-9]{1,6})\s*(?:[xX×]\s*([0-9]{1,6})\s*)?")

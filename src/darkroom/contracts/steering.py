@@ -1,5 +1,5 @@
 """What steers besides the one prompt: what is said in a part of the picture, half way to another prompt, in place of a
-word; adapters; and pictures that say where things are.
+word; adapters; and pictures that say where things are, or what they are and how they are drawn.
 
 Each is an object in a program and one short text on the command line; both come to the same.
 """
@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from os import PathLike
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from darkroom.contracts.contract import Contract, Name, Number, Share, Text
-from darkroom.contracts.errors import BadInput, shown
+from darkroom.contracts.errors import BadInput, shown, unknown
 from darkroom.contracts.prompt import MAX_TEXT
-from darkroom.contracts.refinement import FileName
+from darkroom.contracts.refinement import FileName, PictureFile
 
 MAX_REGIONS = 16
 MAX_ADAPTERS = 64
 MAX_CONTROLS = 8
+MAX_REFERENCES = 8
 MOST_CONTROL = 2.0  # how strongly one may act: beyond, there is little but its map
 TAKES_OVER = 0.8  # of the way from noise to picture: where Stable Diffusion XL's was trained (arXiv:2307.01952, 2.5)
 SWAPPED = 0.9  # how far back a swap goes where nobody says: its thing is drawn anew, on the ground it stood on
@@ -95,6 +96,31 @@ class Control(Contract):
     def _runs_forward(self) -> Self:
         check_acting(self)
         return self
+
+
+Keep = Literal["subject", "style"]
+KEEPS: tuple[Keep, ...] = get_args(Keep)
+"""What can be kept of a reference picture, in the order of an image tower's queries."""
+
+
+class ImagePrompt(Contract):
+    """A reference picture, how strongly it acts, and what of it is wanted."""
+
+    file: FileName = Field(description="The picture.")
+    scale: ControlScale = Field(1.0, description="How strongly it acts: 1 is as trained, 0 not at all.")
+    keep: Keep = Field("subject", description="What of it is wanted: its subject, or its style.")
+
+
+class ImagePromptUse(Contract):
+    """A reference picture that took part."""
+
+    picture: PictureFile = Field(description="The picture.")
+    scale: ControlScale = Field(1.0, description="How strongly it acted; 1 is as trained.")
+    keep: Keep = Field("subject", description="What of it was wanted.")
+
+    def asked(self) -> ImagePrompt:
+        """What was asked for, by the name of its file."""
+        return ImagePrompt(file=self.picture.name, scale=self.scale, keep=self.keep)
 
 
 class RefinerModel(Contract):
@@ -187,11 +213,11 @@ def _with_share(text: str) -> tuple[str, float | None]:
     return text.strip(), None
 
 
-def lora(text: str) -> dict[str, Any]:
-    """The adapter of "style.safetensors" or "style.safetensors:0.8"."""
+def lora(text: str, what: str = "the adapter", like: str = "style.safetensors:0.8") -> dict[str, Any]:
+    """The adapter of "style.safetensors" or "style.safetensors:0.8"; or what else is written like it."""
     match = _SCALED.fullmatch(text.strip())
     if match is None:
-        raise BadInput(f"the adapter {shown(text)}", "names no file", 'write "style.safetensors:0.8"')
+        raise BadInput(f"{what} {shown(text)}", "names no file", f'write "{like}"')
     share = {} if match[2] is None else {"scale": float(match[2]) / (100 if match[3] else 1)}
     return {"file": match[1].strip(), **share}
 
@@ -206,6 +232,18 @@ def control(text: str) -> dict[str, Any]:
     found = lora(rest if acting is None else acting[1])
     told = {"network": network.strip(), "map": found.pop("file"), **found}
     return told if acting is None else {**told, "start": _share(acting[2]), "end": _share(acting[3])}
+
+
+def image_prompt(text: str) -> dict[str, Any]:
+    """The reference picture of "fox.png", "fox.png:0.6", "fox.png:style" or "fox.png:0.6:style"."""
+    before, _, last = text.rpartition(":")
+    if before.strip() and last.strip().isalpha():
+        told = lora(before)
+        if last.strip() in KEEPS:
+            return {**told, "keep": last.strip()}
+        if "scale" in told:
+            raise unknown("part of a reference picture", last.strip(), KEEPS)
+    return lora(text, "the reference picture", "fox.png:0.6")
 
 
 def _share(text: str) -> float:
@@ -245,6 +283,11 @@ Controls = Annotated[
     tuple[Control, ...],
     Field(max_length=MAX_CONTROLS),
     BeforeValidator(_several(control), json_schema_input_type=list[Control | str] | str),
+]
+ImagePrompts = Annotated[
+    tuple[ImagePrompt, ...],
+    Field(max_length=MAX_REFERENCES),
+    BeforeValidator(_several(image_prompt), json_schema_input_type=list[ImagePrompt | str] | str),
 ]
 Embeddings = Annotated[
     tuple[FileName, ...],

@@ -10,7 +10,7 @@ from darkroom.cards import folder_of, known_models, read_card
 from darkroom.contracts.errors import BadInput, DarkroomError, shown
 from darkroom.contracts.files import file_sha256
 from darkroom.contracts.recipe import FileUse, Recipe
-from darkroom.contracts.steering import Control, Lora, RefinerModel, control, lora, refiner
+from darkroom.contracts.steering import Control, ImagePrompt, Lora, RefinerModel, control, image_prompt, lora, refiner
 from darkroom.control.public.beside import hash_of
 from darkroom.model import Model, check_names
 from darkroom.picture.metadata import read_recipe
@@ -36,6 +36,7 @@ def recipe_again(model: Model, path: Path, given: Mapping[str, Any], files: Path
     vae = [given["vae"]] if "vae" in given else []
     used = [] if recipe.vae is None else [recipe.vae]
     _open_controls(model, recipe, path, [Control.checked(control(text)) for text in given.get("control", [])], files)
+    _check_references(recipe, path, given.get("image_prompt", []))
     _open_files(
         "embedding", recipe.embeddings, given.get("embedding", []), files, lambda n: model.open_embedding(n).sha256
     )
@@ -111,6 +112,17 @@ def _open_controls(model: Model, recipe: Recipe, path: Path, given: Sequence[Con
         if not any(said.items() <= use.model_dump().items() for use in acted):
             rule = f"acted with {acted[0].scale:g} from {acted[0].start:g} to {acted[0].end:g} in {path}"
             raise BadInput(f"--control {shown(one.network)}", rule, "leave the numbers out, or give these")
+
+
+def _check_references(recipe: Recipe, path: Path, given: Sequence[str]) -> None:
+    """Raises BadInput for a reference picture that is given and acted in another way; ``Inputs`` knows which it is."""
+    for text in given:
+        one = ImagePrompt.checked(image_prompt(text))
+        said = one.model_dump(include=one.model_fields_set - {"file"})
+        if recipe.image_prompts and not any(said.items() <= use.model_dump().items() for use in recipe.image_prompts):
+            first = recipe.image_prompts[0]
+            rule = f"acted with {first.scale:g} for its {first.keep} in {path}"
+            raise BadInput(f"--image-prompt {shown(text)}", rule, "leave what stands behind its name out")
 
 
 def _is(place: Path, sha256: str) -> bool:

@@ -18,7 +18,7 @@ from torch import nn
 import darkroom
 from darkroom.checkpoints import ours
 from darkroom.checkpoints.folder import CONFIG, INDEX, SETTINGS
-from darkroom.contracts.card import UPSCALER, Card
+from darkroom.contracts.card import IMAGE, UPSCALER, Card
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import file_sha256
 from darkroom.contracts.steering import Lora
@@ -83,6 +83,8 @@ def networks_of(model: Model) -> dict[str, nn.Module]:
     }
     if isinstance(model.upscaler, NetworkUpscaler):
         found[UPSCALER] = model.upscaler.network
+    if model.image is not None:
+        found[IMAGE] = model.image.network
     return found
 
 

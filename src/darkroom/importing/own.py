@@ -19,7 +19,7 @@ from darkroom.checkpoints import ours
 from darkroom.checkpoints.folder import INDEX, Folder, read_folder, read_json
 from darkroom.checkpoints.header import check_finite, read_header, shapes_of
 from darkroom.checkpoints.store import digest, place, staged
-from darkroom.contracts.card import OWN, UPSCALER, Card, Defaults, FileEntry
+from darkroom.contracts.card import OPTIONAL, OWN, Card, Defaults, FileEntry
 from darkroom.contracts.errors import BadFile, DarkroomError, shown
 from darkroom.contracts.files import publish
 from darkroom.nn.config import read_config
@@ -53,7 +53,7 @@ def read_own(path: Path) -> Own:
     weights: dict[str, Path] = {}
     configs: dict[str, dict[str, Any]] = {}
     for component, at in ours.PLACES.items():
-        if component == UPSCALER and folder.named(at.part) is None:
+        if component in OPTIONAL and folder.named(at.part) is None:
             continue
         if at.part not in folder.configs or not folder.words.get(ours.TOKENIZER) or "scheduler" not in folder.configs:
             raise BadFile(f"{path}", f"lacks {at.part}, the tokenizer or the scheduler", AGAIN)

@@ -36,15 +36,20 @@ def attend(
     q: Float[Tensor, "b heads n head"],
     k: Float[Tensor, "b heads m head"],
     v: Float[Tensor, "b heads m head"],
-    mask: Bool[Tensor, "b m"] | None = None,
+    mask: Bool[Tensor, "b m"] | Float[Tensor, "b m"] | None = None,
 ) -> Float[Tensor, "b n heads_x_head"]:
     """softmax(q k^T / sqrt(head)) v (arXiv:1706.03762, eq. 1), heads joined; ``mask`` None attends to every key.
+
+    A mask is true on keys that are attended to; or it is the logarithm of how much each counts among them, which is
+    added to their scores.
 
     Written out: on CPU explicit products are several times faster than the fused kernel at these sizes, and give the
     same bits for a row alone and in a batch.
     """
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, N, M)
-    if mask is not None:
+    if mask is not None and mask.is_floating_point():
+        scores = scores + mask[:, None, None, :]
+    elif mask is not None:
         scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
     weights = torch.softmax(scores.float(), -1).to(v.dtype)
     return (weights @ v).transpose(1, 2).flatten(2)

@@ -93,7 +93,7 @@ class Block(nn.Module):
         x: Float[Tensor, "b n d"],
         shared: Float[Tensor, "b 6 d"],
         keys: Float[Tensor, "b 2 m d"],
-        mask: Bool[Tensor, "b n_plus_m"],
+        mask: Bool[Tensor, "b n_plus_m"] | Float[Tensor, "b n_plus_m"],
         place: tuple[Tensor, Tensor],
         first_values: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
@@ -182,14 +182,15 @@ class Denoiser(nn.Module):
         x: Float[Tensor, "b c h w"],
         condition: tuple[Tensor, Tensor],
         keys: Float[Tensor, "b depth 2 m width"],
-        mask: Bool[Tensor, "b m"],
+        mask: Bool[Tensor, "b m"] | Float[Tensor, "b m"],
         hints: Float[Tensor, "b hints h w"] | None = None,
         seen: Float[Tensor, "b n width"] | None = None,
         tap: int | None = None,
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b n d"] | None]:
         """Velocity, and the picture tokens after block ``tap`` (None: none) for the oracle head.
 
-        ``hints`` None is plain text-to-image and equals all-zero hints; ``seen`` is what controls add to its tokens.
+        ``mask`` is of the text, as :func:`attend` has it. ``hints`` None is plain text-to-image and equals all-zero
+        hints; ``seen`` is what controls add to its tokens.
         """
         c = self.config
         height, width = x.shape[-2] // c.patch, x.shape[-1] // c.patch
@@ -201,7 +202,8 @@ class Denoiser(nn.Module):
         registers = self.registers.expand(len(x), -1, -1)
         tokens = torch.cat([tokens, registers], 1)  # (B, N, D)
         place = rotary_places(height, width, c.registers, c.head, tokens.dtype, tokens.device)
-        mask = torch.cat([mask.new_ones(len(x), tokens.shape[1]), mask], 1)  # (B, N + M)
+        as_it_is = 0.0 if mask.is_floating_point() else 1.0
+        mask = torch.cat([mask.new_full((len(x), tokens.shape[1]), as_it_is), mask], 1)  # (B, N + M)
         shared, final = condition
         early, late = (shared, shared) if c.flow_map is None else shared.unbind(1)
         first, tapped = None, None

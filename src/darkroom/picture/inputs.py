@@ -14,7 +14,7 @@ import numpy as np
 from darkroom.contracts.errors import BadInput, shown
 from darkroom.contracts.recipe import Recipe
 from darkroom.contracts.refinement import Chain, Lut, Match, PictureFile, TableFile
-from darkroom.contracts.steering import control
+from darkroom.contracts.steering import control, image_prompt
 from darkroom.picture.containers import load
 from darkroom.picture.read import read
 
@@ -113,23 +113,31 @@ class Inputs:
                 raise BadInput(f"the {what} {shown(file.name)}", rule, f"say where it is with {flag}")
             if self.found(name).sha256 != file.sha256:
                 raise BadInput(name, f"is not the {what} of this recipe", f"give the one it was drawn from with {flag}")
-        self._looked_for_maps(recipe, folder, given.get("control", []))
+        maps = [control(text)["map"] for text in given.get("control", [])]
+        self._looked_for_all("control map", "--control NETWORK=MAP", [use.map for use in recipe.controls], maps, folder)
+        seen = [image_prompt(text)["file"] for text in given.get("image_prompt", [])]
+        wanted = [use.picture for use in recipe.image_prompts]
+        strangers = [name for name in seen if self.found(name).sha256 not in {file.sha256 for file in wanted}]
+        if strangers:
+            raise BadInput(f"--image-prompt {shown(strangers[0])}", "is no part of this recipe", "leave it out")
+        self._looked_for_all("reference picture", "--image-prompt PICTURE", wanted, seen, folder)
         self.looked_for_steps(recipe.refine, folder)
 
-    def _looked_for_maps(self, recipe: Recipe, folder: Path, given: Sequence[str]) -> None:
-        """Finds the maps that a recipe's controls read: those given, or in a folder. Raises BadInput as above."""
-        maps = [control(text)["map"] for text in given]
-        known = {self.found(name).sha256 for name in maps}
-        for file in (use.map for use in recipe.controls):
+    def _looked_for_all(
+        self, what: str, flag: str, wanted: Sequence[PictureFile], given: Sequence[str], folder: Path
+    ) -> None:
+        """Finds pictures of a recipe: among those given, or in a folder. Raises BadInput as above."""
+        known = {self.found(name).sha256 for name in given}
+        for file in wanted:
             if file.sha256 in known:
                 continue
             name = str(folder / file.name)
             if not os.path.isfile(name):
                 rule = f"of this recipe, {file.width}x{file.height}, is not in {folder}"
-                fix = "say where it is: --control NETWORK=MAP, or --files FOLDER"
-                raise BadInput(f"the control map {shown(file.name)}", rule, fix)
+                fix = f"say where it is: {flag}, or --files FOLDER"
+                raise BadInput(f"the {what} {shown(file.name)}", rule, fix)
             if self.found(name).sha256 != file.sha256:
-                raise BadInput(name, "is not the control map of this recipe", "give the one it was drawn from")
+                raise BadInput(name, f"is not the {what} of this recipe", "give the one it was drawn from")
 
     def looked_for_steps(self, steps: Chain, folder: Path) -> None:
         """Finds the files that steps tell of in a folder. Raises BadInput, with the reason, as :meth:`looked_for`."""

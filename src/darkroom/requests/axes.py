@@ -28,7 +28,7 @@ from darkroom.requests.spelling import Asked, kind_of, named, names, value_of
 
 MOST_CELLS = 10_000
 LETTERS = ("x", "y", "z")
-_FILES = ("init_image", "mask", "lora", "control", "embedding", "vae")
+_FILES = ("init_image", "mask", "lora", "control", "image_prompt", "embedding", "vae")
 _NUMBER = r"(-?[0-9]{1,12}(?:\.[0-9]{1,12})?)"
 _RANGE = re.compile(rf"\s*{_NUMBER}\s*\.\.\s*{_NUMBER}\s*(?::\s*{_NUMBER}\s*)?")
 

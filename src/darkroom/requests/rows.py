@@ -24,7 +24,7 @@ from darkroom.requests.spelling import TEXTS, named, names
 STDIN = "-"
 MAX_ROW = 4_000_000  # bytes; two prompts of full length, every character escaped, are below a tenth
 _DELIMITERS = ",;\t"  # the one that is most in a header; spreadsheets write any of them
-_BESIDE = ("init_image", "mask", "lora", "control", "embedding", "vae")  # file names, relative to the batch file
+_BESIDE = ("init_image", "mask", "lora", "control", "image_prompt", "embedding", "vae")  # files, from the batch file on
 DEEPEST = 2  # values within values: regions are a list of objects
 _NAMING = ("file", "network", "map")  # and what holds them in objects
 

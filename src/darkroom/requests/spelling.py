@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from darkroom.contracts.errors import BadInput, explain, shown, unknown
-from darkroom.contracts.request import MAX_SEEDS, Request, parse_margins, parse_seeds, parse_size
+from darkroom.contracts.request import MAX_SEEDS, Margins, Request, parse_seeds, parse_size
 
 MAX_FRAMES = 500
 TEXTS = frozenset({"prompt", "negative"})  # which hold any text, blank ends and quotes too
@@ -89,6 +90,24 @@ def interval(name: str, text: str) -> tuple[float, float]:
     except ValueError:
         raise BadInput(f"{name} {shown(text)}", "is not two numbers", "give them like 0.1-0.9") from None
     return lowest, highest
+
+
+def parse_margins(text: str) -> dict[str, int]:
+    """The margins of "left=64,top=32", or of the same on all sides, "64"."""
+    sides = list(Margins.model_fields)
+    if text.strip().isdecimal():
+        return dict.fromkeys(sides, int(text))
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        match = _MARGIN.fullmatch(part)
+        if not match or match[1] not in sides or match[1] in found:
+            rule = "is not sides (left, top, right, bottom) with a number of pixels, each once"
+            raise BadInput(f"outpaint {shown(text)}", rule, 'write "left=64", "left=64,right=64" or "64" for all sides')
+        found[match[1]] = int(match[2])
+    return found
+
+
+_MARGIN = re.compile(r"\s*([a-z]+)\s*=\s*([0-9]{1,6})\s*")
 
 
 def _json(name: str, text: str) -> Any:

@@ -8,7 +8,7 @@ from functools import reduce
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
@@ -63,14 +63,14 @@ class DiffusionSynthesizer(SteeredSynthesizer):
 
     def denoiser(self, said: Conditioning, text: Tensor, guidance: float | None) -> Denoise:
         """The velocity, turned into the clean estimate; ``guidance`` is for a flow map."""
-        keys = weighed(text, said)
+        keys, mask = weighed(text, said), attention_to(said)
 
         def denoise(x: Tensor, level: Level, toward: Level | None = None, /) -> Task[Tensor]:
             inputs: dict[str, Tensor | float] = {
                 "x": x,
                 "t": level.t,
                 "keys": keys,
-                "mask": said.mask,
+                "mask": mask,
                 "pooled": said.pooled,
             }
             if guidance is not None:
@@ -130,6 +130,16 @@ def weighed(keys: Float[Tensor, "depth 2 tokens width"], said: Conditioning) -> 
         return keys
     share = torch.stack([torch.ones_like(said.weights), said.weights])
     return keys * share[None, :, :, None].to(keys)
+
+
+def attention_to(said: Conditioning) -> Bool[Tensor, " tokens"] | Float[Tensor, " tokens"]:
+    """The mask of a text: its real tokens; or, where some are attended to more or less, the logarithm of how much.
+
+    A token that counts s times has s times its part of the softmax's sum: at 0 it would not be there.
+    """
+    if said.attended is None:
+        return said.mask
+    return said.attended.log().masked_fill(~said.mask, -math.inf)
 
 
 def shift_for(shape: tuple[int, int, int]) -> float:

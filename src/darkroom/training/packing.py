@@ -11,13 +11,14 @@ from typing import Any
 from safetensors.torch import save
 
 from darkroom.cards import CARD, read_card, with_file, write_card
-from darkroom.contracts.card import UPSCALER, Card, DataSource, Defaults, Leg
+from darkroom.contracts.card import IMAGE, UPSCALER, Card, DataSource, Defaults, Leg
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.files import publish
 from darkroom.data.scenes.captions import caption
 from darkroom.data.scenes.layout import draw_scene
 from darkroom.data.scenes.spec import ComposerConfig, scene_seed
 from darkroom.nn.autoencoder import AutoencoderConfig
+from darkroom.nn.beside.tower import TowerConfig
 from darkroom.nn.config import read_config
 from darkroom.nn.dit import DenoiserConfig
 from darkroom.nn.storage import packed
@@ -80,6 +81,29 @@ def pack(
         publish(data, out / path)
         card = with_file(card, out, part, path)
     write_card(out, card)
+    return out
+
+
+def with_tower(model: Path, tower: Path, out: Path, name: str) -> Path:
+    """Writes a model folder: ``model`` with the image tower of a hand-over in it; all else byte for byte as it was.
+
+    Raises BadInput where the tower was trained beside another model. Nothing is written before all is read.
+    """
+    network_of(tower, IMAGE, TowerConfig)
+    leg, weights = leg_of(tower), weights_of(tower, IMAGE)
+    for part in ("text", "denoiser"):
+        if leg["origin"].get(part) != fingerprint(weights_of(model, part)):
+            raise BadInput(f"{tower}", f"was trained beside another {part} than {model}'s", "give the model it is for")
+    card = read_card(model)
+    kept = {part: entry for part, entry in card.files.items() if part != IMAGE}
+    beside = [path.name for path in model.glob("LICENSE*") if path.is_file()]
+    data = {path: (model / path).read_bytes() for path in (*beside, *(entry.path for entry in kept.values()))}
+    legs = (*card.training, *(leg for leg in trained(tower) if leg not in card.training))
+    told = {"name": name, "configs": card.configs | {IMAGE: leg["networks"][IMAGE]}, "files": kept, "training": legs}
+    card = Card.from_json(card.model_copy(update=told).to_json())
+    for path, bytes_ in (data | {f"{IMAGE}.safetensors": save(packed(weights, kernels=True))}).items():
+        publish(bytes_, out / path)
+    write_card(out, with_file(card, out, IMAGE, f"{IMAGE}.safetensors"))
     return out
 
 

@@ -161,14 +161,20 @@ def caption(scene: Scene, *, paraphrase: bool = False) -> str:
     return tell(scene, paraphrase=paraphrase).text
 
 
-def tell(scene: Scene, *, paraphrase: bool = False) -> Told:
-    """What the scene's caption says: about 60 % long, 25 % medium, 15 % short."""
+def tell(
+    scene: Scene, *, paraphrase: bool = False, called: str | None = None, unsaid: frozenset[str] = frozenset()
+) -> Told:
+    """What the scene's caption says: about 60 % long, 25 % medium, 15 % short.
+
+    ``called`` stands for the words of what is named first, where nobody is to know by them what it is; None: they are
+    said. Facts that are ``unsaid`` ("style") are left out.
+    """
     random = Random(scene.seed ^ 0x5EED_CAFE)  # apart from the spec's own draws
     if scene.photo is not None:
         return Told(random.choice(scene.photo.captions), frozenset())
     looks = Random(f"{scene.seed}/said")
     draw = random.random()
-    told = _Telling(_subject(random, scene), paraphrase)
+    told = _Telling(_subject(random, scene, called), paraphrase)
     view = CAMERA_TEMPLATES[scene.camera] if scene.camera is not None and looks.random() < SAID else None
     behind = scene.camera == "blurred background"  # said after what is there
     if scene.motion is not None and looks.random() < SAID:
@@ -185,7 +191,7 @@ def tell(scene: Scene, *, paraphrase: bool = False) -> Told:
     if view is not None and behind:
         told.say("camera", view, looks)
     drawn = bool(scene.objects or scene.figure or scene.room) or scene.style in MEDIA
-    if draw < 0.85 and drawn:
+    if draw < 0.85 and drawn and "style" not in unsaid:
         told.say("style", STYLE_TEMPLATES[scene.style], random)
     else:
         told.say(None, PLAIN_TEMPLATES, random)
@@ -228,7 +234,7 @@ def _ground_name(ground: Ground) -> str:
     return ground.name if ground.name_to is None else f"{ground.name} to {ground.name_to} gradient"
 
 
-def _subject(random: Random, scene: Scene) -> str:
+def _subject(random: Random, scene: Scene, called: str | None = None) -> str:
     things = [scene.objects[i] for i in scene.named]
     if scene.room is not None:
         return _boxes(random, scene.room)
@@ -237,12 +243,12 @@ def _subject(random: Random, scene: Scene) -> str:
     if scene.lettering is not None:
         return _word(random, scene.lettering, things)
     if scene.kind == "single":
-        return _one(random, things[0], _size_word(random, things[0]))
+        return called or _one(random, things[0], _size_word(random, things[0]))
     if scene.kind == "count":
         return f"{NUMBERS[len(things)]} {_painted(things[0], _name(random, core()[things[0].concept], several=True))}"
     assert scene.relation is not None
     phrase = random.choice(RELATION_PHRASES[scene.relation])
-    return phrase.format(a=_one(random, things[0]), b=_one(random, things[1]))
+    return phrase.format(a=called or _one(random, things[0]), b=_one(random, things[1]))
 
 
 def _mannequin(random: Random, scene: Scene, things: list[SpecObject]) -> str:
@@ -284,7 +290,11 @@ def _size_word(random: Random, thing: SpecObject) -> str:
 
 def _one(random: Random, thing: SpecObject, size: str = "") -> str:
     """One object with its article, if it takes one: "a large purple cat", "red grapes", "a female doctor"."""
-    name = _name(random, core()[thing.concept])
+    return phrased(thing, _name(random, core()[thing.concept]), size)
+
+
+def phrased(thing: SpecObject, name: str, size: str = "") -> str:
+    """A thing by this name, with its article, its colour and whom it shows."""
     person = thing.person
     if name in BARE:  # stuff has a colour, but no size
         return _painted(thing, name)

@@ -114,6 +114,10 @@ def located(request: Request, folders: Folders) -> Request:
             one.model_copy(update={"network": str(folders.adapter(one.network)), "map": str(folders.input(one.map))})
             for one in request.control
         )
+    if request.image_prompt is not None:
+        change["image_prompt"] = tuple(
+            one.model_copy(update={"file": str(folders.input(one.file))}) for one in request.image_prompt
+        )
     if request.lora is not None:
         change["lora"] = tuple(one.model_copy(update={"file": str(folders.adapter(one.file))}) for one in request.lora)
     if request.embedding is not None:

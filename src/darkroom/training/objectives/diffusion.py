@@ -123,7 +123,7 @@ class DiffusionObjective(LatentObjective):
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         settings = self.settings
-        composed, tokens, _ = self.taught(first, count, generator)
+        composed, tokens, *_ = self.taught(first, count, generator)
         t = drawn_times(settings, count, generator).to(self.device)
         x0, noise = self.mixed(composed.pixels, generator)
         x = noised(x0, noise, t).to(self.denoiser.out.weight.dtype)

@@ -123,7 +123,7 @@ class FlowMapObjective(LatentObjective):
         return {f"{TEXT}{name}": tensor.float() for name, tensor in self.text.state_dict().items()}
 
     def loss(self, first: int, count: int, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        composed, tokens, _ = self.taught(first, count, generator)
+        composed, tokens, *_ = self.taught(first, count, generator)
         t, r, guidance = (drawn.to(self.device) for drawn in self._steps(count, generator))
         x0, noise = self.mixed(composed.pixels, generator)
         dtype = self.denoiser.out.weight.dtype

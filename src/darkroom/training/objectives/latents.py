@@ -42,12 +42,22 @@ SHOWN = 8  # pictures of a preview
 BINS = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)  # times between which the loss is logged apart
 
 
+class Seen(NamedTuple):
+    """Reference pictures, SEEN a side, what is kept of each, and that in words."""
+
+    pixels: Tensor
+    keeps: Tensor
+    words: TokenBatch
+
+
 class Taught(NamedTuple):
-    """Pictures as a step takes them: what they show, their captions read, and their control maps; None: of no kind."""
+    """Pictures as a step takes them: what they show, their captions read, and their control maps or reference pictures;
+    None: there are none."""
 
     composed: Composed
     tokens: TokenBatch
     maps: Tensor | None = None
+    seen: Seen | None = None
 
 
 class Teaching:

@@ -18,7 +18,7 @@ const GROUPS = [
   ["What is where", ["regions"]],
   ["The judge", ["verify", "best_of", "retry"]],
   ["Finish", ["refine"]],
-  ["Model and adapters", ["model", "lora", "control", "embedding", "vae"]],
+  ["Model and adapters", ["model", "lora", "control", "image_prompt", "embedding", "vae"]],
 ];
 /** Fields with a control of their own, elsewhere on the form. */
 const OWN = {

@@ -6,6 +6,7 @@ const BY_FIELD = {
   regions: (one) => `${[one.left, one.top, one.right, one.bottom].map(number).join(",")}: ${one.prompt}`,
   lora: (one) => `${one.file}:${number(one.scale ?? 1)}`,
   control: (one) => `${one.network}=${one.map}:${number(one.scale ?? 1)}:${number(one.start ?? 0)}-${number(one.end ?? 1)}`,
+  image_prompt: (one) => `${one.file}:${number(one.scale ?? 1)}:${one.keep ?? "subject"}`,
   toward: (one) => `${one.prompt}:${number(one.share ?? 0.5)}`,
   swap: (one) => `${one.old}->${one.new}:${number(one.strength ?? 0.9)}`,
   refine: (one) => step(one),
@@ -52,6 +53,7 @@ export const titled = (field) => TITLES[field] ?? field.replaceAll("_", " ").rep
 const TITLES = {
   guidance_method: "Method", guidance_rescale: "Rescale", guidance_interval: "Acts between", guidance_threshold: "Threshold",
   init_image: "Start picture", best_of: "Best of", hires: "Draw enlarged again", lora: "LoRAs", control: "Controls",
+  image_prompt: "Reference pictures",
   embedding: "Learnt words", vae: "Autoencoder", toward: "Towards another prompt", swap: "Swap words", tile: "Edges meet",
   guide: "Weaker guide", verify: "Ask the judge", verbatim: "As written", variation_seed: "Variation’s seed", mask_blur: "Soft edge",
   outpaint: "Margins", text: "Prompt", negative: "Negative prompt",

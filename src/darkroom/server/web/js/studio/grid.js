@@ -9,7 +9,7 @@ import { titled } from "../make/spelling.js";
 import { download } from "../make/workflow.js";
 
 const KEY = "darkroom.grid";
-const NOT_LAID = ["init_image", "mask", "outpaint", "lora", "control", "embedding", "vae", "regions", "refine", "verify", "best_of", "retry", "guide"];
+const NOT_LAID = ["init_image", "mask", "outpaint", "lora", "control", "image_prompt", "embedding", "vae", "regions", "refine", "verify", "best_of", "retry", "guide"];
 const FIRST = { steps: "4, 8, 16", guidance: "2, 3.5, 6", seed: "0-3", variation: "0, 0.25, 0.5", strength: "0.4, 0.6, 0.8", prompt: "", spacing: "even, karras", sampler: "euler, heun, dpmpp-2m" };
 
 export async function grid() {

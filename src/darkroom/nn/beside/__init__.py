@@ -1,0 +1,1 @@
+"""Networks beside a model that stays as it is: they make what it reads."""
