@@ -35,6 +35,7 @@ STREAMS = {
     "held-out": 6,
     "preview": 7,
     "upscaler": 8,
+    "preference": 9,
 }
 
 PLACES = ("snow", "night sky", "sunset", "city", "forest", "sea", "room")

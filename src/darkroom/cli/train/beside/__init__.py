@@ -1,0 +1,1 @@
+"""Verbs that train beside a model that stays as it is: adapters, controls, preferences."""
