@@ -28,6 +28,7 @@ from darkroom.training.objectives.preference.rewards import reward, verdicts
 from darkroom.training.objectives.preference.steps import Artist, Ask
 
 LOT = 16  # sentences
+TOLD = "told"  # the one entry of a file's metadata: several come in any order
 DRAWN = 1 << 20  # of seeds: no training step has a part of this number
 PAIRS, SETTINGS = "pairs", "pairs.json"  # folder in the run's, and file in it
 
@@ -118,7 +119,7 @@ class PairMaker:
             facts = verdicts(self.judge, self.artist.pixels(latents), asked)
         texts = [one.text for one in asked[:: self.each]]
         told = [[asdict(fact) for fact in some] for some in facts]
-        metadata = {"texts": json.dumps(texts), "facts": json.dumps(told)}
+        metadata = {TOLD: json.dumps({"texts": texts, "facts": told})}
         shaped = latents.unflatten(0, (len(texts), self.each)) if texts else latents
         return save({"latents": shaped.half().contiguous()}, metadata)
 
@@ -126,9 +127,9 @@ class PairMaker:
         """A lot that was made; None: it was not, or its file is damaged and is made anew."""
         try:
             with safe_open(self._path(number), "pt") as file:
-                metadata = file.metadata()
-                facts = [tuple(Fact(**fact) for fact in some) for some in json.loads(metadata["facts"])]
-                return Lot(json.loads(metadata["texts"]), file.get_tensor("latents").float(), facts)
+                told = json.loads(file.metadata()[TOLD])
+                facts = [tuple(Fact(**fact) for fact in some) for some in told["facts"]]
+                return Lot(told["texts"], file.get_tensor("latents").float(), facts)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None
 
