@@ -121,7 +121,7 @@ class ImportedPictures:
 
     def _row(self, sample: int) -> int:
         number, place = divmod(sample, len(self.pictures.ids))
-        return _shuffled(len(self.pictures.ids), f"{self.run}/{number}")[place]
+        return shuffled(len(self.pictures.ids), f"{self.run}/{number}")[place]
 
 
 class Preserved(ImportedPictures):
@@ -147,7 +147,8 @@ class Preserved(ImportedPictures):
 
 
 @lru_cache(maxsize=4)
-def _shuffled(count: int, seed: str) -> list[int]:
+def shuffled(count: int, seed: str) -> list[int]:
+    """The numbers below ``count`` in the order that the seed gives them; not to be written to."""
     return Random(seed).sample(range(count), count)
 
 

@@ -82,6 +82,8 @@ def ending(trainer: Trainer) -> str:
     if trainer.samples >= trainer.config.samples:
         return f"done after {trainer.samples:,} samples{skipped}"
     left = trainer.config.samples - trainer.samples
+    if (why := trainer.objective.over()) is not None:
+        return f"ended at step {trainer.step:,} with {left:,} samples left: {why}{skipped}"
     return f"stopped at step {trainer.step:,} with {left:,} samples left{skipped}; the same command goes on from here"
 
 

@@ -206,7 +206,7 @@ class Trainer:
         warn: Callable[[str], None],
         saved_one: Callable[[], None] = lambda: None,
     ) -> None:
-        """Trains until the samples are done, the minutes are over, or SIGTERM or SIGINT asks for an end.
+        """Trains until the samples are done, the minutes are over, the objective, SIGTERM or SIGINT asks for an end.
 
         ``saved_one`` is told of every checkpoint but the last.
         """
@@ -222,7 +222,8 @@ class Trainer:
         try:
             self._check_alike()
             while self.step < total:
-                ends, saves = self.group.any(self._stop or (leads and leg.left() <= 0), leads and saved.due())
+                stops = self._stop or (leads and leg.left() <= 0) or self.objective.over() is not None
+                ends, saves = self.group.any(stops, leads and saved.due())
                 if ends:
                     break
                 owed = owed or saves

@@ -53,6 +53,10 @@ class Objective(ABC):
         """Writes a sheet of what the module can do now (its averaged weights are in place), if there is one to see."""
         return
 
+    def over(self) -> str | None:
+        """Why the leg ends here though samples are left; None: it goes on. Asked before every step."""
+        return None
+
     def finish(self) -> Mapping[str, Tensor]:
         """Buffers measured once at the end (latent statistics); called with the averaged weights in place."""
         return {}

@@ -4,6 +4,7 @@ from darkroom.cli.train.autoencoder import train_autoencoder
 from darkroom.cli.train.beside.control import train_control
 from darkroom.cli.train.beside.image_prompt import train_image_prompt
 from darkroom.cli.train.beside.lora import train_lora
+from darkroom.cli.train.beside.preference import train_preference
 from darkroom.cli.train.diffusion import train_diffusion
 from darkroom.cli.train.flowmap import train_flow_map
 from darkroom.cli.train.judge import train_judge
@@ -24,6 +25,7 @@ __all__ = [
     "train_lora",
     "train_next",
     "train_own",
+    "train_preference",
     "train_text",
     "train_upscaler",
 ]

@@ -36,6 +36,7 @@ STREAMS = {
     "preview": 7,
     "upscaler": 8,
     "reference": 9,
+    "preference": 10,
 }
 
 PLACES = ("snow", "night sky", "sunset", "city", "forest", "sea", "room")

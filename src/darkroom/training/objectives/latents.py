@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -156,17 +156,27 @@ class LatentObjective(Objective):
     def preview(self, path: Path) -> None:
         """What the run's first captions look like now, drawn as a model of it would draw them."""
         captions = self.teaching.pictures(0, SHOWN).captions
-        card = Card(name="preview", family="diffusion", licence="unknown", defaults=self.DEFAULTS)
-        text, autoencoder = copy.deepcopy(self.text).cpu(), copy.deepcopy(self.autoencoder).cpu()
-        denoiser = copy.deepcopy(self.denoiser).cpu()  # drawing is on the CPU
-        model = assembled(card, self.teaching.tokenizer, text, autoencoder, denoiser)
-        tasks = (
-            asked(Request(prompt=Prompt(text=escaped(said[:1000])), seed=i), model) for i, said in enumerate(captions)
-        )
-        drawn = Engine[Image](model.evaluate).ended(tasks)
-        grey = np.full((self.DEFAULTS.height, self.DEFAULTS.width, 3), 128, np.uint8)  # numbers that overflowed
-        pictures = [image.pixels if isinstance(image, Image) else grey for image in drawn]
-        write(contact_sheet(pictures, captions, columns=4), path)
+        networks = (self.text, self.autoencoder, self.denoiser)
+        write(drawn_sheet(captions, self.teaching.tokenizer, *networks, self.DEFAULTS), path)
+
+
+def drawn_sheet(
+    captions: Sequence[str],
+    tokenizer: Tokenizer,
+    text: TextEncoder,
+    autoencoder: Autoencoder,
+    denoiser: Denoiser,
+    defaults: Defaults,
+) -> np.ndarray:
+    """A sheet of what networks in training draw of captions, each with the seed of its place, as a model would."""
+    card = Card(name="preview", family="diffusion", licence="unknown", defaults=defaults)
+    text, autoencoder = copy.deepcopy(text).cpu(), copy.deepcopy(autoencoder).cpu()  # drawing is on the CPU
+    model = assembled(card, tokenizer, text, autoencoder, copy.deepcopy(denoiser).cpu())
+    tasks = (asked(Request(prompt=Prompt(text=escaped(said[:1000])), seed=i), model) for i, said in enumerate(captions))
+    drawn = Engine[Image](model.evaluate).ended(tasks)
+    grey = np.full((defaults.height, defaults.width, 3), 128, np.uint8)  # numbers that overflowed
+    pictures = [image.pixels if isinstance(image, Image) else grey for image in drawn]
+    return contact_sheet(pictures, captions, columns=4)
 
 
 def noised(x0: Tensor, noise: Tensor, t: Float[Tensor, " b"]) -> Tensor:

@@ -1,1 +1,1 @@
-"""Legs beside a model that stays as it is; torch is imported when one runs."""
+"""Legs beside a model that stays as it is: adapters, controls, reference pictures, preferences."""
