@@ -41,7 +41,7 @@ def pixels(model: Model, **fields: object) -> torch.Tensor:
     return torch.from_numpy(run(asked(request, model), model.evaluate).pixels.copy())
 
 
-@pytest.mark.parametrize("method", ["dpo", "policy"])
+@pytest.mark.parametrize("method", ["dpo", pytest.param("policy", marks=pytest.mark.slow)])
 def test_verdicts_become_a_file_that_draws_otherwise(
     method: str,
     start: Path,
