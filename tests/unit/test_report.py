@@ -19,7 +19,7 @@ from darkroom.evaluation.baselines import copies
 from darkroom.evaluation.calibration import OVERALL
 from darkroom.evaluation.measuring import _compared, _steps, reported
 from darkroom.evaluation.prompts import PromptRow
-from darkroom.evaluation.report import CASES, _best, _cases, _worst
+from darkroom.evaluation.report import CASES, _best, _cases, _faults, _worst
 from darkroom.judge.expect import Expectation, Wanted, expected_of
 from darkroom.judge.judge import Judge, Trust, load_judge
 from darkroom.judge.verdict import Fact
@@ -99,8 +99,16 @@ def test_every_part_is_there(page: str) -> None:
                     "Best cases", "Worst cases", "Nearest training scenes", "The fixed sheet"):  # fmt: skip
         assert f"<h2>{heading}" in page
     assert page.count("<td class=n>0.97") >= 3 and page.count("<td class=n>0.02") >= 3
-    assert page.count("data:image/webp") >= 4 and "what the judge sees" in page and "not presence: cat" in page
+    assert page.count("data:image/webp") >= 4 and "what the judge sees" in page and "not there: cat" in page
     assert "real scenes through its autoencoder" in page and "the nearest training scene" in page
+
+
+def test_of_what_is_not_there_nothing_more_is_said() -> None:
+    facts = [("presence", "red fox", "no"), ("colour", "purple red fox", "no"), ("presence", "cat", "yes")]
+    facts += [("one", "1 cat", "no"), ("relation", "red fox above cat", "no"), ("style", "3d", "no")]
+    told = _faults(Outcome("a fox", "colour", True, True, 1, tuple(Fact(*fact) for fact in facts), "a fox/1"))
+    assert told == ["not there: red fox", "wrong: one 1 cat, style 3d"]
+    assert _faults(Outcome("a fox", "colour", True, True, 1, (Fact("presence", "red fox", "yes"),), "a fox/1")) == []
 
 
 def test_every_score_and_every_point_of_the_curve_stands_beside_the_judges_own_rows(page: str) -> None:

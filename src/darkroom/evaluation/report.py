@@ -153,10 +153,19 @@ def _cases(outcomes: Sequence[Outcome], folder: Path) -> str:
     for outcome in outcomes[:CASES]:
         path = picture_path(folder, outcome.prompt, outcome.seed)
         shown = _embedded(path.read_bytes(), "webp") if path.exists() else ""
-        wrong = [f"{fact.kind}: {fact.text}" for fact in outcome.facts if fact.answer == "no"]
-        missing = f"<br><em>not {escape('; '.join(wrong))}</em>" if wrong else ""
-        figures.append(f"<figure>{shown}<figcaption>{escape(outcome.prompt)}{missing}</figcaption></figure>")
+        told = "".join(f"<br><em>{escape(line)}</em>" for line in _faults(outcome))
+        figures.append(f"<figure>{shown}<figcaption>{escape(outcome.prompt)}{told}</figcaption></figure>")
     return f"<div class=cases>{''.join(figures)}</div>" if figures else "<p>None.</p>"
+
+
+def _faults(outcome: Outcome) -> list[str]:
+    """What is not there, and what else is wrong; not the count, colour and place of what is not there."""
+    wrong = [fact for fact in outcome.facts if fact.answer == "no"]
+    absent = [fact.text for fact in wrong if fact.kind == "presence"]
+    rest = [fact for fact in wrong if not any(word in fact.text for word in absent)]
+    others = [f"{fact.kind} {fact.text}" for fact in rest]
+    lines = {"not there": absent, "wrong": others}
+    return [f"{what}: {', '.join(told)}" for what, told in lines.items() if told]
 
 
 def _neighbours(found: Sequence[Neighbour]) -> str:
