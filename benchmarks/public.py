@@ -15,18 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
 import torch
 
 from darkroom.latent.kl import KlCodec
-from darkroom.machine.heap import keep_pages
+from darkroom.machine.heap import give_back, keep_pages
 from darkroom.nn.public.quick import quickened
 from darkroom.protocols import Call
 from darkroom.synthesis.external.family import table_time
@@ -39,7 +39,7 @@ TOKENS, TIME = 77, 500.0
 WAYS = ("theirs", "theirs, pages kept", "theirs, compiled", "ours")
 
 
-def networks(small: bool, dtype: torch.dtype) -> tuple[Any, Any, int]:
+def networks(small: bool) -> tuple[Any, Any, int]:
     """The UNet, the autoencoder, and the width of the tokens that the first looks at."""
     diffusers = library("diffusers")
     share, width = (4, 192) if small else (1, 768)
@@ -54,13 +54,15 @@ def networks(small: bool, dtype: torch.dtype) -> tuple[Any, Any, int]:
         layers_per_block=2,
         norm_num_groups=16,
     )
-    return unet.to(dtype).eval(), vae.to(dtype).eval(), width
+    return unet.eval(), vae.eval(), width
 
 
 def calls_of(way: str, side: int, small: bool, dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     """What one way is timed at: a step, and a decoding."""
     torch.manual_seed(0)
-    unet, vae, width = networks(small, dtype)
+    torch.set_default_dtype(dtype)  # what networks are made in, so that they never need more memory than that
+    unet, vae, width = networks(small)
+    torch.set_default_dtype(torch.float32)
     cells = side // 8
     x, tokens = torch.randn(2, 4, cells, cells), torch.randn(2, TOKENS, width)
     if way == "ours":
@@ -84,12 +86,15 @@ def serve(way: str, side: int, small: bool, dtype: torch.dtype) -> None:
     if way != "theirs":
         keep_pages()
     calls = calls_of(way, side, small, dtype)
+    give_back()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here: not how networks are made
     with torch.inference_mode():
         for line in sys.stdin:
             begun = time.perf_counter()
             calls[line.strip()]()
             print(time.perf_counter() - begun, flush=True)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, flush=True)  # GB, where it is counted in kB
+    [peak] = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
+    print(int(peak) / 2**20, flush=True)  # kB
 
 
 def measured(ways: Sequence[str], rounds: int, arguments: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from darkroom.latent.codec import AskingCodec
+from darkroom.nn.public.quick import packed
 from darkroom.nn.slots import one_by_one
 from darkroom.protocols import Call
 
@@ -23,7 +24,7 @@ class KlCodec(AskingCodec):
     def __init__(self, network: Any, scale: float, shift: float = 0.0, role: str = "") -> None:
         """``network`` is a diffusers ``AutoencoderKL``; ``role`` sets its calls apart from those of another one."""
         self.ENCODER, self.DECODER = f"{role}{AskingCodec.ENCODER}", f"{role}{AskingCodec.DECODER}"
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = packed(network)
         self.scale, self.shift = scale, shift
         self.channels: int = network.config.latent_channels
         self.factor: int = 2 ** (len(network.config.block_out_channels) - 1)  # halved after each block but the last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from typing import Any
 
@@ -11,13 +12,14 @@ AHEAD = 256 * 2**20  # bytes that are fetched from the system at once
 
 
 def keep_pages() -> None:
-    """Lets this process keep the memory it frees; on systems with another allocator nothing changes.
+    """Lets this process keep the memory it frees, unless the user has set the allocator (MALLOC_...); on systems with
+    another one nothing changes.
 
     By default, what is larger than 32 MB comes from the system anew each time, page by page, and goes straight back:
     about a quarter of a training step, and two fifths of the time a picture of half a megapixel takes to decode.
     """
     libc = _glibc()
-    if libc is not None:
+    if libc is not None and not any(name.startswith("MALLOC_") for name in os.environ):
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, -1)
         libc.mallopt(_TOP_PAD, AHEAD)

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from darkroom.checkpoints.folder import CONFIG, read_part
 from darkroom.checkpoints.header import check_finite, read_header, shapes_of
 from darkroom.checkpoints.store import digest
 from darkroom.contracts.errors import BadFile, BadInput, reason, shown
 from darkroom.latent.kl import KlCodec
+from darkroom.nn.public.quick import packed
 from darkroom.synthesis.external.family import KL, ControlKind, Family, codec_with
 from darkroom.synthesis.external.naming import Source, by_own_names
 from darkroom.synthesis.external.networks import check_shapes, check_size, check_used, empty_network, kept
@@ -55,7 +54,7 @@ def read_control(path: Path, public: Public) -> Any:
         "ControlNet", family, lambda shapes: control.settings(denoiser, shapes), control.named, control.prefixes
     )
     network, _ = _read(path, kind, control.part, public, lambda network: _check_fits(network, path, public, control))
-    return network.to(memory_format=torch.channels_last)
+    return packed(network)
 
 
 def _check_fits(network: Any, path: Path, public: Public, control: ControlKind) -> None:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from darkroom.contracts.contract import Dtypes, Format
 from darkroom.contracts.contract import dtypes as parsed
 from darkroom.contracts.errors import BadFile, BadInput, shown
+from darkroom.machine.heap import give_back
 from darkroom.nn.public.int8 import SCALE, in_int8
-from darkroom.nn.public.quick import quickened
+from darkroom.nn.public.quick import packed, quickened
 from darkroom.nn.public.shelf import Shelf
 from darkroom.nn.storage import rows_packed
 from darkroom.synthesis.external.family import Part
@@ -200,7 +201,9 @@ def fill(network: Any, files: Sequence[Path], dtype: torch.dtype, sources: Mappi
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BadFile(f"{files[0].parent}", f"holds no sound weights ({_brief(error)})", FETCH) from error
     network.load_state_dict(state, assign=True)
-    _place_counters(network)
+    del state, shared
+    _place_counters(packed(network))
+    give_back()  # weights as they lay before
 
 
 def _place_counters(network: nn.Module) -> None:

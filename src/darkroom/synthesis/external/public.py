@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from darkroom.contracts.errors import BadInput
 from darkroom.nn.public.branches import Wearing, bound
 from darkroom.nn.public.features import Features, unridden, use_of
+from darkroom.nn.public.quick import packed
 from darkroom.nn.slots import in_one_pass
 from darkroom.protocols import (
     Call,
@@ -82,7 +82,7 @@ class PublicSynthesizer(SteeredSynthesizer):
     """Diffusion with a network of diffusers."""
 
     def __init__(self, network: Any, asking: Asking) -> None:
-        self.network = network.eval().to(memory_format=torch.channels_last)  # of convolutions, which are quicker so
+        self.network = packed(network.eval())
         self.asking, self.wearing = asking, Wearing()
         self.controls: dict[str, Any] = {}  # ControlNets at hand, by their hashes
         self.schedule, self.kind, self.guides_itself = asking.schedule, asking.kind, asking.guides_itself
