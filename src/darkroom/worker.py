@@ -183,7 +183,8 @@ class Worker:
 
     def _watched(self, held: Held, moment: Moment) -> None:
         """Tells of a step; of the clean estimate as a picture, where there is time for it."""
-        event = Event(job=held.job.id, kind="progress", stage=moment.stage, step=moment.step, steps=moment.steps)
+        how_far = {"stage": moment.stage, "step": moment.step, "steps": moment.steps, "message": moment.note}
+        event = Event(job=held.job.id, kind="progress", **how_far)
         if moment.x0 is not None and (not held.begun or self.previews.affordable(len(self.held))):
             with self.previews.counted():
                 event = event.model_copy(update={"kind": "preview", "preview": previewed(held.model, moment.x0)})
