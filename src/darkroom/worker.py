@@ -36,6 +36,7 @@ from darkroom.contracts.request import Request
 from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
+from darkroom.machine.passes import Passes
 from darkroom.machine.threads import share_cores
 from darkroom.model import Model
 from darkroom.picture.image import Image
@@ -97,7 +98,7 @@ class Worker:
         self.store = SqliteStore(folders.jobs)
         self.workers = Workers(self.store.database)
         self.models, self.judging = Models(), Judging(None)
-        self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index))
+        self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index), passes=Passes())
         self.keeping = ThreadPoolExecutor(1)  # encodes and syncs to the disk, while the networks are at work
         self.held: dict[int, Held] = {}
         self._drawing: dict[str, Model] = {}  # those that held jobs are drawn with, by the beginning of their calls
@@ -167,8 +168,9 @@ class Worker:
 
     def _evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls of one batch key, and so of one model."""
+        address, _, network = calls[0].network.partition(ADDRESS)
         faults.at("worker.evaluate")
-        address, _, _ = calls[0].network.partition(ADDRESS)
+        faults.at(f"worker.evaluate.{network}")
         return self._drawing[address].evaluate(
             [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
         )
