@@ -5,6 +5,7 @@ Times and memory hold for a machine that does nothing else; the short forms have
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,8 @@ ODD = {
     "NUL": "a fox\0with a zero",
     "right to left": "\u202eثعلب أحمر في الثلج \u2066a fox",
     "half a character": "a fox \ud83e",
-    "code": "a fox {{7*7}} ${7*7} `touch evaluated` $(touch evaluated) %s __import__('os').system('touch evaluated')",
+    "names of files": "a fox {{7*7}} ${7*7} __import__('os').system('touch evaluated')",
+    "code": "a fox `touch evaluated` $(touch evaluated) %s %n; import os; os.system('touch evaluated')",
 }
 
 
@@ -38,8 +40,8 @@ def test_prompts_of_any_kind_are_drawn_or_refused(tmp_path: Path) -> None:
         jobs = []
         for text in ODD.values():
             body = {"prompt": text, **SMALL}
-            sent = {"json": body} if text.isprintable() else {"content": escaped(body)}
-            answer = client.post("/api/jobs", **sent, headers={"content-type": "application/json"})
+            plain = json.dumps(body).encode()  # in ASCII, in which half a character can be said
+            answer = client.post("/api/jobs", content=plain, headers={"content-type": "application/json"})
             assert answer.status_code in (201, 422) and len(answer.text) < 100_000
             jobs += [answer.json()["id"]] if answer.status_code == 201 else []
         assert len(jobs) >= 5
@@ -47,18 +49,11 @@ def test_prompts_of_any_kind_are_drawn_or_refused(tmp_path: Path) -> None:
         ended = [client.get(f"/api/jobs/{job}").json() for job in jobs]
         assert {job["state"] for job in ended} <= {"done", "failed"}
         assert all(job["error"] == "bad_input" for job in ended if job["state"] == "failed"), ended
-        assert ended[-1]["state"] == "done"
+        assert ended[-1]["state"] == "done", ended[-1]["message"]
         recipe = client.get(f"/api/pictures/{ended[-1]['picture']}/recipe").json()
-        assert "{{7*7}}" in (recipe["written"] or recipe["prompt"]["text"])
+        assert "`touch evaluated` $(touch" in (recipe["written"] or recipe["prompt"]["text"])
     assert not list(tmp_path.rglob("evaluated")) and not Path("evaluated").exists()
     assert len("".join(server.said)) < 1000 * len(ODD)
-
-
-def escaped(body: dict[str, object]) -> bytes:
-    """As JSON of plain ASCII, in which half a character can be said."""
-    import json
-
-    return json.dumps(body, ensure_ascii=True).encode()
 
 
 def test_twenty_times_the_same(tmp_path: Path) -> None:

@@ -34,6 +34,15 @@ def locked(tmp_path: Path) -> TestClient:
     return TestClient(application(Studio(settings)), base_url="http://localhost")
 
 
+@pytest.mark.parametrize("path", ["/", "/favicon.svg", "/page/js/jobs.js"])
+def test_what_has_not_changed_is_not_sent_again(client: TestClient, path: str) -> None:
+    first = client.get(path)
+    assert first.status_code == 200 and first.headers["cache-control"] == "no-cache"
+    again = client.get(path, headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+    assert client.get(path, headers={"if-none-match": '"another"'}).content == first.content
+
+
 def test_a_prompt_is_laid_open_with_its_tokens(client: TestClient) -> None:
     told = client.post("/api/prompt", json={"prompt": "a zorgly fox, 3d"}).json()
     [spell] = told["spells"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 from starlette.types import Scope
@@ -37,16 +37,19 @@ class Key(Contract):
     key: Text = Field(min_length=1, max_length=1000, description="A key of the server's.")
 
 
+FILES = PageFiles(directory=WEB)
+
+
 @router.get("/", include_in_schema=False)
-def index() -> FileResponse:
+async def index(request: Request) -> Response:
     """The page."""
-    return FileResponse(WEB / "index.html", headers=REVALIDATED)
+    return await FILES.get_response("index.html", request.scope)
 
 
 @router.get("/favicon.svg", include_in_schema=False)
-def icon() -> FileResponse:
+async def icon(request: Request) -> Response:
     """Its icon."""
-    return FileResponse(WEB / "icon.svg", media_type="image/svg+xml", headers=REVALIDATED)
+    return await FILES.get_response("icon.svg", request.scope)
 
 
 class Session(Contract):
