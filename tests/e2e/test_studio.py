@@ -234,7 +234,7 @@ def test_two_servers_do_not_share_a_folder(server: Server) -> None:
 def test_a_server_that_is_killed_blames_no_job(tmp_path: Path) -> None:
     """Its worker was well: what that drew is drawn by the next one, and is not taken for what kills workers."""
     with studio(tmp_path) as server, server.client() as client:
-        job = client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": 400}).json()["id"]
+        job = client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": 60}).json()["id"]
         server.until(lambda: server.store().get(job).state == "running")
         server.kill()
         server.start()
