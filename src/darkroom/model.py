@@ -296,7 +296,8 @@ class Model:
 
 def _brought_to(recipe: Recipe) -> list[str]:
     """The hashes of all that a recipe brings to its model."""
-    files = [use.sha256 for use in (*recipe.adapters, *recipe.controls, *recipe.embeddings)]
+    files = [use.sha256 for use in recipe.adapters]
+    files += [use.sha256 for use in (*recipe.controls, *recipe.embeddings)]
     files += [] if recipe.vae is None else [recipe.vae.sha256]
     return files + [use.model_hash for use in (recipe.guide, recipe.refiner) if use is not None]
 

@@ -12,7 +12,17 @@ import pytest
 import darkroom
 
 SRC = Path(darkroom.__file__).parent
-CLIENTS = {"urllib.request", "http.client", "ftplib", "smtplib", "telnetlib", "requests", "httpx", "aiohttp", "websockets"}
+CLIENTS = {
+    "urllib.request",
+    "http.client",
+    "ftplib",
+    "smtplib",
+    "telnetlib",
+    "requests",
+    "httpx",
+    "aiohttp",
+    "websockets",
+}
 LISTENS = {"server/running.py"}
 
 

@@ -17,7 +17,9 @@ from darkroom.server.keeping.folders import Folders
 from darkroom.server.settings import Settings
 from darkroom.server.studio import Studio
 
-schemathesis = pytest.importorskip("schemathesis", reason="not installed: pip install schemathesis (make test-all does)")
+schemathesis = pytest.importorskip(
+    "schemathesis", reason="not installed: pip install schemathesis (make test-all does)"
+)
 pytestmark = pytest.mark.slow
 REQUESTS = 10_000
 ENDLESS = ("/api/events",)  # a stream of all that happens
@@ -52,7 +54,11 @@ def asked(client: TestClient, operation: Any, mode: Any, times: int, seen: Count
 
     @seed(27)
     @settings(
-        max_examples=times, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=times,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:

@@ -249,41 +249,40 @@ def test_a_canary_leaks_nowhere(tmp_path: Path) -> None:
     file = tmp_path / "keys.txt"
     file.write_text(f"anna {key}\n")
     types = set()
-    with studio(tmp_path, "--keys", str(file)) as server:
-        with server.client() as client:
-            for headers in (
-                *({"authorization": f"Bearer {key}"}, {"x-api-key": key}, {"cookie": f"darkroom_key={key}"}),
-                *({"authorization": f"Bearer {wrong}"}, {"authorization": f"Basic {wrong}"}, {"x-api-key": wrong}),
-            ):
-                ours = key in str(headers)
-                asked = {"prompt": "a fox", **SMALL}
-                answers = [client.post("/api/jobs", json=asked, headers=headers)]
-                if ours:
-                    job = answers[0].json()["id"]
-                    server.until(lambda: server.store().get(job).final)  # noqa: B023 (it is asked at once)
-                    picture = f"/api/pictures/{server.store().get(job).picture}"
-                    answers += [client.get(picture + part, headers=headers) for part in ("", "/thumbnail", "/recipe")]
-                answers += [
-                    client.get(path, headers=headers)
-                    for path in ("/", "/health", "/metrics", "/api/jobs", "/nowhere", "/api/queue", "/page/js/jobs.js")
-                ]
-                answers += [
-                    client.post("/api/jobs", json={"prompt": 7}, headers=headers),
-                    client.post("/api/session", json={"key": wrong}, headers=headers),
-                    client.post("/api/inputs", content=b"GIF89a", headers=headers),
-                    client.post("/v1/images/generations", json={"prompt": 7}, headers=headers),
-                    client.post("/sdapi/v1/txt2img", json={"prompt": 7}, headers=headers),
-                ]
-                for answer in answers:
-                    assert b"canary" not in answer.content and "canary" not in str(answer.headers)
-                    assert answer.headers["x-content-type-options"] == "nosniff"
-                    assert "default-src 'none'" in answer.headers["content-security-policy"]
-                    types.add(answer.headers["content-type"].partition(";")[0])
-    assert types == {
-        *("application/json", "text/html", "text/plain", "text/javascript", "image/png", "image/webp")
-    }
+    with studio(tmp_path, "--keys", str(file)) as server, server.client() as client:
+        for headers in (
+            *({"authorization": f"Bearer {key}"}, {"x-api-key": key}, {"cookie": f"darkroom_key={key}"}),
+            *({"authorization": f"Bearer {wrong}"}, {"authorization": f"Basic {wrong}"}, {"x-api-key": wrong}),
+        ):
+            ours = key in str(headers)
+            asked = {"prompt": "a fox", **SMALL}
+            answers = [client.post("/api/jobs", json=asked, headers=headers)]
+            if ours:
+                job = answers[0].json()["id"]
+                server.until(lambda: server.store().get(job).final)  # noqa: B023 (it is asked at once)
+                picture = f"/api/pictures/{server.store().get(job).picture}"
+                answers += [client.get(picture + part, headers=headers) for part in ("", "/thumbnail", "/recipe")]
+            answers += [
+                client.get(path, headers=headers)
+                for path in ("/", "/health", "/metrics", "/api/jobs", "/nowhere", "/api/queue", "/page/js/jobs.js")
+            ]
+            answers += [
+                client.post("/api/jobs", json={"prompt": 7}, headers=headers),
+                client.post("/api/session", json={"key": wrong}, headers=headers),
+                client.post("/api/inputs", content=b"GIF89a", headers=headers),
+                client.post("/v1/images/generations", json={"prompt": 7}, headers=headers),
+                client.post("/sdapi/v1/txt2img", json={"prompt": 7}, headers=headers),
+            ]
+            for answer in answers:
+                assert b"canary" not in answer.content and "canary" not in str(answer.headers)
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert "default-src 'none'" in answer.headers["content-security-policy"]
+                types.add(answer.headers["content-type"].partition(";")[0])
+    assert types == {*("application/json", "text/html", "text/plain", "text/javascript", "image/png", "image/webp")}
     assert "canary" not in "".join(server.said)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path != file and b"canary" in path.read_bytes()]
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and path != file and b"canary" in path.read_bytes()
+    ]
 
 
 def test_told_to_stop_it_finishes_what_runs(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_out_of_memory_is_a_failed_job(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stage", ["evaluate.text", "evaluate.denoiser", "evaluate.decoder", "publish"])
 def test_out_of_memory_fifty_times_in_a_row(tmp_path: Path, stage: str) -> None:
-    """While a text is read, in a step, while it is decoded, while it is kept: fifty jobs fail, the next one does not."""
+    """While a text is read, in a step, while it is decoded, or kept: fifty jobs fail, the next one does not."""
     with studio(tmp_path, environment={VARIABLE: f"worker.{stage}:1-150:OOM"}) as server:
         worker, found = server.worker(), []
         while not found or found[-1] != ("done", None):

@@ -281,7 +281,7 @@ def test_prompts_of_any_kind(prompt: str, client: TestClient) -> None:
         assert len(answer.json()["error"]["message"]) < 500
 
 
-@pytest.mark.parametrize("piece", ["a red fox, ", "(", "[", "{a|", "\"", "\\", "x", " AND ", "\u202eشعل ", "no fox, "])
+@pytest.mark.parametrize("piece", ["a red fox, ", "(", "[", "{a|", '"', "\\", "x", " AND ", "\u202eشعل ", "no fox, "])
 def test_a_prompt_takes_time_by_its_length(piece: str, client: TestClient) -> None:
     """Eight times as long, no more than three times eight times as much work (promise 26); squared it were 64 times."""
     client.post("/api/prompt", json={"prompt": "a fox"})  # what is read once is read
