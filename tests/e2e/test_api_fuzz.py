@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ schemathesis = pytest.importorskip(
     "schemathesis", reason="not installed: pip install schemathesis (make test-all does)"
 )
 pytestmark = pytest.mark.slow
-REQUESTS = 10_000
+REQUESTS = int(os.environ.get("DARKROOM_EXAMPLES", "10000"))
 ENDLESS = ("/api/events",)  # a stream of all that happens
 
 

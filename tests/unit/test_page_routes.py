@@ -151,6 +151,12 @@ def test_settings_of_another_program_come_back_as_a_request(client: TestClient) 
     assert client.get(f"/api/inputs/{told['name']}").headers["content-type"] == "image/png"
 
 
+def test_where_no_key_is_asked_for_none_is_kept(client: TestClient) -> None:
+    for key in ("anything", "no cookie can hold ĸ", "\0"):
+        answer = client.post("/api/session", json={"key": key})
+        assert answer.json() == {"owner": "local"} and "set-cookie" not in answer.headers
+
+
 def test_a_photo_holds_nothing(client: TestClient) -> None:
     file = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file, "PNG")

@@ -326,7 +326,8 @@ def test_keys_of_a_file(tmp_path: Path) -> None:
     assert [settings.owner(key) for key in (KEY, BENS, "", None, KEY.upper())] == ["anna", "ben", None, None, None]
     assert KEY not in str(keys)
     for text, said in (
-        ("anna short", "line 1 of .* is no name and a key of 16 characters or more; take one like 'anna "),
+        ("anna short", "line 1 of .* is no name and a key of 16 ASCII characters or more; take one like 'anna "),
+        ("anna schlüssel-den-keiner-kennt", "ASCII"),  # headers cannot carry it
         ("# none", "holds no key"),
     ):
         file.write_text(text)
