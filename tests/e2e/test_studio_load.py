@@ -66,9 +66,9 @@ def test_twenty_times_the_same(tmp_path: Path) -> None:
 
 
 def test_under_load_it_answers_and_does_not_grow(tmp_path: Path) -> None:
-    """The short form: of many answers about its health half come soon, and nothing is left behind."""
+    """The short form: of answers about its health half come soon, and nothing is left behind."""
     with studio(tmp_path) as server:
-        waits = grows_not(server, requests=300, warm=100, memory=64)
+        waits = grows_not(server, requests=200, warm=100, memory=64)
         assert percentile(waits, 50) < 0.1
 
 
