@@ -22,9 +22,10 @@ test: $(VENV)/.installed-dev
 	$(TEST) -m "not slow"
 
 # What ours is held against: public checkpoints, published samplers (of k-diffusion only one file is read, without what it
-# depends on) and colour-science; and playwright, which drives the chromium that is there through the page.
+# depends on) and colour-science; playwright, which drives the chromium that is there through the page; and schemathesis,
+# which asks the server for all that its schema allows, and for what it does not.
 test-all: $(VENV)/.installed-dev
-	$(PIP) install -q -e ".[public]" scipy tqdm colour-science playwright && $(PIP) install -q --no-deps k-diffusion
+	$(PIP) install -q -e ".[public]" scipy tqdm colour-science playwright schemathesis && $(PIP) install -q --no-deps k-diffusion
 	DARKROOM_EXAMPLES=10000 $(TEST)
 
 # A process for each core (at most eight: each holds a model or two), whole files each; one thread in each of them.

@@ -18,6 +18,8 @@ from typing import Any
 # Threads that wait sleep: spinning ones, gcc's habit, make small operations fifty times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when torch is imported
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+QUIET = str(Path(__file__).parent / "quiet")  # what processes of tests begin with: no network for them, either
+os.environ["PYTHONPATH"] = os.pathsep.join([QUIET, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 import pytest
 import torch

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Server:
         self.data, self.flags, self.said = data, flags, []  # type: ignore[var-annotated]
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "quiet"), str(ROOT / "src")]),
             "OMP_NUM_THREADS": "1",
             **(environment or {}),
         }
@@ -119,6 +120,28 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process has: bytes of memory, open files, threads."""
+
+    memory: int
+    descriptors: int
+    threads: int
+
+
+def used(pid: int) -> Used:
+    """What a process has now."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    told = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)
+            if name in ("VmRSS", "Threads")}  # fmt: skip
+    return Used(told["VmRSS"] * 1024, len(os.listdir(f"/proc/{pid}/fd")), told["Threads"])
+
+
+def percentile(times: list[float], share: int) -> float:
+    """What so many of a hundred are not above."""
+    return sorted(times)[min(len(times) - 1, len(times) * share // 100)]
 
 
 @contextmanager

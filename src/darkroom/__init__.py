@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(name: str = "default") -> DrawingModel:
-    """Opens a model by name, or by the folder that holds its card. Raises DarkroomError when there is none."""
+def load(name: str = "default", *, dtype: str | None = None, offload: bool = False) -> DrawingModel:
+    """Opens a model by name, or by the folder that holds its card. Raises DarkroomError when there is none.
+
+    ``dtype`` says how its weights are kept, such as "fp32", and of a public checkpoint "int8" or "bf16,vae=fp32"; None:
+    bf16. With ``offload`` only the network of a public checkpoint that is at work is in memory.
+    """
     from darkroom.machine.threads import share_cores
 
     share_cores()
     from darkroom.door import open_model  # torch is imported here, not with the package
 
-    return open_model(name)
+    return open_model(name, dtype=dtype, offload=offload)

@@ -2,20 +2,22 @@
 
 Every running task waits for the answers to some calls. Each round takes the call whose turn it is, the oldest waiting
 one where nobody says otherwise, gathers up to a slot's worth of waiting calls with the same batch key, and evaluates
-them in one pass; a task goes on when all its calls are answered. So requests of different steps, samplers and guidance
-share passes, join at any step and leave when done.
+them in one pass, as far as memory allows; a task goes on when all its calls are answered. So requests of different
+steps, samplers and guidance share passes, join at any step and leave when done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Generic
 
 import torch
 from torch import Tensor
 
-from darkroom.nn.slots import SLOTS
+from darkroom.machine.passes import Passes
+from darkroom.nn.slots import SLOTS, slot_for
 from darkroom.protocols import Call, T, Task
 
 Evaluate = Callable[[Sequence[Call]], list[Tensor]]
@@ -53,16 +55,17 @@ class Engine(Generic[T]):
         width: int = 32,
         *,
         turn: Callable[[int], float] = lambda index: 0.0,
-        slot: Callable[[Call], int] = lambda call: SLOTS[-1],
+        passes: Passes | None = None,
         stays: bool = False,
     ) -> None:
         """At most ``width`` tasks of :meth:`run` run at once, the others wait.
 
         ``turn`` says of a task, by its index, how early its calls are evaluated: lowest first, and the oldest waiting
-        of equals. ``slot`` says how many calls like one may share a pass. ``stays``: a network that was asked is asked
+        of equals. ``passes`` measures them, so that no more calls share one than find room in memory; None: it is
+        never more than a slot's worth, and nothing is measured. ``stays``: a network that was asked is asked
         on while any task waits for it; for networks that have to be read anew when another one was at work.
         """
-        self._evaluate, self._width, self._turn, self._slot, self._stays = evaluate, width, turn, slot, stays
+        self._evaluate, self._width, self._turn, self._passes, self._stays = evaluate, width, turn, passes, stays
         self._running: list[_Running[T]] = []
         self._at_work: str | None = None
 
@@ -111,7 +114,7 @@ class Engine(Generic[T]):
         first = next(again, _call(pending[0]))
         self._at_work = first.network
         alike = [entry for entry in pending if _call(entry).batch_key == first.batch_key]
-        members = alike[: max(1, min(self._slot(first), SLOTS[-1]))]
+        members = alike[: self._most(first)]
         failed: set[int] = set()
         for entry, answer in self._answers(members):
             one, i = entry
@@ -129,18 +132,28 @@ class Engine(Generic[T]):
             answers = [answer for answer in one.answers if answer is not None]
             yield from self._go_on(one, lambda one=one, answers=answers: one.task.send(answers))  # type: ignore[misc]
 
+    def _most(self, call: Call) -> int:
+        """How many calls like one may share a pass: a slot that finds room, for the others of it are filled up."""
+        room = None if self._passes is None else self._passes.most(call.batch_key)
+        return SLOTS[-1] if room is None else max(slot for slot in SLOTS if slot <= max(1, room))
+
     def _answers(
         self, members: list[tuple[_Running[T], int]]
     ) -> list[tuple[tuple[_Running[T], int], Tensor | Exception]]:
         """Evaluates members together; when that fails, halves, so that only the cause fails (out of memory too)."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._measured(members):
                 return list(zip(members, self._evaluate([_call(entry) for entry in members]), strict=True))
         except Exception as error:
             if len(members) == 1:
                 return [(members[0], error)]
         half = len(members) // 2
         return [*self._answers(members[:half]), *self._answers(members[half:])]
+
+    def _measured(self, members: Sequence[_Entry[T]]) -> AbstractContextManager[None]:
+        if self._passes is None:
+            return nullcontext()
+        return self._passes.measured(_call(members[0]).batch_key, slot_for(len(members)))
 
     def _go_on(self, one: _Running[T], resume: Callable[[], list[Call]]) -> Iterator[Outcome[T]]:
         """Takes a task to its next calls or to its end; a task that goes on joins the end of the line."""

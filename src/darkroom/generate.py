@@ -1,6 +1,7 @@
 """One picture, top-down: interpret -> latent -> synthesise -> refine.
 
-:func:`picture` is the task; :func:`run` drives one task alone, ``darkroom.engine`` drives many: no second path.
+:func:`picture` is the task; :func:`run` drives one task alone, ``darkroom.engine`` drives many: no second path. A
+picture whose numbers overflow is drawn once more, in fp32; one that does again is an error, and never a black picture.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from darkroom.contracts.errors import DarkroomError
+from darkroom.contracts import faults
+from darkroom.contracts.errors import NumericalFailure
 from darkroom.contracts.job import Stage
 from darkroom.contracts.recipe import AdapterUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
@@ -45,7 +47,7 @@ from darkroom.protocols import (
 from darkroom.refine.chain import refined
 from darkroom.refine.upscale import doublings
 from darkroom.synthesis.combine import guidance_of
-from darkroom.synthesis.guidance import together
+from darkroom.synthesis.guidance import relayed, together
 from darkroom.synthesis.samplers import SAMPLERS
 from darkroom.synthesis.spacing import SPACINGS
 from darkroom.wording.anatomy.apart import told_apart
@@ -80,16 +82,21 @@ class Parts(Protocol):
     def refiner(self, use: RefinerUse, /) -> Guiding: ...
     def riders(self, uses: Sequence[AdapterUse], /) -> Riders: ...
     def fitted(self, recipe: Recipe, /) -> Parts: ...
+    def in_fp32(self, recipe: Recipe, /) -> tuple[Recipe, Parts, str] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a watcher is told: ``step`` of ``steps`` of a stage; while synthesising, the clean estimate so far."""
+    """What a watcher is told: ``step`` of ``steps`` of a stage; while synthesising, the clean estimate so far.
+
+    ``note`` is what people should know of it, where all begins anew; empty: nothing.
+    """
 
     stage: Stage
     step: int
     steps: int
     x0: Tensor | None = None
+    note: str = ""
 
 
 OnMoment = Callable[[Moment], None]
@@ -104,8 +111,25 @@ def picture(
 ) -> Task[Image]:
     """The way of one picture. ``sampler`` None takes the recipe's by name; a function is used as it is.
 
-    ``inputs`` holds the pictures that the recipe names; None: it names none.
+    ``inputs`` holds the pictures that the recipe names; None: it names none. Where numbers overflow it is drawn once
+    more, in fp32, which its recipe then says (``environment.dtype``). Raises NumericalFailure where that helps not.
     """
+    try:
+        return (yield from drawn(recipe, model, on_moment, sampler, inputs))
+    except NumericalFailure:
+        finer = model.in_fp32(recipe)
+        if finer is None:
+            raise
+    recipe, precise, network = finer
+    on_moment(Moment("interpret", 0, 1, note="numbers overflowed: it is drawn again, in fp32"))
+    again = drawn(recipe, precise, on_moment, sampler, inputs)
+    return (yield from relayed(again, lambda call: replace(call, network=network + call.network)))
+
+
+def drawn(
+    recipe: Recipe, model: Parts, on_moment: OnMoment, sampler: Sampler | None, inputs: Inputs | None
+) -> Task[Image]:
+    """The way of one picture as :func:`picture` has it, once. Raises NumericalFailure where numbers overflow."""
     # 1. Interpret: the sentences become tokens, the tokens become vectors, and so do reference pictures. Adapters ride
     # along in the calls.
     on_moment(Moment("interpret", 0, 1))
@@ -136,8 +160,10 @@ def picture(
         start = yield from carried(each.begin(latent), riders)
         around = yield from controlling(recipe.controls, inputs or Inputs(), each.size, model.synthesizer, model.codec)
         shaped = replace(spec, shape=model.codec.shape(*each.size), start=start, stream=each.stream, around=around)
-        drawn = model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
-        latent = yield from carried(drawn, riders)
+        steps = model.synthesizer.task(each.wanted, words.negative, shaped, recipe.seed)
+        latent = yield from carried(steps, riders)
+        if faults.at("generate.latent"):
+            latent = latent * float("nan")
         check_finite(latent, recipe)
 
     # 4. Refine: decode and enlarge, put back what is kept; then the steps that were asked for, one after the other.
@@ -145,6 +171,7 @@ def picture(
     stages = 2 + len(recipe.refine)
     on_moment(Moment("refine", 0, stages))
     pixels = yield from way.decoded(latent)
+    check_finite(pixels, recipe)
     on_moment(Moment("refine", 1, stages))
     if not recipe.hires:
         pixels = yield from way.enlarged(pixels)
@@ -283,12 +310,12 @@ def run(task: Task[T], evaluate: Callable[[Sequence[Call]], list[Tensor]]) -> T:
             return result
 
 
-def check_finite(latent: Tensor, recipe: Recipe) -> None:
-    """Never a silent black picture: refuses a latent with NaN or infinity in it."""
-    if not torch.isfinite(latent).all():
+def check_finite(numbers: Tensor, recipe: Recipe) -> None:
+    """Never a silent black picture: refuses a latent, or pixels, with NaN or infinity in it."""
+    if not torch.isfinite(numbers).all():
         raise NumericalFailure(
             f"seed {recipe.seed} with guidance {recipe.guidance} and sampler {recipe.sampler}",
-            "made numbers that are not finite",
+            f"made numbers that are not finite, in {recipe.environment.dtype}",
             "lower the guidance or take another sampler"
             + (
                 ", or let adapters, controls and reference pictures act less"
@@ -296,12 +323,6 @@ def check_finite(latent: Tensor, recipe: Recipe) -> None:
                 else ""
             ),
         )
-
-
-class NumericalFailure(DarkroomError):
-    """The network's numbers overflowed."""
-
-    code = "numerical"
 
 
 def _counted(on_moment: OnMoment, total: int) -> Callable[[Level, Tensor], None]:

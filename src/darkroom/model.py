@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from darkroom.cards import folder_of, read_card
 from darkroom.checkpoints.estimate import Keeping, check_fits
 from darkroom.contracts.card import OPTIONAL, OWN, Card
 from darkroom.contracts.contract import Dtypes
-from darkroom.contracts.errors import BadInput, shown, unknown
+from darkroom.contracts.errors import BadInput, DarkroomError, NumericalFailure, shown, unknown
 from darkroom.contracts.recipe import AdapterUse, ControlUse, Environment, FileUse, GuideUse, Recipe, RefinerUse
 from darkroom.contracts.request import Request
 from darkroom.contracts.steering import Control, ImagePrompt, ImagePromptUse, Lora, RefinerModel
@@ -53,6 +55,8 @@ from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer
 
+FP32 = "fp32/"  # what the names of a call begin with that is for the same model in fp32
+
 
 @dataclass(frozen=True)
 class Guide:
@@ -77,7 +81,10 @@ class Guide:
 
 @dataclass(frozen=True)
 class Model:
-    """Everything a picture needs. ``networks`` maps a call's network name to who evaluates it."""
+    """Everything a picture needs. ``networks`` maps a call's network name to who evaluates it.
+
+    ``again`` opens the same model in fp32; None: it is in fp32, or was not opened from a folder.
+    """
 
     card: Card
     encoder: ReadingEncoder
@@ -89,6 +96,11 @@ class Model:
     upscaler: Refiner | None = None  # None: it draws at its own size only
     image: ImageReader | None = None  # what reads reference pictures; None: it takes none
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
+    again: Callable[[], Model] | None = field(default=None, repr=False)
+    openings: dict[str, Callable[[Model], object]] = field(
+        default_factory=dict, repr=False
+    )  # how all that was is again
+    finer: WeakValueDictionary[str, Model] = field(default_factory=WeakValueDictionary, repr=False)
 
     def __repr__(self) -> str:
         return f"<model {self.card.name} {self.card.model_hash[:12]}>"
@@ -112,6 +124,8 @@ class Model:
 
     def _passed(self, calls: Sequence[Call]) -> list[Tensor]:
         """One pass: calls of one batch key, with the adapters that they carry."""
+        if calls[0].network.startswith(FP32):
+            return self.finer[FP32].evaluate([replace(call, network=call.network.removeprefix(FP32)) for call in calls])
         network = self.networks[calls[0].network]
         with self.brought.bound(calls):
             return network.evaluate(calls)
@@ -175,6 +189,7 @@ class Model:
             guide = Guide.of(tokenizer, parts["text"], parts["denoiser"], f"{card.model_hash}/")
             self.networks.update(guide.networks)
             self.guides[card.model_hash] = guide
+        self.openings[card.model_hash] = lambda model: model.open_guide(name)
         return GuideUse(name=card.name, model_hash=card.model_hash)
 
     def open_refiner(self, asked: RefinerModel) -> RefinerUse:
@@ -183,16 +198,18 @@ class Model:
         folder = folder_of(asked.model)
         card = read_card(folder)
         self.networks.update(self.brought.refiner(folder, card).evaluators)
+        self.openings[card.model_hash] = lambda model: model.open_refiner(asked)
         return RefinerUse(name=card.name, model_hash=card.model_hash, at=asked.at)
 
     def open_adapter(self, asked: Lora) -> AdapterUse:
         """Opens a LoRA's file. Raises DarkroomError for one that is damaged or was made for another model."""
         sha256 = self.brought.lora(Path(asked.file))
+        self.openings[sha256] = lambda model: model.open_adapter(asked)
         return AdapterUse(name=bare(asked.file, "adapter"), sha256=sha256, scale=asked.scale)
 
     def open_control(self, asked: Control, inputs: Inputs) -> ControlUse:
         """Opens a control, and the picture it reads. Raises DarkroomError for either that cannot be used."""
-        sha256, picture = self.brought.control(Path(asked.network)), inputs.found(asked.map)
+        sha256, picture = self.open_control_file(asked.network), inputs.found(asked.map)
         map_pixels(picture, picture.size, inputs)
         acting = {"scale": asked.scale, "start": asked.start, "end": asked.end}
         return ControlUse(name=bare(asked.network, "control"), sha256=sha256, map=picture, **acting)
@@ -206,13 +223,42 @@ class Model:
             raise BadInput(f"--image-prompt {shown(asked.file)}", rule, fix)
         return ImagePromptUse(picture=inputs.found(asked.file), scale=asked.scale, keep=asked.keep)
 
+    def open_control_file(self, file: str) -> str:
+        """Opens a control's file; its hash. Raises DarkroomError for one that is damaged or was made for another."""
+        sha256 = self.brought.control(Path(file))
+        self.openings[sha256] = lambda model: model.open_control_file(file)
+        return sha256
+
     def open_embedding(self, file: str) -> FileUse:
         """Opens a file of learnt words. Raises DarkroomError for one that is damaged or made for another family."""
-        return FileUse(name=bare(file, "embedding"), sha256=self.brought.embedding(Path(file)))
+        sha256 = self.brought.embedding(Path(file))
+        self.openings[sha256] = lambda model: model.open_embedding(file)
+        return FileUse(name=bare(file, "embedding"), sha256=sha256)
 
     def open_vae(self, file: str) -> FileUse:
         """Opens another autoencoder. Raises DarkroomError for one that is damaged or makes other latents."""
-        return FileUse(name=bare(file, "vae"), sha256=self.brought.vae(Path(file)))
+        sha256 = self.brought.vae(Path(file))
+        self.openings[sha256] = lambda model: model.open_vae(file)
+        return FileUse(name=bare(file, "vae"), sha256=sha256)
+
+    def in_fp32(self, recipe: Recipe) -> tuple[Recipe, Model, str] | None:
+        """A recipe of this model in fp32, the model opened so, and what the names of its calls begin with here; None:
+        this one is in fp32. The model is gone once nobody draws with it.
+
+        Raises NumericalFailure where it cannot be opened so.
+        """
+        if self.again is None:
+            return None
+        try:
+            finer = self.finer.get(FP32) or self.again()
+            for sha256 in _brought_to(recipe):
+                self.openings[sha256](finer)
+        except DarkroomError as error:
+            rule = f"overflows in {recipe.environment.dtype}, and cannot be opened in fp32 ({error})"
+            raise NumericalFailure(f"the model {self.card.name}", rule, "lower the guidance") from error
+        self.finer[FP32] = finer
+        told = {"environment": finer.environment(), "dtype": finer.brought.kept(Request(prompt=recipe.prompt))}
+        return recipe.model_copy(update=told), finer, FP32
 
     def fitted(self, recipe: Recipe) -> Model:
         """The model with what a recipe brings: words that its encoder knows, another autoencoder.
@@ -259,6 +305,14 @@ class Model:
             mode="eager",
             dtype=str(self.dtype).removeprefix("torch."),
         )
+
+
+def _brought_to(recipe: Recipe) -> list[str]:
+    """The hashes of all that a recipe brings to its model."""
+    files = [use.sha256 for use in recipe.adapters]
+    files += [use.sha256 for use in (*recipe.controls, *recipe.embeddings)]
+    files += [] if recipe.vae is None else [recipe.vae.sha256]
+    return files + [use.model_hash for use in (recipe.guide, recipe.refiner) if use is not None]
 
 
 def check_names(recipe: Recipe) -> None:
@@ -327,9 +381,11 @@ def load(
     folder = folder_of(name)
     card = read_card(folder)
     dtypes = dtypes_of(dtype)
+    wide = {*dict(dtypes).values()} <= {"fp32", "fp64"}
+    again = None if wide else partial(load, name, "fp32", offload=offload, size=size, vae_tile=vae_tile)
     if card.family in FAMILIES:
         check_fits(folder, card, Keeping(dtypes, offload, *(size or card.defaults.drawn), vae_tile))
-        return of_public(card, opened(folder, card, dtypes, Shelf(offload)))
+        return replace(of_public(card, opened(folder, card, dtypes, Shelf(offload))), again=again)
     if offload or len({*dict(dtypes).values()}) > 1 or dtypes.vae == "int8":
         flag = "--offload" if offload else f"--dtype {dtypes}"
         rule = f"is for public checkpoints, and {card.name} is a model of ours, which is small"
@@ -337,7 +393,7 @@ def load(
     dtype = COMPUTES[dtypes.denoiser]
     lacking = [part for part in OPTIONAL if part not in card.files]
     tokenizer, parts = networks_of(folder, card, [part for part in NETWORKS if part not in lacking], dtype)
-    return assembled(card, tokenizer, **parts)
+    return replace(assembled(card, tokenizer, **parts), again=again)
 
 
 def _latent_space(card: Card) -> tuple[object, ...]:

@@ -37,6 +37,7 @@ from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
 from darkroom.machine.heap import keep_pages
+from darkroom.machine.passes import Passes
 from darkroom.machine.threads import share_cores
 from darkroom.model import Model
 from darkroom.picture.image import Image
@@ -98,7 +99,7 @@ class Worker:
         self.store = SqliteStore(folders.jobs)
         self.workers = Workers(self.store.database)
         self.models, self.judging = Models(), Judging(None)
-        self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index))
+        self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index), passes=Passes())
         self.keeping = ThreadPoolExecutor(1)  # encodes and syncs to the disk, while the networks are at work
         self.held: dict[int, Held] = {}
         self._drawing: dict[str, Model] = {}  # those that held jobs are drawn with, by the beginning of their calls
@@ -168,8 +169,9 @@ class Worker:
 
     def _evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls of one batch key, and so of one model."""
+        address, _, network = calls[0].network.partition(ADDRESS)
         faults.at("worker.evaluate")
-        address, _, _ = calls[0].network.partition(ADDRESS)
+        faults.at(f"worker.evaluate.{network}")
         return self._drawing[address].evaluate(
             [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
         )
@@ -184,7 +186,8 @@ class Worker:
 
     def _watched(self, held: Held, moment: Moment) -> None:
         """Tells of a step; of the clean estimate as a picture, where there is time for it."""
-        event = Event(job=held.job.id, kind="progress", stage=moment.stage, step=moment.step, steps=moment.steps)
+        how_far = {"stage": moment.stage, "step": moment.step, "steps": moment.steps, "message": moment.note}
+        event = Event(job=held.job.id, kind="progress", **how_far)
         if moment.x0 is not None and (not held.begun or self.previews.affordable(len(self.held))):
             with self.previews.counted():
                 event = event.model_copy(update={"kind": "preview", "preview": previewed(held.model, moment.x0)})

@@ -28,7 +28,8 @@ def here(tmp_path: Path) -> Path:
 
 def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the program with nothing on stdin."""
-    environment = {**os.environ, "PYTHONPATH": str(SRC), "NO_COLOR": "1", "COLUMNS": "100"}
+    path = os.pathsep.join([str(SRC), os.environ["PYTHONPATH"]])
+    environment = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "100"}
     environment.pop("DARKROOM_MODELS", None)
     command = [sys.executable, "-m", "darkroom.cli", *arguments]
     return subprocess.run(

@@ -1,16 +1,17 @@
-"""The server when things go wrong (promises 2, 9, 12, 13, 14, 17): what fails, fails alone, and work goes on."""
+"""The server when things go wrong (promises 2, 12, 13, 14, 17, 37): what fails, fails alone, and work goes on."""
 
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
+import darkroom
 from darkroom.contracts.faults import VARIABLE
+from darkroom.picture.read import read
 from tests.studio import SMALL, Server, studio
 
 
@@ -33,6 +34,35 @@ def test_out_of_memory_is_a_failed_job(tmp_path: Path) -> None:
             [failed, *_] = client.get("/api/jobs", params={"state": "failed"}).json()
         assert "needs more memory than is free; try a smaller" in failed["message"]
         assert server.worker() == worker
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("stage", ["evaluate.text", "evaluate.denoiser", "evaluate.decoder", "publish"])
+def test_out_of_memory_fifty_times_in_a_row(tmp_path: Path, stage: str) -> None:
+    """While a text is read, in a step, while it is decoded, or kept: fifty jobs fail, the next one does not."""
+    with studio(tmp_path, environment={VARIABLE: f"worker.{stage}:1-55:OOM"}) as server:
+        worker, found = server.worker(), []
+        while not found or found[-1] != ("done", None):
+            found += ended(server, "a fox")
+            assert len(found) <= 56
+        assert len(found) > 50 and set(found[:-1]) == {("failed", "no_memory")}
+        assert server.worker() == worker
+
+
+def test_numbers_that_overflow_are_drawn_again(tmp_path: Path) -> None:
+    """In fp32, which the recipe says; where that overflows too it is a failed job, and never a black picture."""
+    with studio(tmp_path, environment={VARIABLE: "generate.latent:1:NaN,generate.latent:4-5:NaN"}) as server:
+        [again] = server.drawn("a red fox", seed=7)
+        assert ended(server, "a cat", "a castle") == [("done", None), ("failed", "numerical")]
+        with server.client() as client:
+            recipe = client.get(f"/api/pictures/{again['picture']}/recipe").json()
+            pixels = read(client.get(f"/api/pictures/{again['picture']}").content)
+            [failed] = client.get("/api/jobs", params={"state": "failed"}).json()
+            told = client.get(f"/api/jobs/{again['id']}/events").text
+    assert recipe["environment"]["dtype"] == "float32" and "drawn again, in fp32" in told
+    assert np.array_equal(pixels, darkroom.load(dtype="fp32").generate("a red fox", seed=7, **SMALL).pixels)
+    assert "made numbers that are not finite, in float32; lower the guidance" in failed["message"]
 
 
 def test_a_full_disk_is_a_failed_job(tmp_path: Path) -> None:
@@ -89,33 +119,3 @@ def test_readers_that_never_read_cost_others_nothing(tmp_path: Path) -> None:
         for one in lazy:
             one.close()
         assert server.listens()
-
-
-@pytest.mark.slow
-def test_ten_times_too_much(tmp_path: Path) -> None:
-    """Far more than it can draw for a minute: 429 with a time to come again; all that was taken is drawn."""
-    with studio(tmp_path) as server:
-        server.worker()
-        taken, refused, waits, stop = [], [], [], time.monotonic() + 60
-
-        def ask() -> None:
-            with server.client() as client:
-                while time.monotonic() < stop:
-                    began = time.monotonic()
-                    answer = client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": 20})
-                    waits.append(time.monotonic() - began)
-                    if answer.status_code == 201:
-                        taken.append(answer.json()["id"])
-                    else:
-                        assert answer.status_code == 429 and int(answer.headers["retry-after"]) > 0, answer.text
-                        refused.append(answer)
-
-        threads = [threading.Thread(target=ask) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert refused and len(taken) >= 1000
-        store = server.store()
-        Server.until(lambda: store.counts().get("queued", 0) + store.counts().get("running", 0) == 0, 3000)
-        assert {store.get(job).state for job in taken} == {"done"}

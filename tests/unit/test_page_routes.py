@@ -34,6 +34,15 @@ def locked(tmp_path: Path) -> TestClient:
     return TestClient(application(Studio(settings)), base_url="http://localhost")
 
 
+@pytest.mark.parametrize("path", ["/", "/favicon.svg", "/page/js/jobs.js"])
+def test_what_has_not_changed_is_not_sent_again(client: TestClient, path: str) -> None:
+    first = client.get(path)
+    assert first.status_code == 200 and first.headers["cache-control"] == "no-cache"
+    again = client.get(path, headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+    assert client.get(path, headers={"if-none-match": '"another"'}).content == first.content
+
+
 def test_a_prompt_is_laid_open_with_its_tokens(client: TestClient) -> None:
     told = client.post("/api/prompt", json={"prompt": "a zorgly fox, 3d"}).json()
     [spell] = told["spells"]
@@ -140,6 +149,12 @@ def test_settings_of_another_program_come_back_as_a_request(client: TestClient) 
     assert (told["request"]["steps"], told["request"]["sampler"], told["request"]["seed"]) == (9, "euler-a", 7)
     assert told["recipe"] is None and told["settings"]["Steps"] == "9" and "Adapters" in told["left_out"]
     assert client.get(f"/api/inputs/{told['name']}").headers["content-type"] == "image/png"
+
+
+def test_where_no_key_is_asked_for_none_is_kept(client: TestClient) -> None:
+    for key in ("anything", "no cookie can hold ĸ", "\0"):
+        answer = client.post("/api/session", json={"key": key})
+        assert answer.json() == {"owner": "local"} and "set-cookie" not in answer.headers
 
 
 def test_a_photo_holds_nothing(client: TestClient) -> None:

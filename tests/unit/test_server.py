@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -290,6 +291,22 @@ def test_prompts_of_any_kind(prompt: str, client: TestClient) -> None:
         assert len(answer.json()["error"]["message"]) < 500
 
 
+@pytest.mark.parametrize("piece", ["a red fox, ", "(", "[", "{a|", '"', " AND ", "no fox, "])
+def test_a_prompt_takes_time_by_its_length(piece: str, client: TestClient) -> None:
+    """Eight times as long, no more than three times eight times as much work (promise 26); squared it were 64 times."""
+    spent(client, "a fox")  # what is read once is read
+    short, long = (spent(client, (piece * length)[:length]) for length in (2_000, 16_000))
+    assert long < 24 * max(short, 0.005)
+
+
+def spent(client: TestClient, prompt: str) -> float:
+    """Seconds of work for a prompt that is laid open and taken as a job."""
+    began = time.process_time()
+    for path in ("/api/prompt", "/api/jobs"):
+        assert client.post(path, json={"prompt": prompt}).status_code in (200, 201, 422)
+    return time.process_time() - began
+
+
 def test_the_schema_is_the_contract(client: TestClient) -> None:
     told = client.get("/api/schema").json()
     assert told["properties"].keys() == Request.model_fields.keys()
@@ -316,7 +333,8 @@ def test_keys_of_a_file(tmp_path: Path) -> None:
     assert [settings.owner(key) for key in (KEY, BENS, "", None, KEY.upper())] == ["anna", "ben", None, None, None]
     assert KEY not in str(keys)
     for text, said in (
-        ("anna short", "line 1 of .* is no name and a key of 16 characters or more; take one like 'anna "),
+        ("anna short", "line 1 of .* is no name and a key of 16 ASCII characters or more; take one like 'anna "),
+        ("anna schlüssel-den-keiner-kennt", "ASCII"),  # headers cannot carry it
         ("# none", "holds no key"),
     ):
         file.write_text(text)

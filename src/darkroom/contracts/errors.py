@@ -86,6 +86,12 @@ class NoMemory(DarkroomError):
     code = "no_memory"
 
 
+class NumericalFailure(DarkroomError):
+    """A network's numbers overflowed: what it made is no picture."""
+
+    code = "numerical"
+
+
 def shown(value: object) -> str:
     """A value as it may appear inside a sentence: one line, short, text in quotes."""
     if isinstance(value, str):

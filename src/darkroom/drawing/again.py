@@ -103,7 +103,7 @@ def _open_controls(model: Model, recipe: Recipe, path: Path, given: Sequence[Con
     """Opens the controls of a recipe. Raises BadInput for one that is given and acted in another way."""
 
     def opened(name: str) -> str:
-        return model.brought.control(Path(name))
+        return model.open_control_file(name)
 
     _open_files("control", recipe.controls, [one.network for one in given], files, opened)
     for one in given:

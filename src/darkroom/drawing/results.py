@@ -18,6 +18,7 @@ from darkroom.drawing.pace import Load, evaluation_work, load_of
 from darkroom.drawing.speaker import Speaker, Watched
 from darkroom.engine import Engine
 from darkroom.generate import OnMoment, picture
+from darkroom.machine.passes import Passes
 from darkroom.model import Model, load
 from darkroom.nn.slots import SLOTS
 from darkroom.picture.image import Image
@@ -126,7 +127,7 @@ def results(
             begun[number] = one, watched
             yield task_of(one, model, judging, inputs, watched.moment)
 
-    for outcome in Engine[Image](model.evaluate, width=AT_ONCE, stays=model.offload).run(tasks()):
+    for outcome in Engine[Image](model.evaluate, width=AT_ONCE, passes=Passes(), stays=model.offload).run(tasks()):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         one, watched = begun.pop(outcome.index)

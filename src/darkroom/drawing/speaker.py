@@ -171,7 +171,12 @@ class Watched:
         self._told = Load()
 
     def moment(self, moment: Moment) -> None:
-        """A moment of it: each estimate is an evaluation."""
+        """A moment of it: each estimate is an evaluation. Where all begins anew, what was done is work beside it."""
+        if moment.note:
+            self._speaker.notes([moment.note])
+            if self._speaker.all is not None:
+                self._speaker.all.add(self._told)
+            self._told = Load()
         if moment.stage == "synthesise":
             one = Load(0, 1, self._each)
             self._told.add(one)

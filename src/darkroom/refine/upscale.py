@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from darkroom.contracts.errors import BadInput
+from darkroom.contracts.errors import BadInput, NumericalFailure
 from darkroom.nn.upscaler import Upscaler
 from darkroom.protocols import Call, Pixels, Refiner, Task
 
@@ -21,8 +21,10 @@ class NetworkUpscaler:
         self.network: Upscaler = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def refine(self, pixels: Pixels) -> Task[Pixels]:
-        """sRGB in [0, 1] at twice the size, fp32."""
+        """sRGB in [0, 1] at twice the size, fp32. Raises NumericalFailure for numbers that are not finite."""
         [larger] = yield [Call(self.NETWORK, {"x": pixels})]
+        if not torch.isfinite(larger).all():
+            raise NumericalFailure("the upscaler", "made numbers that are not finite", "leave the upscaling out")
         return larger
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:

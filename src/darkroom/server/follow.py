@@ -44,6 +44,10 @@ class _Reader:
             self.waiting.append((number, event))
         self._news.set()
 
+    def wake(self) -> None:
+        """Has it look up, though nothing happened."""
+        self._news.set()
+
     async def heard(self) -> bool:
         """Waits for an event, for a while; whether there is one."""
         with suppress(TimeoutError):
@@ -55,8 +59,9 @@ class _Reader:
 class Follower:
     """Tells those who follow what happens."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self.store = store
+    def __init__(self, store: SqliteStore, draining: Callable[[], bool] = lambda: False) -> None:
+        """Once it is ``draining``, whoever waits is woken, so that streams can say so."""
+        self.store, self.draining = store, draining
         self._readers: set[_Reader] = set()
         self._looking: asyncio.Task[None] | None = None
         self._began = asyncio.Event()
@@ -120,7 +125,12 @@ class Follower:
         """Tells what is new, while anybody follows."""
         seen = await run_in_threadpool(self.store.newest_event)
         self._began.set()
+        woken = False
         while self._readers:
+            if self.draining() and not woken:
+                woken = True
+                for reader in self._readers:
+                    reader.wake()
             with suppress(DarkroomError, sqlite3.Error):  # a disk that fails for a moment: it is looked at again
                 for number, owner, event in await run_in_threadpool(self.store.news, seen):
                     seen = number

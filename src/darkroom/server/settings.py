@@ -72,8 +72,8 @@ def read_keys(path: Path) -> dict[str, str]:
             continue
         name, _, key = line.strip().partition(" ")
         key = key.strip()
-        if len(key) < SHORTEST_KEY or not name.isprintable() or len(name) > 100:
-            rule = f"is no name and a key of {SHORTEST_KEY} characters or more"
+        if len(key) < SHORTEST_KEY or not key.isascii() or not name.isprintable() or len(name) > 100:
+            rule = f"is no name and a key of {SHORTEST_KEY} ASCII characters or more"
             raise BadFile(f"line {number} of {path}", rule, f"take one like '{name[:20]} {secrets.token_urlsafe(24)}'")
         found[sha256(key.encode()).hexdigest()] = name
     if not found:

@@ -39,7 +39,7 @@ class Studio:
         limits = {"most_queued": settings.most_queued, "most_queued_each": settings.most_queued_each}
         self.store = SqliteStore(settings.folders.jobs, **limits)
         self.gallery, self.workers = Gallery(self.store.database), Workers(self.store.database)
-        self.supervisor, self.follower = Supervisor(settings, self.store), Follower(self.store)
+        self.supervisor, self.follower = Supervisor(settings, self.store), Follower(self.store, lambda: self.draining)
 
     def check_open(self) -> None:
         """Raises Draining where no new work is taken."""

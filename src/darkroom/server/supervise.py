@@ -56,8 +56,11 @@ class Supervisor:
         for folder in (folders.inputs, *folders.pictures.glob("*")):
             sweep(folder, older_than_s=0.0)
         for name, seen in self.workers.all().items():
-            _end(seen.pid, name)
-            self._buried(name)
+            if _ended(seen.pid, name):
+                self.store.release(name)  # it was well: its jobs are not to blame
+                self.workers.dismiss(name)
+            else:
+                self._buried(name)
         self._begin()
         self._thread.start()
 
@@ -124,8 +127,10 @@ class Supervisor:
         self.workers.dismiss(name)
 
 
-def _end(pid: int, name: str) -> None:
-    """Ends a worker that outlived its server, if the process of that number is still it."""
+def _ended(pid: int, name: str) -> bool:
+    """Ends a worker that outlived its server; whether the process of that number was still it."""
     with suppress(OSError):
         if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
+            return True
+    return False

@@ -151,7 +151,11 @@ def _resumed(after: int, last_event_id: str) -> int:
 def _stream(studio: Studio, after: int, owner: str, job: str | None) -> StreamingResponse:
     async def lines() -> AsyncIterator[bytes]:
         yield b": here\n\n"
+        told = False
         async for entry in studio.follower.events(after=after, owner=None if job else owner, job=job):
+            if studio.draining and not told:  # what runs may still end; then the stream does, and is asked for again
+                told = True
+                yield b"event: draining\ndata: {}\n\n"
             yield b": still here\n\n" if entry is None else sse(*entry)
 
     return StreamingResponse(lines(), media_type="text/event-stream")
