@@ -97,9 +97,7 @@ class Model:
     image: ImageReader | None = None  # what reads reference pictures; None: it takes none
     guides: dict[str, Guide] = field(default_factory=dict, repr=False)  # those that were opened, by their hashes
     again: Callable[[], Model] | None = field(default=None, repr=False)
-    openings: dict[str, Callable[[Model], object]] = field(
-        default_factory=dict, repr=False
-    )  # how all that was is again
+    openings: dict[str, Callable[[Model], object]] = field(default_factory=dict, repr=False)  # of all of these
     finer: WeakValueDictionary[str, Model] = field(default_factory=WeakValueDictionary, repr=False)
 
     def __repr__(self) -> str:
