@@ -26,7 +26,7 @@ def ended(server: Server, *prompts: str, **how: object) -> list[tuple[str, str |
 
 def test_out_of_memory_is_a_failed_job(tmp_path: Path) -> None:
     """In a network, and when the picture is kept: the job fails with a hint, the next succeeds, the worker lives on."""
-    with studio(tmp_path, environment={VARIABLE: "worker.evaluate:1-2:OOM,worker.publish:2:OOM"}) as server:
+    with studio(tmp_path, environment={VARIABLE: "worker.evaluate:1:OOM,worker.publish:2:OOM"}) as server:
         worker = server.worker()
         failed, done = ("failed", "no_memory"), ("done", None)
         assert ended(server, *"abcde") == [failed, done, failed, done, done]
@@ -79,8 +79,8 @@ def test_a_full_disk_is_a_failed_job(tmp_path: Path) -> None:
 
 
 def test_what_kills_its_worker_is_fenced(tmp_path: Path) -> None:
-    """Each worker dies at its fortieth pass: only the long job is in it every time."""
-    with studio(tmp_path, environment={VARIABLE: "worker.round:40:SIGKILL"}) as server, server.client() as client:
+    """Each worker dies at its sixtieth pass: only the long job is in it every time."""
+    with studio(tmp_path, environment={VARIABLE: "worker.round:60:SIGKILL"}) as server, server.client() as client:
         long, *short = (
             client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": steps}).json()["id"]
             for steps in (300, 1, 2, 1)
