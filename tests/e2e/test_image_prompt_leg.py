@@ -16,7 +16,6 @@ from toys import sprite_table
 
 from darkroom.cards import read_card
 from darkroom.cli import main
-from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.errors import BadInput
 from darkroom.contracts.ledger import LedgerRow, write_ledger
 from darkroom.data.scenes.spec import ComposerConfig
@@ -80,8 +79,6 @@ def test_a_model_reads_references_from_the_command_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
     command = ["train", "image-prompt", "--model", str(start), "--data", str(built), "--samples", "48", "--batch", "4"]
     command += ["--rate", "0.003", "--styles", "3d:1,flat:1", "--no-compiled"]
     for minutes, said in (("0.001", r"stopped at step \d+ with"), ("5", "done after 48 samples")):

@@ -16,7 +16,6 @@ from tiny import saved, tiny_model
 
 from darkroom.cards import EMBEDDED
 from darkroom.cli import main
-from darkroom.cli.train.options import MALLOC
 from darkroom.contracts.request import Request
 from darkroom.generate import asked, run
 from darkroom.judge.judge import load_judge
@@ -51,8 +50,6 @@ def test_verdicts_become_a_file_that_draws_otherwise(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
     command = ["train", "preference", "--reward", str(judge), "--model", str(start), "--method", method, "--rank", "2"]
     command += ["--sentences", "8", "--each", "4", "--steps", "3", "--samples", "192", "--batch", "16", "--drift", "9"]
     command += ["--rate", "0.05", "--kinds", "single:1", "--no-compiled"]
@@ -83,8 +80,6 @@ def test_what_cannot_be_is_said_before_anything_is_drawn(
     start: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in MALLOC.items():
-        monkeypatch.setenv(name, value)
     flow_map = saved(tiny_model(dtype=torch.float32, flow_map=(1.0, 6.0)), tmp_path / "flow-map")
     usual = ("train", "preference", "--model", start, "--reward")
     for arguments, sentence in (
