@@ -7,13 +7,13 @@ of what is free. Where the system does not tell (it is no Linux), passes are as 
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from darkroom.machine.heap import give_back
 from darkroom.machine.memory import free_memory
 
 SHARE = 0.5  # of what is free that one pass may take: others grow meanwhile
@@ -63,8 +63,7 @@ class Passes:
 def _settled() -> int | None:
     """Bytes this process uses, once its allocator gave back what it kept, and from which on the highest use is counted;
     None: the system does not tell."""
-    with suppress(OSError, AttributeError):  # of another C library than GNU's
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     try:
         (_SELF / "clear_refs").write_text("5")  # Linux' proc(5): resets the highest use
     except OSError:

@@ -3,8 +3,8 @@
 A convolution multiplies by weights that lie in blocks, and PyTorch keeps them in rows: it reorders them for every call,
 which for many channels and few cells takes longer than multiplying. Here they are reordered once. And what follows a
 product (a bias, a gate, the sum with what went around a block) is made while the numbers are at hand, where each would
-be a pass over memory of its own (oneDNN's post-ops, which PyTorch's compiler uses too). A layer gives
-what it gave, to the bit or nearly; a block something nearer to real numbers, by roundings that are left out.
+be a pass over memory of its own (oneDNN's post-ops, which PyTorch's compiler uses too). A layer gives what it gave, to
+the bit or nearly; a block something nearer to real numbers, by roundings that are left out.
 
 While gradients are taken, in number formats that have no such kernels, on other devices, and while a layer inside has
 something beside it (:mod:`.branches`), all is as it was. A layer stays the ``nn.Linear`` or ``nn.Conv2d`` that it was.
@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 _FORMATS = (torch.bfloat16, torch.float32)
@@ -48,13 +47,13 @@ def packed(network: Any) -> Any:
 
 
 class QuickLinear(nn.Linear):
-    """A linear layer that adds its bias while it multiplies."""
+    """A linear layer that adds its bias while it multiplies, and does not write it out in a pass of its own first."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
         if self.bias is None or not _takes(self, x):
             return super().forward(x)
-        return linear(x, self.weight, self.bias)
+        return _ops()._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
 
 class QuickConv2d(nn.Conv2d):
@@ -213,11 +212,6 @@ def _halves(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Three weights as two: for the first of two equal inputs (they are before, here, here), and for the second."""
     before, here, after = weight.unbind(axis)
     return torch.stack([before, here + after], axis), torch.stack([before + here, after], axis)
-
-
-def linear(x: Float[Tensor, "... into"], weight: Float[Tensor, "out into"], bias: Tensor | None) -> Tensor:
-    """``F.linear``, which writes the bias out in a pass of its own first."""
-    return _ops()._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 _LAYERS: dict[type[nn.Module], Any] = {nn.Linear: QuickLinear, nn.Conv2d: QuickConv2d}
