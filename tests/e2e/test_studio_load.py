@@ -6,6 +6,7 @@ Times and memory hold for a machine that does nothing else; the short forms have
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable
@@ -120,27 +121,33 @@ def settled(server: Server, client: httpx.Client) -> None:
 @pytest.mark.timeout(600)
 def test_how_it_is_it_says_at_full_load(tmp_path: Path) -> None:
     """99 of 100 answers of /health within a tenth of a second, while 32 clients have pictures drawn (promise 10)."""
-    with studio(tmp_path) as server:
+    with studio(tmp_path) as server, server.client() as client:
         server.worker()
-        stop, waits = time.monotonic() + 60, []
-
-        def draws() -> None:
-            with server.client() as client:
-                while time.monotonic() < stop:
-                    job = client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": 8}).json()["id"]
-                    client.get(f"/api/jobs/{job}/events")
-
-        def looks() -> None:
-            with server.client() as client:
-                while time.monotonic() < stop:
-                    began = time.monotonic()
-                    assert client.get("/health").status_code == 200
-                    waits.append(time.monotonic() - began)
-                    time.sleep(0.05)
-
-        at_once(*[draws] * 32, looks)
+        spawn, waits = multiprocessing.get_context("spawn"), []
+        others = spawn.Process(target=draw, args=[server.url, 32, 60.0], daemon=True)
+        others.start()  # a process of their own: what it takes them to run is not what it takes the server to answer
+        server.until(lambda: client.get("/api/queue").json()["counts"].get("running", 0) >= 8)
+        while others.is_alive():
+            began = time.monotonic()
+            assert client.get("/health").status_code == 200
+            waits.append(time.monotonic() - began)
+            time.sleep(0.05)
+        assert others.exitcode == 0
         print(f"/health: {len(waits)} asked, p50 {percentile(waits, 50):.3f} s, p99 {percentile(waits, 99):.3f} s")
         assert len(waits) > 300 and percentile(waits, 99) < 0.1
+
+
+def draw(url: str, clients: int, seconds: float) -> None:
+    """Clients that have one picture drawn after the other, and follow each as it appears."""
+    stop = time.monotonic() + seconds
+
+    def one() -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while time.monotonic() < stop:
+                job = client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": 8}).json()["id"]
+                client.get(f"/api/jobs/{job}/events")
+
+    at_once(*[one] * clients)
 
 
 @pytest.mark.slow

@@ -82,6 +82,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._own = threading.local()  # a connection belongs to its thread
+        self._turn = threading.Lock()  # SQLite has whoever waits look again ever more seldom; threads take turns
         path.parent.mkdir(parents=True, exist_ok=True)
         with _plain(path):
             connection = self._opened(durable=True)
@@ -94,7 +95,7 @@ class Database:
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction; an error undoes it. Raises NoSpace or CannotWrite where the disk does not take it."""
-        with _plain(self.path):
+        with self._turn, _plain(self.path):
             connection = self._opened(durable)
             connection.execute("BEGIN IMMEDIATE")
             try:

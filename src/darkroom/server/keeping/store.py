@@ -45,6 +45,9 @@ class SqliteStore:
         """Keeps requests as queued jobs, all or none. Raises Full, or BadInput for a key that had other requests."""
         told = [request.to_json() for request in requests]
         digest = sha256("\n".join(told).encode()).hexdigest()
+        seen = self.database.reading()
+        if key is None or _submitted(seen, owner, key, digest) is None:
+            self._check_room(seen, owner, len(requests))  # whoever is refused does not wait for those who write
         with self.database.writing() as db:
             if key is not None and (known := _submitted(db, owner, key, digest)) is not None:
                 return [job_of(db, job) for job in known]
