@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -101,6 +104,28 @@ def test_a_worker_that_hangs_is_started_again(tmp_path: Path) -> None:
         assert client.get("/health").json()["status"] == "ok"
         [other] = server.drawn("a cat")
         assert other["state"] == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_that_is_killed_is_back_soon(tmp_path: Path) -> None:
+    """Ten times in a row: the server answers meanwhile, another is ready within ten seconds, and draws the job."""
+    with studio(tmp_path) as server, server.client() as client:
+        took = []
+        for number in range(10):
+            worker = server.worker()
+            job = client.post("/api/jobs", json={"prompt": "a fox", **SMALL, "steps": 200, "seed": number}).json()["id"]
+            server.until(lambda job=job: client.get(f"/api/jobs/{job}").json()["state"] == "running")
+            os.kill(worker, signal.SIGKILL)
+            began = time.monotonic()
+            while server.worker() == worker:
+                assert client.get("/health").json()["status"] == "ok"
+                time.sleep(0.05)
+            took.append(time.monotonic() - began)
+            server.until(lambda job=job: client.get(f"/api/jobs/{job}").json()["state"] == "done")
+            assert client.get(f"/api/jobs/{job}").json()["losses"] == 1
+        print(f"back after {min(took):.1f} to {max(took):.1f} s")
+        assert max(took) < 10
 
 
 def test_readers_that_never_read_cost_others_nothing(tmp_path: Path) -> None:

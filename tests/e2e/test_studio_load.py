@@ -1,4 +1,4 @@
-"""The server with much to do (promises 9, 10, 16, 26, 36): it answers, grows not, finishes what it took.
+"""The server with much to do (promises 9, 10, 15, 16, 26, 36): it answers, grows not, finishes what it took.
 
 Times and memory hold for a machine that does nothing else; the short forms have bars that a busy one passes, too.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -71,6 +72,30 @@ def test_under_load_it_answers_and_does_not_grow(tmp_path: Path) -> None:
     with studio(tmp_path) as server:
         waits = grows_not(server, requests=200, warm=100, memory=64)
         assert percentile(waits, 50) < 0.1
+
+
+@pytest.mark.parametrize("many", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_one_picture_does_not_wait_for_many_of_another(tmp_path: Path, many: int) -> None:
+    """Who asks for one has it begun within two lengths of a job, however much another has asked for (promise 15)."""
+    keys = tmp_path / "keys.txt"
+    keys.write_text("anna annas-key-that-nobody-knows\nben bens-key-that-nobody-knows\n")
+    with studio(tmp_path, "--keys", str(keys)) as server:
+        server.worker()
+        annas, bens = (server.client(headers={"authorization": f"Bearer {who}s-key-that-nobody-knows"})
+                       for who in ("anna", "ben"))  # fmt: skip
+        with annas, bens:
+            asked = {"prompt": "a fox", **SMALL, "steps": 6}
+            for _ in range(many // 100):
+                several = {"request": {**asked, "seed": 1}, "count": 100}
+                assert annas.post("/api/jobs/several", json=several).status_code == 201
+            done = server.until(lambda: annas.get("/api/jobs", params={"state": "done"}).json())
+            [job] = [bens.post("/api/jobs", json=asked).json()["id"]]
+            ben = server.until(lambda: (told := bens.get(f"/api/jobs/{job}").json())["ended"] and told)
+            before = annas.get("/api/queue").json()["counts"]
+            annas.post("/api/queue/cancel")
+            length = statistics.median(one["ended"] - one["started"] for one in done)
+            print(f"begun after {ben['started'] - ben['created']:.2f} s; a job takes {length:.2f} s; then {before}")
+            assert ben["state"] == "done" and ben["started"] - ben["created"] < 2 * length
 
 
 @pytest.mark.slow

@@ -20,48 +20,10 @@ from darkroom.server.guard import OPEN, PAGE
 from darkroom.server.keeping.folders import Folders, located
 from darkroom.server.settings import Settings, is_loopback, read_keys
 from darkroom.server.studio import Studio
+from tests.hostile import HOSTILE
 
 KEY, BENS = "a-key-that-nobody-guesses", "another-key-nobody-guesses"
 ANNA, BEN = ({"authorization": f"Bearer {key}"} for key in (KEY, BENS))
-HOSTILE = [
-    *(
-        "../../etc/passwd",
-        "/etc/passwd",
-        "..",
-        ".",
-        "~/.ssh/id_rsa",
-        "a/b.png",
-        "a\\b.png",
-        "C:\\x.png",
-        "file:///etc/passwd",
-    ),
-    *(
-        "http://169.254.169.254/latest",
-        "//evil/share",
-        "%2e%2e%2fetc",
-        "..%2f..%2fetc",
-        "a\0.png",
-        "a\n.png",
-        "-rf",
-        ".hidden",
-    ),
-    *(
-        "con",
-        "nul.",
-        "a" * 5000,
-        "\u202egnp.exe",
-        "\uff0e\uff0e/etc",
-        "|id",
-        "$(id)",
-        "`id`",
-        "a;b",
-        "*",
-        "?",
-        " ",
-        "\t",
-    ),
-    *("jobs.sqlite3", "../jobs.sqlite3", "server.lock", "../server.lock", "pictures", "0" * 64 + ".png"),
-]
 
 
 def studio_of(folder: Path, **settings: Any) -> Studio:
