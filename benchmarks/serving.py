@@ -24,12 +24,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from darkroom.contracts.request import Request
-from darkroom.engine import Engine
-from darkroom.generate import Moment, picture, run
-from darkroom.model import Model, load
-from darkroom.picture.image import Image
-from tests.studio import Server, studio
+from darkroom.machine.threads import share_cores
+
+share_cores()  # before torch is there, as in every process of darkroom's; all three ways then wait alike
+
+from darkroom.contracts.request import Request  # noqa: E402
+from darkroom.engine import Engine  # noqa: E402
+from darkroom.generate import Moment, picture, run  # noqa: E402
+from darkroom.machine.heap import keep_pages  # noqa: E402
+from darkroom.model import Model, load  # noqa: E402
+from darkroom.picture.image import Image  # noqa: E402
+from tests.studio import Server, studio  # noqa: E402
 
 PROMPTS = ("a red fox", "a castle in the snow", "three yellow tulips, cartoon", "a black cat", "an apple, 3d")
 WAYS: tuple[dict[str, Any], ...] = (
@@ -149,6 +154,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     told = parser.parse_args()
+    keep_pages()  # as every process of darkroom's that draws
     asked, model = requests(told.clients * told.each), load()
     run(picture(model.resolve(Request.checked(asked[0])), model), model.evaluate)  # warm
     found: list[dict[str, dict[str, float]]] = []

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -100,10 +101,11 @@ class Worker:
         self.workers = Workers(self.store.database)
         self.models, self.judging = Models(), Judging(None)
         self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index), passes=Passes())
-        self.keeping = ThreadPoolExecutor(1)  # encodes and syncs to the disk, while the networks are at work
+        self.keeping = ThreadPoolExecutor(1)  # encodes, tells and syncs to the disk, while the networks are at work
         self.held: dict[int, Held] = {}
         self._drawing: dict[str, Model] = {}  # those that held jobs are drawn with, by the beginning of their calls
-        self.events: list[Event] = []
+        self._seen: deque[tuple[Event, np.ndarray | None]] = deque()  # what happened and what was to be seen, untold
+        self._telling = False
         self.previews = Previews()
         self.stopping = threading.Event()
         self._number, self._beaten, self._version = 0, 0.0, -1
@@ -187,12 +189,12 @@ class Worker:
     def _watched(self, held: Held, moment: Moment) -> None:
         """Tells of a step; of the clean estimate as a picture, where there is time for it."""
         how_far = {"stage": moment.stage, "step": moment.step, "steps": moment.steps, "message": moment.note}
-        event = Event(job=held.job.id, kind="progress", **how_far)
+        pixels = None
         if moment.x0 is not None and (not held.begun or self.previews.affordable(len(self.held))):
             with self.previews.counted():
-                event = event.model_copy(update={"kind": "preview", "preview": previewed(held.model, moment.x0)})
+                pixels = previewed(held.model, moment.x0)
         held.begun = held.begun or moment.x0 is not None
-        self.events.append(event)
+        self._seen.append((Event(job=held.job.id, kind="progress", **how_far), pixels))
 
     # ---- ending it
 
@@ -219,10 +221,22 @@ class Worker:
             self._failed(job, error)
 
     def _tell(self) -> None:
-        """Hands on what happened, if the disk takes it."""
-        with suppress(CannotWrite):
-            self.store.record(self.events)
-        self.events.clear()
+        """Has told what happened, before anything that is kept from now on."""
+        if self._seen and not self._telling:
+            self._telling = True
+            self.keeping.submit(self._told)
+
+    def _told(self) -> None:
+        self._telling = False
+        events = []
+        while self._seen:
+            event, pixels = self._seen.popleft()
+            if pixels is not None:
+                with self.previews.counted():
+                    event = event.model_copy(update={"kind": "preview", "preview": small(pixels)})
+            events.append(event)
+        with suppress(CannotWrite):  # else the disk is full: nobody hears of it
+            self.store.record(events)
 
     def _published(self, image: Image) -> Finished:
         """Puts a picture in its place."""
@@ -264,10 +278,10 @@ def addressed(task: Task[Image], address: str) -> Task[Image]:
     return (yield from relayed(task, lambda call: replace(call, network=f"{address}{ADDRESS}{call.network}")))
 
 
-def previewed(model: Model, x0: Tensor) -> bytes:
-    """A clean estimate as a small picture."""
+def previewed(model: Model, x0: Tensor) -> np.ndarray:
+    """A clean estimate as pixels, (height, width, 3) uint8."""
     pixels = run(model.codec.decode(x0), model.evaluate)
-    return small((pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+    return (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def small(pixels: np.ndarray) -> bytes:

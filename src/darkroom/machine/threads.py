@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
+from pathlib import Path
 
 # Threads of one operation wait for the last of them. By default they spin, and where another program holds a core they
 # spin for its whole time slice: four pictures took 42 s instead of .4 s beside one busy process, on two cores. Where
@@ -11,22 +14,29 @@ import os
 # 1.7.
 # (GNU OpenMP's name; the one torch's Linux builds carry.)
 FREE, TAKEN = "5000", "1000"
-FULL = 0.75  # of the cores, by the load of the last minute, from which they count as taken
+FULL = 0.75  # of the machine's cores that others want at this moment, from which they count as taken
+LOOKS, APART_S = 5, 0.001  # at how many want one; the middle one counts
 
 
 def share_cores() -> None:
     """Lets waiting threads sleep after a short spin, a shorter one where the cores are taken by others already, unless
     the user has said otherwise."""
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", TAKEN if load() >= FULL * cores() else FREE)
+        os.environ.setdefault("GOMP_SPINCOUNT", TAKEN if wanting() >= FULL * (os.cpu_count() or 1) else FREE)
 
 
-def load() -> float:
-    """How many processes wanted a core, over the last minute; 0 where the system does not say."""
-    try:
-        return os.getloadavg()[0]
-    except (OSError, AttributeError):
-        return 0.0
+def wanting() -> float:
+    """How many others want a core just now; 0 where the system does not say. (The load of the last minute would count
+    what has ended since, such as this program's last run.)"""
+    looks = []
+    for _ in range(LOOKS):
+        try:
+            running = Path("/proc/loadavg").read_text().split()[3].partition("/")[0]
+        except (OSError, IndexError):
+            return 0.0
+        looks.append(int(running) - 1)  # this one looks
+        time.sleep(APART_S)
+    return statistics.median(looks)
 
 
 def cores() -> int:

@@ -26,6 +26,7 @@ from darkroom.picture.metadata import jpeg_blocks, png_texts, webp_blocks
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 QUALITY = {"JPEG": 92, "WEBP": 90}  # no difference to be seen at full size on drawings with hard edges
 MAX_SIDE = {"PNG": 65_535, "JPEG": 65_535, "WEBP": 16_383}  # PNG allows more, and no reader here would take it
+LEVEL = 4  # of a PNG's zlib: a twentieth more bytes than by 6 in two fifths of the time
 SLUG_CHARACTERS = 60
 MAX_COPIES = 100_000  # names tried for one seed and prompt before giving up
 
@@ -242,7 +243,7 @@ def _encoded(
 ) -> bytes:
     file = io.BytesIO()
     if kind == "PNG":
-        image.save(file, "PNG", pnginfo=png_texts(recipe, source_type, grid), compress_level=6)
+        image.save(file, "PNG", pnginfo=png_texts(recipe, source_type, grid), compress_level=LEVEL)
     elif kind == "WEBP":
         exif, packet = webp_blocks(recipe, source_type)
         image.save(file, "WEBP", quality=quality, method=4, exif=exif, xmp=packet)
