@@ -54,7 +54,7 @@ def main() -> None:
     run(picture(recipes[0], model), model.evaluate)  # warm
 
     def together() -> None:
-        list(Engine(model.evaluate).run(picture(recipe, model) for recipe in recipes))
+        list(Engine(model.evaluate, lanes=model.lanes).run(picture(recipe, model) for recipe in recipes))
 
     found: dict[str, list[float]] = {"--help": [], "cold, shell to PNG": [], "warm, alone": [], "warm, 8 together": []}
     for _ in range(asked.runs):

@@ -40,7 +40,9 @@ COLOURS = ("red", "yellow", "green", "blue", "purple", "orange")
 def drawn(model: Model, requests: Sequence[Request]) -> list[np.ndarray]:
     """Their pixels, in their order."""
     found: dict[int, np.ndarray] = {}
-    for outcome in Engine[Image](model.evaluate).run(picture(model.resolve(request), model) for request in requests):
+    for outcome in Engine[Image](model.evaluate, lanes=model.lanes).run(
+        picture(model.resolve(request), model) for request in requests
+    ):
         if outcome.result is None:
             raise outcome.error or RuntimeError("a picture ended without one")
         found[outcome.index] = outcome.result.pixels

@@ -84,7 +84,8 @@ class DrawingModel:
         """
         inputs = Inputs(None if wildcards is None else Path(wildcards), styles_file())
         tasks = (self._task(request, inputs) for request in requests)
-        for outcome in Engine[Image](self.model.evaluate, stays=self.model.offload).run(tasks):
+        engine = Engine[Image](self.model.evaluate, stays=self.model.offload, lanes=self.model.lanes)
+        for outcome in engine.run(tasks):
             yield outcome.index, outcome.result if outcome.error is None else outcome.error  # type: ignore[misc]
 
     def _task(self, request: Request, inputs: Inputs) -> Task[Image]:

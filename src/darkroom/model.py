@@ -55,6 +55,7 @@ from darkroom.wording.styles import worded
 from darkroom.wording.syntax import wordings
 from darkroom.wording.tokenizer import Tokenizer
 
+LANES = 2  # passes of a model of ours that are under way at once: its networks are small, and cores wait for each other
 FP32 = "fp32/"  # what the names of a call begin with that is for the same model in fp32
 
 
@@ -107,6 +108,11 @@ class Model:
     def offload(self) -> bool:
         """Whether only the network at work is in memory."""
         return self.brought.offload
+
+    @property
+    def lanes(self) -> int:
+        """How many of its passes an engine has under way at once."""
+        return LANES if self.card.family == OWN else 1
 
     def evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls in their order; equal batch keys share passes of at most a slot."""

@@ -40,7 +40,7 @@ from darkroom.generate import Moment, run
 from darkroom.machine.heap import keep_pages
 from darkroom.machine.passes import Passes
 from darkroom.machine.threads import share_cores
-from darkroom.model import Model
+from darkroom.model import LANES, Model
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
 from darkroom.protocols import Call, Task
@@ -100,7 +100,13 @@ class Worker:
         self.store = SqliteStore(folders.jobs)
         self.workers = Workers(self.store.database)
         self.models, self.judging = Models(), Judging(None)
-        self.engine = Engine[Image](self._evaluate, turn=lambda index: self._turn(index), passes=Passes())
+        self.engine = Engine[Image](
+            self._evaluate,
+            turn=self._turn,
+            passes=Passes(),
+            lanes=LANES,
+            large=lambda call: self._model(call).lanes == 1,
+        )
         self.keeping = ThreadPoolExecutor(1)  # encodes, tells and syncs to the disk, while the networks are at work
         self.held: dict[int, Held] = {}
         self._drawing: dict[str, Model] = {}  # those that held jobs are drawn with, by the beginning of their calls
@@ -171,12 +177,14 @@ class Worker:
 
     def _evaluate(self, calls: Sequence[Call]) -> list[Tensor]:
         """Answers calls of one batch key, and so of one model."""
-        address, _, network = calls[0].network.partition(ADDRESS)
         faults.at("worker.evaluate")
-        faults.at(f"worker.evaluate.{network}")
-        return self._drawing[address].evaluate(
-            [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
-        )
+        faults.at(f"worker.evaluate.{calls[0].network.partition(ADDRESS)[2]}")
+        asked = [replace(call, network=call.network.partition(ADDRESS)[2]) for call in calls]
+        return self._model(calls[0]).evaluate(asked)
+
+    def _model(self, call: Call) -> Model:
+        """Whom a call asks."""
+        return self._drawing[call.network.partition(ADDRESS)[0]]
 
     def _turn(self, index: int) -> float:
         """First what nothing has been seen of; then what would have been done first, had each the machine to itself:

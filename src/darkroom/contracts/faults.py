@@ -14,10 +14,12 @@ import signal
 import time
 from collections import Counter
 from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
 VARIABLE = "DARKROOM_FAULT"
 _seen: Counter[str] = Counter()
+_counting = Lock()
 
 
 class _Fault(NamedTuple):
@@ -35,9 +37,11 @@ def at(name: str) -> bool:
     asked = os.environ.get(VARIABLE)
     if not asked:
         return False
-    _seen[name] += 1
+    with _counting:
+        _seen[name] += 1
+        count = _seen[name]
     for fault in _faults(asked):
-        if fault.name == name and fault.first <= _seen[name] <= fault.last:
+        if fault.name == name and fault.first <= count <= fault.last:
             return _happens(fault.action)
     return False
 

@@ -19,7 +19,7 @@ from darkroom.drawing.speaker import Speaker, Watched
 from darkroom.engine import Engine
 from darkroom.generate import OnMoment, picture
 from darkroom.machine.passes import Passes
-from darkroom.model import Model, load
+from darkroom.model import LANES, Model, load
 from darkroom.nn.slots import SLOTS
 from darkroom.picture.image import Image
 from darkroom.picture.inputs import Inputs
@@ -28,7 +28,7 @@ from darkroom.protocols import Task
 if TYPE_CHECKING:
     from darkroom.judge.judge import Judge
 
-AT_ONCE = SLOTS[-1] // 2  # pictures; with what is wanted and what is not, each asks twice a step and fills half a pass
+AT_ONCE = LANES * SLOTS[-1] // 2  # pictures; each asks twice a step, with what is wanted and what is not
 MODELS_OPEN = 2  # of a batch or a grid that names several
 
 K = TypeVar("K")
@@ -127,7 +127,9 @@ def results(
             begun[number] = one, watched
             yield task_of(one, model, judging, inputs, watched.moment)
 
-    for outcome in Engine[Image](model.evaluate, width=AT_ONCE, passes=Passes(), stays=model.offload).run(tasks()):
+    passes, lanes = Passes(), model.lanes
+    engine = Engine[Image](model.evaluate, width=AT_ONCE, passes=passes, stays=model.offload, lanes=lanes)
+    for outcome in engine.run(tasks()):
         ended = outcome.error if outcome.result is None else outcome.result
         assert ended is not None
         one, watched = begun.pop(outcome.index)

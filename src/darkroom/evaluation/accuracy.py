@@ -102,7 +102,9 @@ def picture_path(out: Path, prompt: str, seed: int) -> Path:
 def drawn(model: Model, requests: Sequence[Request]) -> list[Image]:
     """The pictures of requests, drawn together. Raises the first error."""
     images: list[Image] = []
-    for image in Engine[Image](model.evaluate).ended(picture(model.resolve(request), model) for request in requests):
+    for image in Engine[Image](model.evaluate, lanes=model.lanes).ended(
+        picture(model.resolve(request), model) for request in requests
+    ):
         if isinstance(image, Exception):
             raise image
         images.append(image)

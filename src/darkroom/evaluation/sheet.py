@@ -54,7 +54,7 @@ def draw_sheet(
     ]
     images: dict[int, Image] = {}
     tasks = (picture(model.resolve(request), model) for request in requests)
-    for outcome in Engine[Image](model.evaluate).run(tasks):
+    for outcome in Engine[Image](model.evaluate, lanes=model.lanes).run(tasks):
         if outcome.result is None:
             assert outcome.error is not None
             raise outcome.error

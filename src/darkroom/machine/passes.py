@@ -40,6 +40,10 @@ class Passes:
         self._kinds.move_to_end(kind)
         return max(1, int(SHARE * free / max(1.0, self._kinds[kind][1])))
 
+    def knows(self, kind: Hashable, rows: int) -> bool:
+        """Whether a pass of so many rows needs no measuring any more; it has to be the only one that runs then."""
+        return rows <= self._kinds.get(kind, (0, 0.0))[0]
+
     @contextmanager
     def measured(self, kind: Hashable, rows: int) -> Iterator[None]:
         """Measures what happens within, a pass of so many rows, where none so large was measured before."""
