@@ -106,6 +106,11 @@ def test_a_picture_is_typed_made_watched_and_wound_back(page: Any) -> None:
     slider.focus()
     page.keyboard.press("End")
     assert page.get_attribute("img.shown", "src") == final
+    plays = "button => { button.click(); return [button.ariaLabel, document.querySelector('.caption').textContent]; }"
+    label, caption = page.get_by_label("Play the steps").evaluate(plays)  # as a film that ends with the picture
+    assert label == "Stop here" and caption.startswith("Step 1 of 12")
+    page.wait_for_selector(f"img.shown[src='{final}']")
+    assert page.get_by_label("Play the steps").is_visible()
     page.reload()
     page.wait_for_selector(f"img.shown[src='{final}']")
     until(page, f"document.querySelector('.scrub').max == {steps}")  # its steps can be read again

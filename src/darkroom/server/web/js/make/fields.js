@@ -99,15 +99,14 @@ function number(field, told, id) {
   const { minimum = 0, maximum } = told;
   const step = told.multipleOf ?? (whole ? 1 : maximum <= 1 ? 0.05 : 0.1);
   const most = field === "steps" ? 50 : maximum; // of the slider; the box takes all there are
-  const plain = told.resolved_default ?? told.default ?? undefined;
-  const box = el("input", { id, inputmode: whole ? "numeric" : "decimal", autocomplete: "off",
-    placeholder: plain === undefined || plain === null ? unsaid(told.description).match(/^[\d.]+(?=;|$)/)?.[0] ?? "–" : String(plain) });
+  const plain = told.resolved_default ?? told.default ?? unsaid(told.description).match(/^[\d.]+(?=;|$)/)?.[0];
+  const box = el("input", { id, inputmode: whole ? "numeric" : "decimal", autocomplete: "off", placeholder: String(plain ?? "–") });
   const slides = maximum !== undefined && maximum <= 2048 && told.multipleOf === undefined;
   const slider = slides && el("input.slider", { type: "range", min: minimum, max: most, step, tabindex: -1, "aria-hidden": "true" });
   const node = el("div.number", {}, slider || null, box);
   const slid = (value) => {
     if (!slider) return;
-    slider.classList.toggle("open", value === undefined && (plain === undefined || plain === null));
+    slider.classList.toggle("open", (value ?? plain ?? null) === null);
     const at = Number(value ?? plain ?? minimum);
     slider.value = at;
     slider.style.setProperty("--at", `${(100 * (Math.min(at, most) - minimum)) / (most - minimum)}%`);

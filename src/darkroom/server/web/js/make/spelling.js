@@ -56,7 +56,7 @@ const TITLES = {
   image_prompt: "Reference pictures",
   embedding: "Learnt words", vae: "Autoencoder", toward: "Towards another prompt", swap: "Swap words", tile: "Edges meet",
   guide: "Weaker guide", verify: "Ask the judge", verbatim: "As written", variation_seed: "Variation’s seed", mask_blur: "Soft edge",
-  outpaint: "Margins", text: "Prompt", negative: "Negative prompt",
+  vae_tile: "Tiles of the autoencoder", dtype: "Weights kept in", outpaint: "Margins", text: "Prompt", negative: "Negative prompt",
 };
 
 /** A description without what "None" means, which the empty control says in other words. */

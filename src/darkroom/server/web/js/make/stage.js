@@ -1,6 +1,6 @@
 // The stage: one job, from noise to picture, while it is drawn and ever after. A film strip of its steps is the scrubber.
 
-import { button, el, fill, duration } from "../dom.js";
+import { button, el, fill, duration, icon } from "../dom.js";
 import { FINAL, jobs } from "../jobs.js";
 import { get, picture } from "../server.js";
 import { actions } from "../gallery/actions.js";
@@ -8,6 +8,7 @@ import { verdict } from "../gallery/recipe.js";
 
 const MOST_FRAMES = 16; // of the strip; the slider has all
 const WATCHED = "darkroom.watched";
+const FRAME_MS = 160; // of the film: twelve steps in two seconds
 
 /** What happens in a stage, in a sentence; `done` is the share of its steps. */
 export function sentence(stage, done) {
@@ -27,15 +28,17 @@ export function stage({ empty }) {
   const caption = el("p.caption", { "aria-live": "polite" });
   const frames = el("div.frames", { "aria-hidden": "true" });
   const slider = el("input.scrub", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Step, from noise to picture" });
-  const strip = el("div.strip", {}, frames, slider);
+  const player = button("Play the steps", { icon: "play", text: "", kind: "quiet", run: () => (state.playing ? pause() : play()) });
+  const strip = el("div.reel", {}, player, el("div.strip", {}, frames, slider));
   const foot = el("div.stage-foot");
   const node = el("section.stage", { "aria-label": "The picture" }, mat, strip, caption, foot);
   let state = none();
 
-  function none() { return { id: null, frames: [], at: null, stage: null, stopping: null, told: "" }; }
+  function none() { return { id: null, frames: [], at: null, stage: null, stopping: null, playing: null, told: "" }; }
 
   async function watch(id) {
     state.stopping?.abort();
+    pause();
     state = { ...none(), id, stopping: new AbortController() };
     remember(id);
     if (!id) { draw(); return; }
@@ -56,10 +59,34 @@ export function stage({ empty }) {
   }
 
   slider.addEventListener("input", () => {
+    pause();
     const last = Number(slider.max);
     state.at = Number(slider.value) === last ? null : Number(slider.value);
     draw();
   });
+
+  /** From where the scrubber is, or the first guess, to the picture. */
+  function play() {
+    state.at ??= 0;
+    state.playing = setInterval(() => {
+      state.at = state.at + 1 < Number(slider.max) ? state.at + 1 : null;
+      if (state.at === null) pause();
+      draw();
+    }, FRAME_MS);
+    played();
+    draw();
+  }
+  function pause() {
+    clearInterval(state.playing);
+    state.playing = null;
+    played();
+  }
+  function played() {
+    fill(player, icon(state.playing ? "pause" : "play"));
+    player.setAttribute("aria-label", state.playing ? "Stop here" : "Play the steps");
+    player.title = player.getAttribute("aria-label");
+  }
+
   image.addEventListener("click", () => {
     const job = jobs.all.get(state.id);
     if (job?.picture) document.dispatchEvent(new CustomEvent("view-picture", { detail: { name: job.picture, from: image } }));
