@@ -37,7 +37,7 @@ from darkroom.contracts.request import Request
 from darkroom.drawing.results import Judging, Models, Wanted, plain, task_of
 from darkroom.engine import Engine, Outcome
 from darkroom.generate import Moment, run
-from darkroom.machine.heap import keep_pages
+from darkroom.machine.heap import give_back, keep_pages
 from darkroom.machine.passes import Passes
 from darkroom.machine.threads import share_cores
 from darkroom.model import LANES, Model
@@ -59,6 +59,7 @@ ALONE, AMONG = 0.25, 0.02  # of the time, at most, that may go into previews: of
 THUMBNAIL = 256  # pixels, the longer side
 EARLY = -1.0  # the turn of a picture that nothing has been seen of: before all others
 AGAIN_S = 1.0
+REST_S = 20.0  # without a job, after which memory is given back: the next picture takes some milliseconds longer
 OF_LATE = 10  # passes
 NICE = 5  # the server answers first
 
@@ -116,6 +117,7 @@ class Worker:
         self.stopping = threading.Event()
         self._number, self._beaten, self._version = 0, 0.0, -1
         self._seconds = 0.0  # that a pass takes of late
+        self._drew = 0.0  # when it last did, until its memory was given back
 
     def run(self) -> None:
         """Until :attr:`stopping` is set; then what runs is finished within the grace time, or given back."""
@@ -146,15 +148,23 @@ class Worker:
                 for job in self.store.claim(self.name, self.width):
                     self._begin(job)
         if not self.held:
-            time.sleep(POLL_S)
-            self.previews = Previews()
+            self._rest()
             return
         faults.at("worker.round")
         before = time.monotonic()
         for outcome in self.engine.round():
             self._ended(outcome)
-        self._seconds += (time.monotonic() - before - self._seconds) / OF_LATE
+        self._drew = time.monotonic()
+        self._seconds += (self._drew - before - self._seconds) / OF_LATE
         self._tell()
+
+    def _rest(self) -> None:
+        """Waits for jobs; what drawing took of the memory goes back where there have been none for a while."""
+        time.sleep(POLL_S)
+        self.previews = Previews()
+        if self._drew and time.monotonic() - self._drew > REST_S:
+            give_back()
+            self._drew = 0.0
 
     # ---- taking a job up
 
