@@ -50,7 +50,7 @@ def variants(model: str) -> list[Variant]:
         Variant("4 steps", model, {"steps": 4}),
         Variant("1 step", model, {"steps": 1}),
         Variant("no guidance", model, {"guidance": 1.0}),
-        Variant("melted", model, {}, melted=0.08),
+        Variant("melted", model, {}, melted=0.16),
     ]
 
 

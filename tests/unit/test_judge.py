@@ -400,7 +400,7 @@ def small_judge(folder: Path) -> Path:
 
 
 def test_a_judge_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
-    judge = load_judge(small_judge(tmp_path / "judge"))
+    judge = load_judge(small_judge(tmp_path / "judge"), torch.float32)
     torch.manual_seed(0)
     original = JudgeTraining(nano(SIZES), TextConfig(512, 32, 1, 16, spelling_width=8))
     for part in ("detector", "matching"):

@@ -21,6 +21,7 @@ from darkroom.contracts.files import publish
 from darkroom.judge.expect import Expectation
 from darkroom.judge.sight import Sight, look
 from darkroom.judge.verdict import RULES, Fact, judged
+from darkroom.machine.formats import quick_dtype
 from darkroom.nn.config import read_config
 from darkroom.nn.detector import Detector, DetectorConfig
 from darkroom.nn.matching import Matching
@@ -77,8 +78,11 @@ class Judge:
         return self.matching.fit(torch.stack([sight.vector for sight in sights]), torch.stack(read))
 
 
-def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
-    """Opens a judge. Raises BadFile that says what is missing or damaged, and the fix."""
+def load_judge(folder: Path, dtype: torch.dtype | None = None) -> Judge:
+    """Opens a judge, whose eyes compute in ``dtype``; None: the one that is quickest here.
+
+    Raises BadFile that says what is missing or damaged, and the fix.
+    """
     if folder == PACKAGED and not (folder / CARD).is_file():
         raise BadFile("the package", "lacks its judge", "install darkroom again, or name another with --judge")
     fix = "take a complete folder, or train one (`darkroom train judge`) and name it with --judge"
@@ -106,7 +110,7 @@ def load_judge(folder: Path, dtype: torch.dtype = torch.float32) -> Judge:
             raise
         raise BadFile(f"{folder / CARD}", f"cannot be opened ({error})", fix) from error
     networks.eval().requires_grad_(False)
-    detector = detector.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    detector = detector.to(dtype or quick_dtype(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Judge(detector, matching, tokenizer, calibration, card["sha256"])
 
 
