@@ -10,7 +10,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import darkroom
 from darkroom.cards import folder_of, read_card
@@ -35,14 +35,12 @@ from darkroom.nn.public.shelf import Shelf
 from darkroom.nn.slots import SLOTS
 from darkroom.nn.text import TextEncoder
 from darkroom.nn.upscaler import Upscaler
-from darkroom.own import NETWORKS, networks_of
+from darkroom.own import NETWORKS, Guide, networks_of
 from darkroom.picture.inputs import Inputs, bare
-from darkroom.prompt.encoders import SentenceEncoder
 from darkroom.protocols import Call, LatentCodec, Network, ReadingEncoder, Refiner, Synthesizer
 from darkroom.refine.chain import check
 from darkroom.refine.upscale import NetworkUpscaler, doublings
 from darkroom.synthesis.combine import METHODS, guidance_of
-from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.synthesis.external import FAMILIES
 from darkroom.synthesis.external.family import Assembled
 from darkroom.synthesis.external.networks import COMPUTES, dtypes_of
@@ -57,27 +55,6 @@ from darkroom.wording.tokenizer import Tokenizer
 
 LANES = 2  # passes of a model of ours that are under way at once: its networks are small, and cores wait for each other
 FP32 = "fp32/"  # what the names of a call begin with that is for the same model in fp32
-
-
-@dataclass(frozen=True)
-class Guide:
-    """What another model's pictures can be led away from: a text encoder and a denoiser, whose calls have names of
-    their own."""
-
-    encoder: SentenceEncoder
-    synthesizer: DiffusionSynthesizer
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, text: nn.Module, denoiser: nn.Module, role: str = "") -> Guide:
-        """``role`` sets its calls apart from those of another model."""
-        assert isinstance(denoiser, Denoiser)
-        return cls(SentenceEncoder(tokenizer, text.eval(), role), DiffusionSynthesizer(denoiser.eval(), role))
-
-    @property
-    def networks(self) -> dict[str, Network]:
-        """Who evaluates its calls, by their names."""
-        text, denoiser = self.encoder, self.synthesizer
-        return {text.NETWORK: text, denoiser.TEXT: denoiser, denoiser.NETWORK: denoiser}
 
 
 @dataclass(frozen=True)

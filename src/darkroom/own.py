@@ -1,8 +1,9 @@
-"""A model folder of our own, opened: every file checked against its card, every network filled."""
+"""A model folder of our own, opened: every file checked against its card, every network filled; and what prompts go through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from darkroom.nn.dit import Denoiser, DenoiserConfig
 from darkroom.nn.storage import unpacked
 from darkroom.nn.text import TextConfig, TextEncoder
 from darkroom.nn.upscaler import Upscaler, UpscalerConfig
+from darkroom.prompt.encoders import SentenceEncoder
+from darkroom.protocols import Network
+from darkroom.synthesis.diffusion import DiffusionSynthesizer
 from darkroom.wording.tokenizer import Tokenizer, TokenizerError
 
 NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
@@ -32,6 +36,27 @@ NETWORKS: dict[str, tuple[Any, Callable[[Any], nn.Module]]] = {
     IMAGE: (TowerConfig, ImageTower),
 }
 """The networks of a model of ours, by component: their settings, and what is made of them."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What another model's pictures can be led away from: a text encoder and a denoiser, whose calls have names of
+    their own."""
+
+    encoder: SentenceEncoder
+    synthesizer: DiffusionSynthesizer
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, text: nn.Module, denoiser: nn.Module, role: str = "") -> Guide:
+        """``role`` sets its calls apart from those of another model."""
+        assert isinstance(denoiser, Denoiser)
+        return cls(SentenceEncoder(tokenizer, text.eval(), role), DiffusionSynthesizer(denoiser.eval(), role))
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """Who evaluates its calls, by their names."""
+        text, denoiser = self.encoder, self.synthesizer
+        return {text.NETWORK: text, denoiser.TEXT: denoiser, denoiser.NETWORK: denoiser}
 
 
 def networks_of(
