@@ -1,4 +1,4 @@
-"""A model folder of our own, opened: every file checked against its card, every network filled; and what prompts go through."""
+"""A model folder of our own, opened: files checked against its card, networks filled; and what prompts go through."""
 
 from __future__ import annotations
 
