@@ -40,6 +40,7 @@ DIFFUSION = ("diffusion", "--autoencoder", "a", "--text", "t")
         (("text", "--threads", "100000"), "threads 100000 is not from 1 to"),
         (("autoencoder", "--crop", "0"), "crop 0 is not from 16 to 128"),
         (("autoencoder", "--crop", "63"), "crop 63 is not a multiple of 8; try 56"),
+        (("autoencoder", "--fine-grain", "2"), "fine-grain 2.0 is not from 0 to 1"),
         (("autoencoder", "--channels", "0"), "channels 0 is not from 1 to 64"),
         (("text", "--device", "gpu"), "device 'gpu' is none of cpu, cuda"),
         ((*DIFFUSION, "--kinds", "sngle:1"), "unknown kind 'sngle'; did you mean 'single'?"),

@@ -41,6 +41,7 @@ def train_autoencoder(
     device: Device = None,
     crop: int = 64,
     channels: int | None = None,
+    fine_grain: float = 0.05,
     start: Start = None,
     deliver: Deliver = None,
     force: Force = False,
@@ -57,6 +58,8 @@ def train_autoencoder(
         Side of the squares it learns from, in pixels: a multiple of 8, from 16 to 128.
     channels
         Channels of a latent, 1 to 64; a denoiser is trained for as many as its autoencoder has. Without it the size's.
+    fine_grain
+        Charge on fine grain in the latents, 0 to 1: with more of it they are easier to learn, with less pictures finer.
     """
     from darkroom.training.console import train
     from darkroom.training.legs.autoencoder import autoencoder_leg
@@ -77,5 +80,5 @@ def train_autoencoder(
         optim=OptimConfig(rate=of.rate(1e-3, rate), decay_share=0.3),
     )
     network = of.autoencoder if channels is None else replace(of.autoencoder, channels=channels)
-    settings = AutoencoderObjectiveConfig(network=network, crop=crop)
+    settings = AutoencoderObjectiveConfig(network=network, crop=crop, fine_grain=fine_grain)
     train(autoencoder_leg(place_named(data, out, device), config, settings, start, force=force), deliver)

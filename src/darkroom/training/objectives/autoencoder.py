@@ -43,6 +43,7 @@ class AutoencoderObjectiveConfig:
     def __post_init__(self) -> None:
         within("channels", self.network.channels, 1, 64)
         within("crop", self.crop, 16, SIDE)
+        within("fine-grain", self.fine_grain, 0, 1)
         if self.crop % FACTOR:
             raise BadInput(f"crop {self.crop}", f"is not a multiple of {FACTOR}", f"try {self.crop // FACTOR * FACTOR}")
 
