@@ -21,8 +21,8 @@ LOOKS, APART_S = 5, 0.001  # at how many want one; the middle one counts
 def share_cores() -> None:
     """Lets waiting threads sleep after a short spin, a shorter one where the cores are taken by others already, unless
     the user has said otherwise."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", TAKEN if wanting() >= FULL * (os.cpu_count() or 1) else FREE)
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = TAKEN if wanting() >= FULL * (os.cpu_count() or 1) else FREE
 
 
 def wanting() -> float:
